@@ -1,0 +1,21 @@
+/** Time, handed in, so that a test can move it. */
+export interface Clock {
+  /** Wall time in ms since the epoch: what events carry. It may jump. */
+  nowMs(): number;
+  /** Time in ms from an arbitrary start that never goes back: what waits are measured by. */
+  monotonicMs(): number;
+  /** Calls `fn` once after `delayMs` (bounded by `timerMsMax`; arm again for the rest); the result cancels it. */
+  after(delayMs: number, fn: () => void): () => void;
+}
+
+/** setTimeout takes a 32-bit delay; a larger one fires at once. */
+export const timerMsMax = 2 ** 31 - 1;
+
+export const systemClock: Clock = {
+  nowMs: () => Date.now(),
+  monotonicMs: () => performance.now(),
+  after: (delayMs, fn) => {
+    const timer = setTimeout(fn, Math.max(0, Math.min(delayMs, timerMsMax)));
+    return () => clearTimeout(timer);
+  },
+};

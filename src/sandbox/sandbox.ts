@@ -1,0 +1,42 @@
+import type { ToolLimits, ToolOutcome } from "../agent/event.ts";
+import type { JsonObject } from "../agent/json.ts";
+
+/** A file of the tools folder, as it is now. */
+export type ToolFile = {
+  /** The file's name without `.wasm`. */
+  readonly name: string;
+  readonly description: string;
+  /** JSON Schema of the input object. */
+  readonly parameters: JsonObject;
+  readonly requiresConfirmation: boolean;
+  /** Hex digest of the file. */
+  readonly sha256: string;
+  readonly sizeBytes: number;
+  /** The limits that a call without wishes of its own gets. */
+  readonly limits: ToolLimits;
+  /** Why the file cannot be used, in a sentence; null: it can. */
+  readonly error: string | null;
+};
+
+export type ToolCall = {
+  readonly name: string;
+  /** As the model wrote it; checked here. */
+  readonly inputJson: string;
+  /** The schema that the agent's client gave in place of the tool's own; null: the tool's own. */
+  readonly parameters: JsonObject | null;
+  /** 0 in a field: the tool's, else the engine's default. Larger ones are cut to the ceilings of limits.ts. */
+  readonly limits: ToolLimits;
+};
+
+/** Runs tools so that none can harm the engine, another tool or the machine. */
+export interface Sandbox {
+  /** The tools folder as it is now, by name. */
+  list(): Promise<readonly ToolFile[]>;
+  /**
+   * Runs one call to its end. Whatever the tool does comes back as an outcome, never as an exception; only the
+   * abort of `signal` throws (its reason), after the child was killed, and a closed sandbox (unavailable).
+   */
+  run(call: ToolCall, signal: AbortSignal): Promise<ToolOutcome>;
+  /** Kills the children; runs under way end as unavailable. */
+  close(): Promise<void>;
+}
