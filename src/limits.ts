@@ -49,3 +49,68 @@ export const toolCeilings = {
   timeoutMs: 600_000,
   outputBytesMax: 4 * mib,
 } as const;
+
+/** Bounds of the built-in scripted model; what it reads and writes stays small enough to be instant. */
+export const scriptedLimits = {
+  /** Its rules look at the head of each message only, so that a huge one costs no time. */
+  readCharsMax: 64 * kib,
+  /** Words of a counted, long or told reply. */
+  wordsMax: 20_000,
+  /** Words of a message or a tool result that it quotes. */
+  quotedWordsMax: 60,
+  wordDelayMsDefault: 20,
+  wordDelayMsMax: 60_000,
+  /** Words written without a delay before other work gets its turn. */
+  wordsBetweenYields: 64,
+} as const;
+
+/** Bounds of the port. The times are measured on the monotonic clock by a sweep, so each may be late by its interval. */
+export const serverLimits = {
+  sweepIntervalMs: 1_000,
+  /** From accepting a connection to knowing what it speaks; with TLS the handshake counts. */
+  sniffMs: 5_000,
+  /** From then to its first whole request head. */
+  headMs: 10_000,
+  /** The whole request of a call that takes one message, and the first message of one that takes a stream. */
+  bodyMs: 30_000,
+  /** A connection without a call; clients open another when they need one. */
+  idleMs: 60_000,
+  /** After a polite goodbye (GOAWAY, an error in place of the awaited body) what is still open is destroyed. */
+  goodbyeMs: 5_000,
+  /** An HTTP/2 connection with calls is asked for a sign of life this often: sleeping peers keep their connection. */
+  pingIntervalMs: 30_000,
+  pingTimeoutMs: 20_000,
+  /** A connection without calls costs about 16 KiB. */
+  connectionsMax: 16_384,
+  /** Kept for files, child processes and model calls: at the limit of descriptors accepting spins at full load. */
+  descriptorsReserved: 256,
+  /** Where the limit of descriptors cannot be read. */
+  connectionsMaxUnknown: 4_096,
+  /** A client's gRPC channel is one connection, so this is how many chats a client can hold; each costs about 50 KiB. */
+  streamsPerConnectionMax: 1_024,
+  /** Over all connections: 800 MiB at 50 KiB each. */
+  callsMax: 16_384,
+  /** One HTTP/2 connection's buffers, in MB. */
+  sessionMemoryMb: 16,
+  headerBytesMax: 16 * kib,
+  headerPairsMax: 64,
+  /** Calls that a client may cancel at once, and per second after that; past it a cancel storm ends the connection. */
+  streamResetsBurst: 200,
+  streamResetsPerSecond: 33,
+  /** The largest answer is a text of the longest reply (3 bytes a character) beside its tool results. */
+  responseBytesMax: 64 * mib,
+  /** A key in a header; longer ones are wrong. */
+  apiKeyBytesMax: 4 * kib,
+  readyTimeoutMs: 5_000,
+  /** Between two looks at readiness while somebody watches grpc.health.v1: there is nothing to be told by. */
+  healthIntervalMs: 5_000,
+  healthWatchersMax: 256,
+  /** A predecessor that was killed may hold the port while the system takes its memory back. */
+  listenRetryMs: 10_000,
+  listenRetryIntervalMs: 250,
+  listenBacklog: 1_024,
+  /** Before the end of a drain, calls that still run are told to stop and can end with a status. */
+  drainAbortMs: 1_000,
+  /** Refusals of one kind are counted in between. */
+  refusalLogIntervalMs: 1_000,
+} as const;

@@ -1,0 +1,131 @@
+import type { Usage } from "../agent/event.ts";
+import type { PromptMessage } from "../agent/prompt.ts";
+import type { Clock } from "../clock.ts";
+import { EngramError } from "../errors.ts";
+import { scriptedLimits } from "../limits.ts";
+import type { Model, ModelPiece, ModelRequest } from "./model.ts";
+import { scriptedReply, type ScriptedReply } from "./scripted-reply.ts";
+
+type Manner = {
+  readonly wordDelayMs: number;
+  /** Starts over where it is given a partial answer. */
+  readonly anew: boolean;
+};
+
+/**
+ * How a model name asks to be answered: `scripted`, then any of `:instant` (no delay), `:MS` (delay in ms before each
+ * word) and `:anew` (does not continue a partial answer), as in `scripted:anew:5`. Any other name is taken as
+ * `scripted`; an unknown option is model_not_found.
+ */
+const mannerOf = (model: string): Manner => {
+  let manner: Manner = { wordDelayMs: scriptedLimits.wordDelayMsDefault, anew: false };
+  const [base, ...options] = model.split(":");
+  if (base !== "scripted") return manner;
+  for (const option of options) {
+    if (option === "instant") manner = { ...manner, wordDelayMs: 0 };
+    else if (option === "anew") manner = { ...manner, anew: true };
+    else if (/^\d{1,5}$/.test(option) && Number(option) <= scriptedLimits.wordDelayMsMax)
+      manner = { ...manner, wordDelayMs: Number(option) };
+    else
+      throw new EngramError(
+        "model_not_found",
+        `the scripted model has no option "${option.slice(0, 40)}": use scripted, followed by any of ` +
+          `:instant, :MS (up to ${scriptedLimits.wordDelayMsMax}) and :anew`,
+      );
+  }
+  return manner;
+};
+
+/** The words of a text with the blanks before them; joined they are the text. */
+const wordsOf = (text: string): readonly string[] => text.match(/\s*\S+|\s+$/g) ?? [];
+
+const pause = (clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const stop = (): void => {
+      cancel();
+      reject(signal.reason);
+    };
+    const cancel = clock.after(delayMs, () => {
+      signal.removeEventListener("abort", stop);
+      resolve();
+    });
+    signal.addEventListener("abort", stop, { once: true });
+  });
+
+const promptText = (message: PromptMessage): string =>
+  message.role === "assistant"
+    ? `${message.content} ${message.toolCalls.map((call) => JSON.stringify(call.input)).join(" ")}`
+    : message.content;
+
+const countWords = (texts: readonly string[]): number =>
+  texts.reduce((sum, text) => sum + wordsOf(text).length, 0);
+
+const usageOf = (messages: readonly PromptMessage[], reply: ScriptedReply): Usage => ({
+  promptTokens: countWords(messages.map(promptText)),
+  completionTokens: countWords([
+    reply.thinking,
+    reply.text,
+    ...reply.calls.map((call) => call.inputJson),
+  ]),
+});
+
+/** What is left of the reply to these messages once a partial answer at their end has been taken off. */
+const restOf = (request: ModelRequest, anew: boolean): ScriptedReply => {
+  const last = request.messages.at(-1);
+  const whole = (messages: readonly PromptMessage[]): ScriptedReply => {
+    const reply = scriptedReply(messages, request.tools);
+    return request.thinking ? reply : { ...reply, thinking: "" };
+  };
+  if (last?.role !== "assistant") return whole(request.messages);
+  const reply = whole(request.messages.slice(0, -1));
+  if (anew) return reply;
+  const given = [last.content, last.content.trimEnd()].find((text) => reply.text.startsWith(text));
+  // A partial answer was in mid-text, so the thinking is over. One that is not this model's own gets the reply after it.
+  return {
+    ...reply,
+    thinking: "",
+    text: given === undefined ? ` ${reply.text}` : reply.text.slice(given.length),
+  };
+};
+
+/**
+ * A built-in model that needs no server: offline, deterministic, a pure function of the messages and the tools
+ * offered. It writes word by word and continues a partial answer exactly; tokens are counted as words. Its model
+ * names are described at `mannerOf`.
+ */
+export const openScripted = ({ clock }: { readonly clock: Clock }): Model => {
+  async function* write(manner: Manner, text: string, signal: AbortSignal): AsyncGenerator<string> {
+    let written = 0;
+    for (const word of wordsOf(text)) {
+      if (manner.wordDelayMs > 0) await pause(clock, manner.wordDelayMs, signal);
+      else if (++written % scriptedLimits.wordsBetweenYields === 0)
+        await new Promise((resolve) => setImmediate(resolve));
+      signal.throwIfAborted();
+      yield word;
+    }
+  }
+
+  async function* call(request: ModelRequest, signal: AbortSignal): AsyncGenerator<ModelPiece> {
+    signal.throwIfAborted();
+    const manner = mannerOf(request.model);
+    const reply = restOf(request, manner.anew);
+    for await (const text of write(manner, reply.thinking, signal))
+      yield { kind: "thinking", text };
+    for await (const text of write(manner, reply.text, signal)) yield { kind: "text", text };
+    for (const { name, inputJson } of reply.calls) {
+      if (manner.wordDelayMs > 0) await pause(clock, manner.wordDelayMs, signal);
+      signal.throwIfAborted();
+      yield { kind: "toolCall", name, inputJson };
+    }
+    signal.throwIfAborted();
+    yield { kind: "done", usage: usageOf(request.messages, reply) };
+  }
+
+  return {
+    call,
+    continuesPartial: async (model, _thinking, signal) => {
+      signal.throwIfAborted();
+      return Promise.resolve(!mannerOf(model).anew);
+    },
+  };
+};
