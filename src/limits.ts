@@ -114,3 +114,79 @@ export const serverLimits = {
   /** Refusals of one kind are counted in between. */
   refusalLogIntervalMs: 1_000,
 } as const;
+
+/** Bounds of the store. */
+export const storeLimits = {
+  /** A page of a log: what a fold or a replay reads at once, between turns of the event loop. */
+  readEventsMax: 256,
+  /** A page ends behind the event that passes this; one event is at most a message. */
+  readBytesMax: mib,
+  /** Writes that wait for one commit; past it the store answers unavailable rather than grow. */
+  queuedWritesMax: 20_000,
+  /** Pages written before a commit has to checkpoint by itself: 8,000 keep it off the commit path under load. */
+  walPagesMax: 8_000,
+  /** Quiet time in ms after which the log is checkpointed. */
+  checkpointIdleMs: 500,
+} as const;
+
+/**
+ * Bounds of a tool's module; past one the file is refused. They bound what decoding, compiling and the stack can cost;
+ * what compilers of C, Rust, Go and AssemblyScript emit stays far below.
+ */
+export const moduleLimits = {
+  bytesMax: 32 * mib,
+  functionsMax: 100_000,
+  typesMax: 100_000,
+  /** The optimising compiler's time grows faster than a body's length. */
+  bodyBytesMax: 2 * mib,
+  /** Locals are zeroed at each call. */
+  localsMax: 5_000,
+  paramsMax: 255,
+  nestingMax: 5_000,
+  branchTableMax: 20_000,
+  globalsMax: 100_000,
+  tagsMax: 10_000,
+  segmentsMax: 100_000,
+  tablesMax: 100,
+  /** In all tables at the start; a tool's tables cannot grow. */
+  tableEntriesMax: 100_000,
+  /** Description, schema and limits of a tool. */
+  metadataBytesMax: 256 * kib,
+  /** Longer straight-line bodies check their fuel at every charge, so that unwinding a deep stack cannot pass far below zero. */
+  uncheckedInstructionsMax: 32_768,
+  /** Static cost of a function that its callers pay for. */
+  leafCostMax: 64,
+} as const;
+
+/** Bounds of the sandbox: its children, their queue and the frames between. */
+export const sandboxLimits = {
+  /** Calls at once in one engine; a child takes about 40 MiB and the tool's memory. */
+  childrenMaxPerCore: 4,
+  childrenMaxLeast: 8,
+  /** More agents than this cannot be in a step at once in one process. */
+  queuedCallsMax: 4096,
+  /** A child holds what its tools' compiled code takes. */
+  callsPerChildMax: 1_000,
+  modulesPerChildMax: 4,
+  /** Beyond the tool's own memory: the runtime, compiled code, garbage. */
+  childMemoryBytesMax: 384 * mib,
+  memoryCheckMs: 200,
+  childIdleMs: 30_000,
+  /** To decode, meter and compile the largest module that the bounds let through. */
+  prepareMsMax: 20_000,
+  /** To read and compile a prepared module, and to check the input. */
+  loadMsMax: 10_000,
+  /** The child ends a sleeping or printing tool itself; a computing one is killed this long after its time. */
+  killGraceMs: 250,
+  stderrBytesMax: 64 * kib,
+  /** What of stderr goes into an error message. */
+  stderrTailChars: 2_000,
+  childLogCharsMax: 4_000,
+  frameBytesMax: 24 * mib,
+  toolFilesMax: 1_000,
+  toolNameCharsMax: 64,
+  descriptionCharsMax: 16 * kib,
+  /** A file that changes while it is read is read again this often. */
+  readAttemptsMax: 3,
+  cacheFilesMax: 512,
+} as const;
