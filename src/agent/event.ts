@@ -162,12 +162,18 @@ export type Event =
   | ({ readonly type: "ToolReturned"; readonly callId: string } & ToolOutcome)
   | {
       readonly type: "ModelFailed";
+      readonly call: ModelCall;
       readonly code: TurnErrorCode;
       readonly message: string;
       /** The next attempt's time. */
       readonly retryAtMs: number;
     }
-  | { readonly type: "AnswerAbandoned"; readonly reason: string }
+  | {
+      /** A partial answer that the model cannot continue; it answers anew, from the first character. */
+      readonly type: "AnswerAbandoned";
+      readonly call: ModelCall;
+      readonly reason: string;
+    }
   | { readonly type: "Observed"; readonly content: string }
   | { readonly type: "TurnFailed"; readonly code: TurnErrorCode; readonly message: string }
   | {

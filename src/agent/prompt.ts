@@ -1,4 +1,7 @@
-import type { JsonObject } from "./json.ts";
+import type { Attachment } from "./event.ts";
+import { newestStamped } from "./fold.ts";
+import { isJsonObject, type JsonObject, type JsonValue } from "./json.ts";
+import type { AgentState, TranscriptItem } from "./state.ts";
 
 /** A message as a model server takes it; the adapters only change its spelling. */
 export type PromptMessage =
@@ -26,3 +29,102 @@ export type PromptToolCall = {
   readonly name: string;
   readonly input: JsonObject;
 };
+
+/**
+ * What the model is sent by a call that knew the log up to `afterSequence` and was told `nowMs`. `partial` is the
+ * beginning of an answer to go on with (empty: none); its trailing white space is left out, since models that are
+ * given it answer with garbage. Equal arguments give equal prompts, and a later call's prompt begins with an earlier one's.
+ */
+export function buildPrompt(
+  state: AgentState,
+  call: { readonly afterSequence: number; readonly nowMs: number },
+  partial = "",
+): readonly PromptMessage[] {
+  const newest = newestStamped(state.transcript, call.afterSequence);
+  const messages: PromptMessage[] = [{ role: "system", content: systemText(state) }];
+  for (const [index, item] of state.transcript.entries()) {
+    if (item.sequence > call.afterSequence) continue;
+    const message = messageOfItem(item, index === newest ? call.nowMs : null);
+    if (message !== null) messages.push(message);
+  }
+  const beginning = partial.trimEnd();
+  if (beginning !== "") messages.push({ role: "assistant", content: beginning, toolCalls: [] });
+  return messages;
+}
+
+function systemText({ spec }: AgentState): string {
+  const parts = [`You are an agent with this goal:\n${spec.goal}`];
+  if (spec.systemPrompt !== "") parts.push(spec.systemPrompt);
+  parts.push(
+    "Messages and tool results begin with the time at which they came, in square brackets. Use tools where they help; do not make up their results.",
+  );
+  return parts.join("\n\n");
+}
+
+function messageOfItem(item: TranscriptItem, nowMs: number | null): PromptMessage | null {
+  switch (item.kind) {
+    case "user":
+      return {
+        role: "user",
+        content: timed(item, nowMs, [item.content, ...inlined(item.attachments)].join("\n\n")),
+        images: item.attachments
+          .filter(({ mimeType }) => mimeType.startsWith("image/"))
+          .map(({ base64 }) => base64),
+      };
+    case "operator":
+      return {
+        role: "user",
+        content: timed(item, nowMs, `(The operator has changed this agent: ${item.content})`),
+        images: [],
+      };
+    case "tool":
+      return {
+        role: "tool",
+        callId: item.callId,
+        name: item.name,
+        content: timed(item, nowMs, item.content),
+      };
+    case "assistant":
+      // A reply of thinking alone leaves nothing to feed back.
+      if (item.content === "" && item.toolCalls.length === 0) return null;
+      return {
+        role: "assistant",
+        content: item.content,
+        toolCalls: item.toolCalls.map(({ callId, name, inputJson }) => ({
+          callId,
+          name,
+          input: objectOf(inputJson),
+        })),
+      };
+  }
+}
+
+/** Servers take a call's input as an object only; what the model wrote instead is shown to it under a name of its own. */
+function objectOf(inputJson: string): JsonObject {
+  try {
+    const value: JsonValue = JSON.parse(inputJson);
+    return isJsonObject(value) ? value : { input: value };
+  } catch {
+    return { input: inputJson };
+  }
+}
+
+function timed(
+  item: { readonly atMs: number; readonly nowMs: number | null },
+  nowMs: number | null,
+  content: string,
+): string {
+  const told = item.nowMs ?? nowMs;
+  const now = told === null ? "" : ` (now: ${timeText(told)})`;
+  return `[${timeText(item.atMs)}]${now} ${content}`;
+}
+
+const timeText = (ms: number): string => new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
+
+const inlined = (attachments: readonly Attachment[]): readonly string[] =>
+  attachments
+    .filter(({ mimeType }) => !mimeType.startsWith("image/"))
+    .map(({ name, base64 }) => `Attachment ${name}:\n${textOfBase64(base64)}`);
+
+const textOfBase64 = (base64: string): string =>
+  new TextDecoder().decode(Uint8Array.from(atob(base64), (char) => char.charCodeAt(0)));

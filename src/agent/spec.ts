@@ -1,0 +1,99 @@
+import { EngramError } from "../errors.ts";
+import { requestLimits } from "../limits.ts";
+import type { AgentSpec, Attachment } from "./event.ts";
+
+const utf8 = new TextEncoder();
+
+/** UTF-8 bytes of a text. */
+export const bytesOf = (text: string): number => utf8.encode(text).length;
+
+const namePattern = /^[A-Za-z0-9_-]{1,64}$/;
+
+/** Throws invalid_argument, naming the field (by its wire name), where a spec cannot be an agent's. */
+export function checkSpec(spec: AgentSpec): void {
+  if (spec.goal.trim() === "") throw invalid("goal", "is missing: say what the agent is to do");
+  if (spec.model.trim() === "")
+    throw invalid("model", "is missing: name a model of the server, such as llama3.2");
+  checkBytes("goal", spec.goal, requestLimits.goalBytesMax);
+  checkBytes("model", spec.model, requestLimits.modelNameBytesMax);
+  checkBytes("system_prompt", spec.systemPrompt, requestLimits.systemPromptBytesMax);
+  checkMetadata(spec.metadata);
+  checkConfig(spec);
+  checkTools(spec);
+}
+
+/** Throws invalid_argument, naming the field, where the metadata is past its bounds. */
+export function checkMetadata(metadata: AgentSpec["metadata"]): void {
+  const entries = Object.entries(metadata);
+  if (entries.length > requestLimits.metadataEntriesMax)
+    throw invalid(
+      "metadata",
+      `has ${entries.length} entries, the limit is ${requestLimits.metadataEntriesMax}`,
+    );
+  for (const [key, value] of entries) {
+    if (key === "") throw invalid("metadata", "has an empty key");
+    checkBytes("metadata key", key, requestLimits.metadataKeyBytesMax);
+    checkBytes(`metadata.${key}`, value, requestLimits.metadataValueBytesMax);
+  }
+}
+
+function checkConfig({ config }: AgentSpec): void {
+  const positive = {
+    "config.max_steps": config.stepsMax,
+    "config.max_duration": config.durationMsMax,
+    "config.max_context_tokens": config.contextTokensMax,
+    "config.max_total_tokens": config.totalTokensMax,
+    "config.tool_limits.fuel": config.toolLimits.fuel,
+    "config.tool_limits.memory_bytes": config.toolLimits.memoryBytes,
+    "config.tool_limits.timeout": config.toolLimits.timeoutMs,
+    "config.tool_limits.max_output_bytes": config.toolLimits.outputBytesMax,
+  };
+  for (const [field, value] of Object.entries(positive))
+    if (!Number.isFinite(value) || value < 0)
+      throw invalid(field, `is ${value}; it must be 0 (the default) or more`);
+  const { temperature } = config;
+  if (temperature !== null && !(temperature >= 0 && temperature <= 5))
+    throw invalid("config.temperature", `is ${temperature}; it must be between 0 and 5`);
+}
+
+function checkTools({ tools, config }: AgentSpec): void {
+  if (tools.length > requestLimits.toolsMax)
+    throw invalid("tools", `names ${tools.length} tools, the limit is ${requestLimits.toolsMax}`);
+  if (config.noTools && tools.length > 0)
+    throw invalid("tools", "names tools although config.no_tools is set: leave one of them out");
+  const seen = new Set<string>();
+  for (const { name } of tools) {
+    if (!namePattern.test(name))
+      throw invalid("tools", `has the name ${JSON.stringify(name)}: use letters, digits, _ and -`);
+    if (seen.has(name)) throw invalid("tools", `names ${name} twice`);
+    seen.add(name);
+  }
+}
+
+/** Throws invalid_argument where a message of a client cannot be taken. */
+export function checkInput(content: string, attachments: readonly Attachment[]): void {
+  if (content === "" && attachments.length === 0)
+    throw invalid("user_input.content", "is missing: say something to the agent");
+  if (attachments.length > requestLimits.attachmentsMax)
+    throw invalid(
+      "user_input.attachments",
+      `has ${attachments.length} files, the limit is ${requestLimits.attachmentsMax}`,
+    );
+  for (const { name, mimeType } of attachments)
+    if (!/^(image\/.+|text\/.+|application\/json)$/.test(mimeType))
+      throw invalid(
+        "user_input.attachments",
+        `has ${JSON.stringify(name)} of the type ${JSON.stringify(mimeType)}: use image/*, text/* or application/json`,
+      );
+}
+
+/** Throws invalid_argument, naming the field, where a client's text is longer than `bytesMax`. */
+export function checkBytes(field: string, text: string, bytesMax: number): void {
+  // A UTF-16 unit is at most 3 bytes, so that most texts need no encoding to be measured.
+  if (text.length * 3 <= bytesMax) return;
+  const bytes = bytesOf(text);
+  if (bytes > bytesMax) throw invalid(field, `has ${bytes} bytes, the limit is ${bytesMax}`);
+}
+
+const invalid = (field: string, what: string): EngramError =>
+  new EngramError("invalid_argument", `${field} ${what}`);

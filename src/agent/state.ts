@@ -1,0 +1,133 @@
+import type {
+  AgentSpec,
+  Attachment,
+  MessageKey,
+  ToolDefinition,
+  ToolErrorCode,
+  TurnErrorCode,
+} from "./event.ts";
+
+/** What the conversation consists of, in the order in which the model is shown it. */
+export type TranscriptItem =
+  | {
+      readonly kind: "user";
+      readonly sequence: number;
+      readonly atMs: number;
+      readonly content: string;
+      readonly attachments: readonly Attachment[];
+      /** The present time told with this message, since it was the newest at a call; null: never the newest. */
+      readonly nowMs: number | null;
+    }
+  | {
+      readonly kind: "operator";
+      readonly sequence: number;
+      readonly atMs: number;
+      readonly content: string;
+      readonly nowMs: number | null;
+    }
+  | {
+      readonly kind: "assistant";
+      readonly sequence: number;
+      readonly content: string;
+      readonly toolCalls: readonly RequestedCall[];
+    }
+  | {
+      readonly kind: "tool";
+      readonly sequence: number;
+      readonly atMs: number;
+      readonly callId: string;
+      readonly name: string;
+      readonly content: string;
+      readonly errorCode: ToolErrorCode | null;
+      readonly nowMs: number | null;
+    };
+
+export type RequestedCall = {
+  readonly callId: string;
+  readonly name: string;
+  readonly inputJson: string;
+};
+
+/** A tool call without a result. */
+export type PendingCall = RequestedCall & {
+  /** Someone has to approve it before it runs. */
+  readonly awaitsConfirmation: boolean;
+};
+
+export type Stats = {
+  readonly steps: number;
+  readonly toolCalls: number;
+  /** Time spent working, in ms: rests, pauses and waits for a confirmation are not counted. */
+  readonly workedMs: number;
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  readonly fuelUsed: number;
+};
+
+/** The stretch from an input until the agent rests. */
+export type Turn = {
+  readonly steps: number;
+  readonly workedMs: number;
+  /** Model faults since the last reply. */
+  readonly attempts: number;
+  /** No model call before this time. */
+  readonly retryAtMs: number;
+};
+
+/** Everything known of an agent, folded from its log; nothing else about it is durable but a draft. */
+export type AgentState = {
+  readonly sequence: number;
+  readonly createdAtMs: number;
+  readonly updatedAtMs: number;
+  readonly spec: AgentSpec;
+  readonly parent: { readonly agentId: string; readonly sequence: number } | null;
+  readonly lifecycle: "open" | "completed" | "failed" | "canceled";
+  readonly paused: boolean;
+  /** Why the agent is paused or failed; else empty. */
+  readonly reason: string;
+  readonly transcript: readonly TranscriptItem[];
+  /** Where in the transcript the latest reply stands; its tool results follow it. -1: no reply yet. */
+  readonly replyIndex: number;
+  /** Something in the transcript waits for the model's answer. */
+  readonly modelDue: boolean;
+  readonly pendingCalls: readonly PendingCall[];
+  /** The definitions offered at the latest logged call. */
+  readonly offeredTools: readonly ToolDefinition[];
+  readonly turn: Turn;
+  readonly stats: Stats;
+  /** Client message ids, and the event each was first recorded as. */
+  readonly keys: ReadonlyMap<string, { readonly sequence: number; readonly digest: string }>;
+  /** Decisions on calls that asked for one. */
+  readonly confirmations: ReadonlyMap<string, boolean>;
+};
+
+export type Status =
+  | "waiting_for_step"
+  | "processing"
+  | "waiting_for_input"
+  | "waiting_for_confirmation"
+  | "paused"
+  | "completed"
+  | "failed"
+  | "canceled";
+
+/** The status as the log alone tells it; `processing` is a waiting_for_step that a worker holds just now. */
+export function statusOf(state: AgentState): Status {
+  if (state.lifecycle !== "open") return state.lifecycle;
+  if (state.paused) return "paused";
+  if (state.pendingCalls.some((call) => !call.awaitsConfirmation)) return "waiting_for_step";
+  if (state.pendingCalls.length > 0) return "waiting_for_confirmation";
+  return state.modelDue ? "waiting_for_step" : "waiting_for_input";
+}
+
+/** Nothing happens to the agent before a client acts. */
+export const isResting = (status: Status): boolean =>
+  status !== "waiting_for_step" && status !== "processing";
+
+export type FailureReason = { readonly code: TurnErrorCode; readonly message: string };
+
+export const keyOf = (
+  state: AgentState,
+  key: MessageKey | null,
+): { readonly sequence: number; readonly digest: string } | undefined =>
+  key === null ? undefined : state.keys.get(key.messageId);

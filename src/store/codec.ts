@@ -1,0 +1,77 @@
+import type { Event, EventType, ModelCall } from "../agent/event.ts";
+import { isJsonObject } from "../agent/json.ts";
+import { EngramError } from "../errors.ts";
+
+/** The fields that make a stored value an event of its type, with what `typeof` says of each. */
+const shapes: Readonly<Record<EventType, Readonly<Record<string, string>>>> = {
+  AgentCreated: { goal: "string", model: "string", config: "object", tools: "object" },
+  MessageReceived: { content: "string", attachments: "object" },
+  AgentPaused: { reason: "string" },
+  AgentResumed: {},
+  AgentCanceled: {},
+  AgentRetried: {},
+  AgentEdited: { spec: "object", description: "string" },
+  ToolConfirmed: { callId: "string", approve: "boolean" },
+  ModelThought: { content: "string" },
+  ModelSpoke: { content: "string" },
+  ToolRequested: { callId: "string", name: "string", inputJson: "string" },
+  FinalAnswered: { content: "string" },
+  ToolReturned: { callId: "string", output: "string", fuelUsed: "number" },
+  ModelFailed: { call: "object", code: "string", message: "string", retryAtMs: "number" },
+  AnswerAbandoned: { call: "object", reason: "string" },
+  Observed: { content: "string" },
+  TurnFailed: { code: "string", message: "string" },
+  AgentForked: { parent: "object", metadata: "object" },
+};
+
+const isEventType = (value: unknown): value is EventType =>
+  typeof value === "string" && Object.hasOwn(shapes, value);
+
+function isEvent(value: unknown): value is Event {
+  if (!isJsonObject(value) || !isEventType(value["type"])) return false;
+  for (const [field, type] of Object.entries(shapes[value["type"]]))
+    if (typeof value[field] !== type) return false;
+  return true;
+}
+
+export const encodeEvent = (event: Event): string => JSON.stringify(event);
+
+/** The event stored as `body`. Throws `corrupt` where it is not one this version knows. */
+export function decodeEvent(body: string): Event {
+  const value = parse(body);
+  if (isEvent(value)) return value;
+  throw new EngramError("corrupt", `a stored event is not one this version knows: ${body.slice(0, 80)}`);
+}
+
+const isModelCall = (value: unknown): value is ModelCall =>
+  isJsonObject(value) &&
+  typeof value["afterSequence"] === "number" &&
+  typeof value["nowMs"] === "number";
+
+/** The model call stored as `body`. Throws `corrupt`. */
+export function decodeCall(body: string): ModelCall {
+  const value = parse(body);
+  if (isModelCall(value)) return value;
+  throw new EngramError("corrupt", `a stored draft has no model call: ${body.slice(0, 80)}`);
+}
+
+function parse(body: string): unknown {
+  try {
+    return JSON.parse(body);
+  } catch (cause) {
+    throw new EngramError("corrupt", `stored bytes are not JSON: ${body.slice(0, 80)}`, { cause });
+  }
+}
+
+/** What the hash of an agent's first event is chained to; it ties the log to its agent. */
+export const genesisHash = (agentId: string): Uint8Array =>
+  new Bun.CryptoHasher("sha256").update(`engram log ${agentId}`).digest();
+
+/** SHA-256 over the predecessor's hash and all that is stored of this event: the log is tamper-evident. */
+export const chainHash = (
+  previous: Uint8Array,
+  sequence: number,
+  atMs: number,
+  body: string,
+): Uint8Array =>
+  new Bun.CryptoHasher("sha256").update(previous).update(`\n${sequence}\n${atMs}\n${body}`).digest();

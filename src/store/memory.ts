@@ -1,0 +1,218 @@
+import type { LoggedEvent, ModelCall } from "../agent/event.ts";
+import { statusOf } from "../agent/state.ts";
+import { EngramError } from "../errors.ts";
+import { storeLimits } from "../limits.ts";
+import { decodeEvent, encodeEvent } from "./codec.ts";
+import { makeHints } from "./hints.ts";
+import type { AgentRow, Append, Creation, DraftPiece, Lease, LeaseWish, Store } from "./store.ts";
+
+type Entry = {
+  row: AgentRow;
+  readonly log: { readonly sequence: number; readonly atMs: number; readonly body: string }[];
+  draft: { readonly call: ModelCall; readonly pieces: DraftPiece[] } | null;
+  wakeAtMs: number | null;
+  worker: string | null;
+  leaseUntilMs: number;
+  epoch: number;
+  claims: number;
+};
+
+/** The store's promise in its plainest form, but for durability: what the other stores are compared with. */
+export function openMemoryStore(): Store {
+  const agents = new Map<string, Entry>();
+  const requests = new Map<string, { readonly agentId: string; readonly digest: string }>();
+  const hints = makeHints();
+
+  const entryOf = (agentId: string): Entry => {
+    const entry = agents.get(agentId);
+    if (entry === undefined) throw new EngramError("not_found", `no agent ${agentId}`);
+    return entry;
+  };
+  const fenced = (agentId: string, epoch: number): Entry => {
+    const entry = entryOf(agentId);
+    if (entry.epoch === epoch) return entry;
+    throw new EngramError("fenced", `epoch ${epoch} of agent ${agentId} is stale`);
+  };
+
+  return {
+    create: async (creation) => {
+      const { agentId, request } = creation;
+      const known = request === null ? undefined : requests.get(request.requestId);
+      if (known !== undefined && agents.has(known.agentId)) {
+        if (known.digest === request?.digest)
+          return { agentId: known.agentId, created: false, lease: null };
+        throw new EngramError("already_exists", "request_id was used for another agent");
+      }
+      const entry = entryFor(creation);
+      agents.set(agentId, entry);
+      if (request !== null) requests.set(request.requestId, { agentId, digest: request.digest });
+      const lease = grant(entry, creation.wish, creation.wakeAtMs, creation.atMs);
+      hints.send(agentId);
+      return { agentId, created: true, lease };
+    },
+    append: async (append) => {
+      const { agentId, epoch } = append;
+      const entry = epoch === null ? entryOf(agentId) : fenced(agentId, epoch);
+      if (entry.row.sequence !== append.after)
+        throw new EngramError(
+          "conflict",
+          `the log of ${agentId} is at ${entry.row.sequence}, not ${append.after}`,
+        );
+      const lease = write(entry, append);
+      hints.send(agentId);
+      return lease;
+    },
+    read: async (agentId, after) =>
+      entryOf(agentId)
+        .log.slice(after, after + storeLimits.readEventsMax)
+        .map(
+          ({ sequence, atMs, body }): LoggedEvent => ({
+            sequence,
+            atMs,
+            event: decodeEvent(body),
+          }),
+        ),
+    row: async (agentId, nowMs) => {
+      const entry = agents.get(agentId);
+      return entry === undefined ? null : shown(entry, nowMs);
+    },
+    list: async ({ status, limit, beforeAgentId }, nowMs) =>
+      [...agents.values()]
+        .map((entry) => shown(entry, nowMs))
+        .filter((row) => status === null || row.status === status)
+        .filter((row) => beforeAgentId === null || row.agentId < beforeAgentId)
+        .sort((a, b) => (a.agentId < b.agentId ? 1 : -1))
+        .slice(0, limit),
+    remove: async (agentId, _atMs, force) => {
+      if (!force && entryOf(agentId).row.status === "waiting_for_step")
+        throw new EngramError(
+          "failed_precondition",
+          `agent ${agentId} is working; pause or cancel it first, or delete it with force`,
+        );
+      entryOf(agentId);
+      agents.delete(agentId);
+      hints.send(agentId);
+    },
+    writeDraft: async (agentId, epoch, call, pieces) => {
+      const entry = fenced(agentId, epoch);
+      if (entry.draft?.call.afterSequence !== call.afterSequence) entry.draft = { call, pieces: [] };
+      entry.draft.pieces.push(...pieces);
+      hints.send(agentId);
+    },
+    readDraft: async (agentId, from) => {
+      const draft = agents.get(agentId)?.draft ?? null;
+      if (draft === null) return null;
+      const { call, pieces } = draft;
+      return { call, pieces: pieces.slice(from), piecesTotal: pieces.length };
+    },
+    claim: async (wish, nowMs, limit) =>
+      [...agents.values()]
+        .filter(({ wakeAtMs }) => wakeAtMs !== null && wakeAtMs <= nowMs)
+        .sort((a, b) => (a.wakeAtMs ?? 0) - (b.wakeAtMs ?? 0))
+        .slice(0, limit)
+        .map((entry) => take(entry, wish)),
+    renew: async (leases, untilMs) =>
+      leases
+        .filter(({ agentId, epoch }) => {
+          const entry = agents.get(agentId);
+          if (entry?.epoch !== epoch || entry.worker === null) return true;
+          entry.wakeAtMs = entry.leaseUntilMs = untilMs;
+          return false;
+        })
+        .map(({ agentId }) => agentId),
+    release: async ({ agentId, epoch }, wakeAtMs) => {
+      const entry = agents.get(agentId);
+      if (entry?.epoch === epoch && entry.worker !== null) letGo(entry, wakeAtMs);
+    },
+    nextWakeMs: async () =>
+      [...agents.values()].reduce<number | null>(
+        (next, { wakeAtMs }) => (wakeAtMs === null || (next ?? Infinity) < wakeAtMs ? next : wakeAtMs),
+        null,
+      ),
+    follow: hints.follow,
+    probe: async () => {},
+    close: async () => {},
+  };
+}
+
+function entryFor({ agentId, events, state, atMs }: Creation): Entry {
+  const { createdAtMs, reason, sequence, stats, spec, parent } = state;
+  return {
+    row: {
+      agentId,
+      createdAtMs,
+      updatedAtMs: atMs,
+      status: statusOf(state),
+      reason,
+      sequence,
+      stats,
+      spec,
+      parent,
+    },
+    log: events.map(({ atMs: eventAtMs, event }, index) => ({
+      sequence: index + 1,
+      atMs: eventAtMs,
+      body: encodeEvent(event),
+    })),
+    draft: null,
+    wakeAtMs: null,
+    worker: null,
+    leaseUntilMs: 0,
+    epoch: 0,
+    claims: 0,
+  };
+}
+
+function write(entry: Entry, append: Append): Lease | null {
+  const { after, atMs, events, state, epoch, leaseUntilMs, wakeAtMs, wish } = append;
+  for (const [index, event] of events.entries())
+    entry.log.push({ sequence: after + index + 1, atMs, body: encodeEvent(event) });
+  const { reason, sequence, stats, spec, parent } = state;
+  entry.row = {
+    ...entry.row,
+    updatedAtMs: atMs,
+    status: statusOf(state),
+    reason,
+    sequence,
+    stats,
+    spec,
+    parent,
+  };
+  if (append.dropDraft) entry.draft = null;
+  if (epoch === null) return grant(entry, wish, wakeAtMs, atMs);
+  entry.claims = 0;
+  if (leaseUntilMs === null) letGo(entry, wakeAtMs);
+  else entry.wakeAtMs = entry.leaseUntilMs = leaseUntilMs;
+  return null;
+}
+
+/** A command's wake time, unless the agent is driven; and the lease, where it was wished for and the agent is due. */
+function grant(
+  entry: Entry,
+  wish: LeaseWish | null,
+  wakeAtMs: number | null,
+  nowMs: number,
+): Lease | null {
+  if (entry.worker !== null && entry.leaseUntilMs > nowMs) return null;
+  entry.wakeAtMs = wakeAtMs;
+  return wish !== null && wakeAtMs !== null && wakeAtMs <= nowMs ? take(entry, wish) : null;
+}
+
+function take(entry: Entry, { worker, untilMs }: LeaseWish): Lease {
+  entry.worker = worker;
+  entry.wakeAtMs = entry.leaseUntilMs = untilMs;
+  entry.epoch++;
+  entry.claims++;
+  return { agentId: entry.row.agentId, epoch: entry.epoch, claims: entry.claims };
+}
+
+function letGo(entry: Entry, wakeAtMs: number | null): void {
+  entry.worker = null;
+  entry.leaseUntilMs = 0;
+  entry.wakeAtMs = wakeAtMs;
+}
+
+const shown = ({ row, worker, leaseUntilMs }: Entry, nowMs: number): AgentRow =>
+  row.status === "waiting_for_step" && worker !== null && leaseUntilMs > nowMs
+    ? { ...row, status: "processing" }
+    : row;

@@ -1,0 +1,230 @@
+import type { Database, Statement } from "bun:sqlite";
+import type { AgentSpec } from "../agent/event.ts";
+import { isJsonObject } from "../agent/json.ts";
+import type { AgentState, Stats, Status } from "../agent/state.ts";
+import { EngramError } from "../errors.ts";
+import type { AgentRow, DraftPiece, ListQuery } from "./store.ts";
+
+/** What an agent's writes have to know of it. */
+export type Held = {
+  readonly id: number;
+  readonly agent_id: string;
+  readonly status: string;
+  readonly head: number;
+  readonly hash: Uint8Array;
+  readonly worker: string | null;
+  readonly lease_until: number;
+  readonly epoch: number;
+  readonly claims: number;
+  readonly draft_call: string | null;
+  readonly draft_pieces: number;
+};
+
+type EventRow = {
+  readonly sequence: number;
+  readonly at: number;
+  readonly body: string;
+  readonly hash: Uint8Array;
+};
+
+type StoredRow = {
+  readonly agent_id: string;
+  readonly created_at: number;
+  readonly updated_at: number;
+  readonly status: string;
+  readonly reason: string;
+  readonly head: number;
+  readonly stats: string;
+  readonly spec: string;
+  readonly parent: string;
+  readonly worker: string | null;
+  readonly lease_until: number;
+};
+
+const heldColumns =
+  "id, agent_id, status, head, hash, worker, lease_until, epoch, claims, draft_call, draft_pieces";
+const rowColumns =
+  "agent_id, created_at, updated_at, status, reason, head, stats, spec, parent, worker, lease_until";
+
+type NewAgent = {
+  readonly agentId: string;
+  readonly createdAtMs: number;
+  readonly atMs: number;
+  readonly status: string;
+  readonly reason: string;
+  readonly sequence: number;
+  readonly hash: Uint8Array;
+  readonly stats: string;
+  readonly spec: string;
+  readonly parent: string;
+};
+
+type NewHead = {
+  readonly id: number;
+  readonly atMs: number;
+  readonly status: string;
+  readonly reason: string;
+  readonly sequence: number;
+  readonly hash: Uint8Array;
+  readonly stats: string;
+};
+
+/** Every statement of the store, prepared once; `finalize` before the database is closed. */
+export function openStatements(db: Database) {
+  const all: Statement[] = [];
+  const prepare = <Row, Params extends Parameters<Statement<Row>["run"]>>(text: string) => {
+    const statement = db.prepare<Row, Params>(text);
+    all.push(statement);
+    return statement;
+  };
+  const deletions = [
+    "DELETE FROM event WHERE agent = ?",
+    "DELETE FROM draft_piece WHERE agent = ?",
+    "DELETE FROM request WHERE agent = ?",
+    "DELETE FROM agent WHERE id = ?",
+  ].map((text) => prepare<null, [number]>(text));
+  return {
+    held: prepare<Held, [string]>(`SELECT ${heldColumns} FROM agent WHERE agent_id = ?`),
+    agent: prepare<StoredRow, [string]>(`SELECT ${rowColumns} FROM agent WHERE agent_id = ?`),
+    list: listing(prepare),
+    events: prepare<EventRow, [number, number, number]>(
+      "SELECT sequence, at, body, hash FROM event WHERE agent = ? AND sequence >= ? ORDER BY sequence LIMIT ?",
+    ),
+    pieces: prepare<DraftPiece, [number, number]>(
+      "SELECT kind, offset, content FROM draft_piece WHERE agent = ? AND number >= ? ORDER BY number",
+    ),
+    due: prepare<Held, [number, number]>(
+      `SELECT ${heldColumns} FROM agent WHERE wake <= ? ORDER BY wake LIMIT ?`,
+    ),
+    nextWake: prepare<{ wake: number | null }, []>(
+      "SELECT min(wake) AS wake FROM agent WHERE wake IS NOT NULL",
+    ),
+    request: prepare<{ agent_id: string; digest: string }, [string]>(
+      "SELECT agent_id, digest FROM request JOIN agent ON agent.id = request.agent WHERE request_id = ?",
+    ),
+    insertRequest: prepare<null, [string, number, string]>("INSERT INTO request VALUES(?, ?, ?)"),
+    insertAgent: prepare<null, [NewAgent]>(
+      `INSERT INTO agent VALUES(NULL, $agentId, $createdAtMs, $atMs, $status, $reason, $sequence, $hash,
+        $stats, $spec, $parent, NULL, NULL, 0, 0, 0, NULL, 0)`,
+    ),
+    insertEvent: prepare<null, [number, number, number, string, Uint8Array]>(
+      "INSERT INTO event VALUES(NULL, ?, ?, ?, ?, ?)",
+    ),
+    setHash: prepare<null, [Uint8Array, number]>("UPDATE agent SET hash = ? WHERE id = ?"),
+    setHead: prepare<null, [NewHead]>(
+      "UPDATE agent SET updated_at = $atMs, status = $status, reason = $reason, head = $sequence, hash = $hash, stats = $stats WHERE id = $id",
+    ),
+    setSpec: prepare<null, [string, string, number]>(
+      "UPDATE agent SET spec = ?, parent = ? WHERE id = ?",
+    ),
+    setWake: prepare<null, [number | null, number]>(
+      "UPDATE agent SET wake = ?, worker = NULL, lease_until = 0 WHERE id = ?",
+    ),
+    take: prepare<null, [string, number, number, number]>(
+      "UPDATE agent SET worker = ?, wake = ?, lease_until = ?, epoch = epoch + 1, claims = claims + 1 WHERE id = ?",
+    ),
+    keep: prepare<null, [number, number, number]>(
+      "UPDATE agent SET wake = ?, lease_until = ?, claims = 0 WHERE id = ?",
+    ),
+    finish: prepare<null, [number | null, number]>(
+      "UPDATE agent SET wake = ?, worker = NULL, lease_until = 0, claims = 0 WHERE id = ?",
+    ),
+    renew: prepare<null, [number, number, string, number]>(
+      "UPDATE agent SET wake = ?, lease_until = ? WHERE agent_id = ? AND epoch = ? AND worker IS NOT NULL",
+    ),
+    release: prepare<null, [number | null, string, number]>(
+      "UPDATE agent SET wake = ?, worker = NULL, lease_until = 0 WHERE agent_id = ? AND epoch = ? AND worker IS NOT NULL",
+    ),
+    setDraft: prepare<null, [string | null, number, number]>(
+      "UPDATE agent SET draft_call = ?, draft_pieces = ? WHERE id = ?",
+    ),
+    insertPiece: prepare<null, [number, number, string, number, string]>(
+      "INSERT INTO draft_piece VALUES(?, ?, ?, ?, ?)",
+    ),
+    dropPieces: prepare<null, [number]>("DELETE FROM draft_piece WHERE agent = ?"),
+    deletions,
+    bury: prepare<null, [string, number]>("INSERT INTO tombstone VALUES(?, ?)"),
+    finalize: () => {
+      for (const statement of all) statement.finalize();
+    },
+  };
+}
+
+export type Statements = ReturnType<typeof openStatements>;
+
+type Prepare = <Row, Params extends Parameters<Statement<Row>["run"]>>(
+  text: string,
+) => Statement<Row, Params>;
+
+/** One statement for each way to filter, so that each walks an index from the page's start. */
+function listing(prepare: Prepare) {
+  type Bounds = { readonly before: string; readonly limit: number; readonly nowMs: number };
+  const page = (condition: string) =>
+    prepare<StoredRow, [Bounds & { readonly status: string }]>(
+      `SELECT ${rowColumns} FROM agent WHERE agent_id < $before AND ${condition} AND $nowMs >= 0 AND $status <> ''
+       ORDER BY agent_id DESC LIMIT $limit`,
+    );
+  const driven = "(worker IS NOT NULL AND lease_until > $nowMs)";
+  const any = page("1");
+  const resting = page("status = $status");
+  const queued = page(`status = 'waiting_for_step' AND NOT ${driven}`);
+  const processing = page(`status = 'waiting_for_step' AND ${driven}`);
+  return ({ status, limit, beforeAgentId }: ListQuery, nowMs: number): StoredRow[] => {
+    const statement =
+      status === null
+        ? any
+        : status === "waiting_for_step"
+          ? queued
+          : status === "processing"
+            ? processing
+            : resting;
+    // Ids are lower-case hex; a tilde stands behind all of them.
+    return statement.all({ before: beforeAgentId ?? "~", limit, nowMs, status: status ?? "any" });
+  };
+}
+
+/** What listings show of a stored row. Throws `corrupt` where a column does not hold what was written. */
+export function agentRowOf(stored: StoredRow, nowMs: number): AgentRow {
+  const driven = stored.worker !== null && stored.lease_until > nowMs;
+  const parent: unknown = JSON.parse(stored.parent);
+  const stats: unknown = JSON.parse(stored.stats);
+  const spec: unknown = JSON.parse(stored.spec);
+  if (!isStatus(stored.status) || !isStats(stats) || !isSpec(spec) || !isParent(parent))
+    throw new EngramError("corrupt", `the index row of agent ${stored.agent_id} is damaged`);
+  return {
+    agentId: stored.agent_id,
+    createdAtMs: stored.created_at,
+    updatedAtMs: stored.updated_at,
+    status: driven && stored.status === "waiting_for_step" ? "processing" : stored.status,
+    reason: stored.reason,
+    sequence: stored.head,
+    stats,
+    spec,
+    parent,
+  };
+}
+
+const statuses: Readonly<Record<Status, true>> = {
+  waiting_for_step: true,
+  processing: true,
+  waiting_for_input: true,
+  waiting_for_confirmation: true,
+  paused: true,
+  completed: true,
+  failed: true,
+  canceled: true,
+};
+
+const isStatus = (value: string): value is Status => Object.hasOwn(statuses, value);
+
+const isStats = (value: unknown): value is Stats =>
+  isJsonObject(value) && typeof value["steps"] === "number" && typeof value["workedMs"] === "number";
+
+const isSpec = (value: unknown): value is AgentSpec =>
+  isJsonObject(value) &&
+  typeof value["goal"] === "string" &&
+  typeof value["model"] === "string" &&
+  isJsonObject(value["config"]);
+
+const isParent = (value: unknown): value is AgentState["parent"] =>
+  value === null || (isJsonObject(value) && typeof value["agentId"] === "string");

@@ -1,0 +1,301 @@
+import { Database } from "bun:sqlite";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import type { LoggedEvent } from "../agent/event.ts";
+import { statusOf } from "../agent/state.ts";
+import { EngramError } from "../errors.ts";
+import { storeLimits } from "../limits.ts";
+import { chainHash, decodeCall, decodeEvent, encodeEvent, genesisHash } from "./codec.ts";
+import { makeHints } from "./hints.ts";
+import { openGroupCommit, storeFault } from "./sqlite-commit.ts";
+import { agentRowOf, type Held, openStatements, type Statements } from "./sqlite-rows.ts";
+import { prepareSchema } from "./sqlite-schema.ts";
+import type { Append, Creation, DraftPiece, Lease, LeaseWish, Store } from "./store.ts";
+
+/**
+ * Agents in the SQLite file `engram.db` of a folder, which is made where it is missing. One engine at a time opens a
+ * folder; a second gets failed_precondition. Leases that a dead engine held are due at once.
+ */
+export function openSqliteStore(folder: string): Store {
+  const lock = lockFolder(folder);
+  const path = join(folder, "engram.db");
+  const db = new Database(path, { create: true, strict: true });
+  try {
+    db.run("PRAGMA journal_mode = WAL");
+    db.run("PRAGMA synchronous = FULL");
+    db.run(`PRAGMA wal_autocheckpoint = ${storeLimits.walPagesMax}`);
+    prepareSchema(db, path);
+    // The folder is ours alone: whoever held these leases is gone.
+    db.run("UPDATE agent SET wake = 0, worker = NULL, lease_until = 0 WHERE worker IS NOT NULL");
+  } catch (error) {
+    db.close(true);
+    lock.close(true);
+    throw storeFault(error);
+  }
+  return storeOn(db, lock);
+}
+
+/** A lock that the system lets go of with the process: an open transaction on a file of its own. */
+function lockFolder(folder: string): Database {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const lock = new Database(join(folder, "lock.db"), { create: true });
+  try {
+    lock.run("PRAGMA locking_mode = EXCLUSIVE");
+    lock.run("BEGIN EXCLUSIVE");
+    return lock;
+  } catch (cause) {
+    lock.close(true);
+    throw new EngramError(
+      "failed_precondition",
+      `another engine runs on ${folder}: stop it, or choose another DB_PATH`,
+      { cause },
+    );
+  }
+}
+
+function storeOn(db: Database, lock: Database): Store {
+  const sql = openStatements(db);
+  const hints = makeHints();
+  const changed = new Set<string>();
+  const checkpoint = idleCheckpoint(db);
+  const commits = openGroupCommit(db, () => {
+    const agents = [...changed];
+    changed.clear();
+    for (const agentId of agents) hints.send(agentId);
+    checkpoint.later();
+  });
+  const write = <T>(agentId: string, run: () => T): Promise<T> =>
+    commits.write(() => {
+      const value = run();
+      changed.add(agentId);
+      return value;
+    });
+
+  return {
+    create: (creation) => write(creation.agentId, () => create(sql, creation)),
+    append: (append) => write(append.agentId, () => appendEvents(sql, append)),
+    read: async (agentId, after) => reading(() => readEvents(sql, agentId, after)),
+    row: async (agentId, nowMs) =>
+      reading(() => {
+        const found = sql.agent.get(agentId);
+        return found === null ? null : agentRowOf(found, nowMs);
+      }),
+    list: async (query, nowMs) =>
+      reading(() => sql.list(query, nowMs).map((found) => agentRowOf(found, nowMs))),
+    remove: (agentId, atMs, force) => write(agentId, () => remove(sql, { agentId, atMs, force })),
+    writeDraft: (agentId, epoch, call, pieces) =>
+      write(agentId, () => {
+        const held = fenced(sql, agentId, epoch);
+        const begun = held.draft_call !== null && decodeCall(held.draft_call);
+        const continues = begun !== false && begun.afterSequence === call.afterSequence;
+        if (!continues) sql.dropPieces.run(held.id);
+        addPieces(sql, held.id, continues ? held.draft_pieces : 0, pieces);
+        const total = (continues ? held.draft_pieces : 0) + pieces.length;
+        sql.setDraft.run(JSON.stringify(call), total, held.id);
+      }),
+    readDraft: async (agentId, from) =>
+      reading(() => {
+        const held = sql.held.get(agentId);
+        if (held === null || held.draft_call === null) return null;
+        return {
+          call: decodeCall(held.draft_call),
+          pieces: sql.pieces.all(held.id, from),
+          piecesTotal: held.draft_pieces,
+        };
+      }),
+    claim: (wish, nowMs, limit) =>
+      commits.write(() => sql.due.all(nowMs, limit).map((held) => take(sql, held, wish))),
+    renew: (leases, untilMs) =>
+      commits.write(() =>
+        leases
+          .filter(({ agentId, epoch }) => sql.renew.run(untilMs, untilMs, agentId, epoch).changes === 0)
+          .map(({ agentId }) => agentId),
+      ),
+    release: ({ agentId, epoch }, wakeAtMs) =>
+      commits.write(() => {
+        sql.release.run(wakeAtMs, agentId, epoch);
+      }),
+    nextWakeMs: async () => reading(() => sql.nextWake.get()?.wake ?? null),
+    follow: hints.follow,
+    probe: () => commits.write(() => undefined),
+    close: async () => {
+      commits.close();
+      checkpoint.stop();
+      sql.finalize();
+      db.close(true);
+      lock.close(true);
+    },
+  };
+}
+
+function reading<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw storeFault(error);
+  }
+}
+
+/** Moves the log into the file when nothing has been written for a while, so that no commit has to. */
+function idleCheckpoint(db: Database): { later(): void; stop(): void } {
+  let timer: ReturnType<typeof setTimeout> | null = null;
+  return {
+    later: () => {
+      timer ??= setTimeout(() => {
+        timer = null;
+        db.run("PRAGMA wal_checkpoint(PASSIVE)");
+      }, storeLimits.checkpointIdleMs);
+      timer.refresh();
+    },
+    stop: () => {
+      if (timer !== null) clearTimeout(timer);
+    },
+  };
+}
+
+function heldOf(sql: Statements, agentId: string): Held {
+  const held = sql.held.get(agentId);
+  if (held === null) throw new EngramError("not_found", `no agent ${agentId}`);
+  return held;
+}
+
+function fenced(sql: Statements, agentId: string, epoch: number): Held {
+  const held = heldOf(sql, agentId);
+  if (held.epoch === epoch) return held;
+  throw new EngramError("fenced", `epoch ${epoch} of agent ${agentId} is stale`);
+}
+
+function create(
+  sql: Statements,
+  { agentId, atMs, events, state, wakeAtMs, wish, request }: Creation,
+): { agentId: string; created: boolean; lease: Lease | null } {
+  const known = request === null ? null : sql.request.get(request.requestId);
+  if (known !== null) {
+    if (known.digest === request?.digest)
+      return { agentId: known.agent_id, created: false, lease: null };
+    throw new EngramError(
+      "already_exists",
+      `request_id ${request?.requestId} was used for another agent; give each creation an id of its own`,
+    );
+  }
+  const { createdAtMs, reason, sequence, stats, spec, parent } = state;
+  const inserted = sql.insertAgent.run({
+    agentId,
+    createdAtMs,
+    atMs,
+    status: statusOf(state),
+    reason,
+    sequence,
+    hash: genesisHash(agentId),
+    stats: JSON.stringify(stats),
+    spec: JSON.stringify(spec),
+    parent: JSON.stringify(parent),
+  });
+  const id = Number(inserted.lastInsertRowid);
+  let hash = genesisHash(agentId);
+  for (const [index, { atMs: eventAtMs, event }] of events.entries()) {
+    const body = encodeEvent(event);
+    hash = chainHash(hash, index + 1, eventAtMs, body);
+    sql.insertEvent.run(id, index + 1, eventAtMs, body, hash);
+  }
+  sql.setHash.run(hash, id);
+  if (request !== null) sql.insertRequest.run(request.requestId, id, request.digest);
+  const lease = grant(sql, heldOf(sql, agentId), wish, { wakeAtMs, nowMs: atMs });
+  return { agentId, created: true, lease };
+}
+
+function appendEvents(sql: Statements, append: Append): Lease | null {
+  const { agentId, after, atMs, events, state, epoch, leaseUntilMs, wakeAtMs, wish } = append;
+  const held = epoch === null ? heldOf(sql, agentId) : fenced(sql, agentId, epoch);
+  if (held.head !== after)
+    throw new EngramError("conflict", `the log of ${agentId} is at ${held.head}, not ${after}`);
+  let hash = held.hash;
+  for (const [index, event] of events.entries()) {
+    const body = encodeEvent(event);
+    hash = chainHash(hash, after + index + 1, atMs, body);
+    sql.insertEvent.run(held.id, after + index + 1, atMs, body, hash);
+  }
+  const specs = events.some(({ type }) => type === "AgentEdited" || type === "AgentForked");
+  if (specs) sql.setSpec.run(JSON.stringify(state.spec), JSON.stringify(state.parent), held.id);
+  if (append.dropDraft && held.draft_call !== null) {
+    sql.dropPieces.run(held.id);
+    sql.setDraft.run(null, 0, held.id);
+  }
+  sql.setHead.run({
+    id: held.id,
+    atMs,
+    status: statusOf(state),
+    reason: state.reason,
+    sequence: state.sequence,
+    hash,
+    stats: JSON.stringify(state.stats),
+  });
+  if (epoch === null) return grant(sql, held, wish, { wakeAtMs, nowMs: atMs });
+  if (leaseUntilMs === null) sql.finish.run(wakeAtMs, held.id);
+  else sql.keep.run(leaseUntilMs, leaseUntilMs, held.id);
+  return null;
+}
+
+/** A command's wake time, unless the agent is driven; and the lease, where it was wished for and the agent is due. */
+function grant(
+  sql: Statements,
+  held: Held,
+  wish: LeaseWish | null,
+  { wakeAtMs, nowMs }: { readonly wakeAtMs: number | null; readonly nowMs: number },
+): Lease | null {
+  if (held.worker !== null && held.lease_until > nowMs) return null;
+  if (wish !== null && wakeAtMs !== null && wakeAtMs <= nowMs) return take(sql, held, wish);
+  sql.setWake.run(wakeAtMs, held.id);
+  return null;
+}
+
+function take(sql: Statements, held: Held, { worker, untilMs }: LeaseWish): Lease {
+  sql.take.run(worker, untilMs, untilMs, held.id);
+  return { agentId: held.agent_id, epoch: held.epoch + 1, claims: held.claims + 1 };
+}
+
+function addPieces(sql: Statements, id: number, from: number, pieces: readonly DraftPiece[]): void {
+  for (const [index, { kind, offset, content }] of pieces.entries())
+    sql.insertPiece.run(id, from + index, kind, offset, content);
+}
+
+function remove(
+  sql: Statements,
+  { agentId, atMs, force }: { agentId: string; atMs: number; force: boolean },
+): void {
+  const held = heldOf(sql, agentId);
+  if (!force && held.status === "waiting_for_step")
+    throw new EngramError(
+      "failed_precondition",
+      `agent ${agentId} is working; pause or cancel it first, or delete it with force`,
+    );
+  for (const statement of sql.deletions) statement.run(held.id);
+  sql.bury.run(agentId, atMs);
+}
+
+/** A page of the log, its hashes checked against the chain. */
+function readEvents(sql: Statements, agentId: string, after: number): readonly LoggedEvent[] {
+  const held = heldOf(sql, agentId);
+  const page: LoggedEvent[] = [];
+  if (after >= held.head) return page;
+  let previous = after === 0 ? genesisHash(agentId) : null;
+  let bytes = 0;
+  let expected = after === 0 ? 1 : after;
+  for (const row of sql.events.iterate(held.id, expected, storeLimits.readEventsMax + 1)) {
+    if (row.sequence !== expected) break;
+    if (previous !== null) {
+      const hash = chainHash(previous, row.sequence, row.at, row.body);
+      if (!Bun.deepEquals(hash, row.hash)) throw damaged(agentId, row.sequence, "was changed");
+      page.push({ sequence: row.sequence, atMs: row.at, event: decodeEvent(row.body) });
+      bytes += row.body.length;
+    }
+    previous = row.hash;
+    expected++;
+    if (bytes > storeLimits.readBytesMax) break;
+  }
+  if (page.length === 0) throw damaged(agentId, expected, "is missing");
+  return page;
+}
+
+const damaged = (agentId: string, sequence: number, what: string): EngramError =>
+  new EngramError("corrupt", `event ${sequence} of agent ${agentId} ${what} in the store`);

@@ -1,0 +1,142 @@
+import type { AgentSpec, LoggedEvent, ModelCall, Event } from "../agent/event.ts";
+import type { AgentState, Stats, Status } from "../agent/state.ts";
+
+/*
+ * The promise of a store
+ * 1. Every operation is atomic and durable when it resolves: all of it will be read after any crash, or none ever.
+ * 2. A log grows by compare-and-append only: events go behind the head that the writer knew, or nowhere (conflict).
+ * 3. An agent's epoch rises at each lease. What comes with an older one is refused whole (fenced).
+ * 4. Index row, wake time and draft change in the same atomic step as the log, and can be rebuilt from it but for the
+ *    draft, which is durable in its own right until an append supersedes it.
+ * 5. A follower's hint comes after the change it tells of; hints may be merged or lost, what is read is the truth.
+ * 6. What is read is what was written: bytes that changed are `corrupt`, never another event.
+ * Every operation fails with `unavailable` while the store cannot be reached or written.
+ */
+
+/** Who drives an agent, and until when. */
+export type LeaseWish = { readonly worker: string; readonly untilMs: number };
+
+/** The right to drive one agent. `claims` counts the leases since its last append, this one included. */
+export type Lease = {
+  readonly agentId: string;
+  readonly epoch: number;
+  readonly claims: number;
+};
+
+/** What listings show of an agent; derived from its log. */
+export type AgentRow = {
+  readonly agentId: string;
+  readonly createdAtMs: number;
+  readonly updatedAtMs: number;
+  /** With `processing` for a waiting_for_step that is leased just now. */
+  readonly status: Status;
+  readonly reason: string;
+  readonly sequence: number;
+  readonly stats: Stats;
+  readonly spec: AgentSpec;
+  readonly parent: AgentState["parent"];
+};
+
+/** New events of one agent and what follows from them. */
+export type Append = {
+  readonly agentId: string;
+  /** The head that the writer knew. */
+  readonly after: number;
+  readonly atMs: number;
+  readonly events: readonly Event[];
+  /** The state after the events: the index row is taken from it. */
+  readonly state: AgentState;
+  /**
+   * A worker's append names its epoch, and keeps its lease until `leaseUntilMs` or, null, lets go of it. A command's
+   * (epoch null) leaves a lease that is held alone, with its wake time.
+   */
+  readonly epoch: number | null;
+  readonly leaseUntilMs: number | null;
+  /** When the agent next needs attention, where nobody drives it; null: not before someone acts. */
+  readonly wakeAtMs: number | null;
+  /** For a command: whoever appends takes the lease too, where the agent is due and free. */
+  readonly wish: LeaseWish | null;
+  /** The draft is superseded by these events. */
+  readonly dropDraft: boolean;
+};
+
+/** An id that makes a creation's repetition safe, and a digest of what it came with. */
+export type RequestKey = { readonly requestId: string; readonly digest: string };
+
+export type Creation = {
+  readonly agentId: string;
+  readonly atMs: number;
+  /** The first events with their times: AgentCreated, or a copied log and what follows it. */
+  readonly events: readonly { readonly atMs: number; readonly event: Event }[];
+  readonly state: AgentState;
+  readonly wakeAtMs: number | null;
+  readonly wish: LeaseWish | null;
+  readonly request: RequestKey | null;
+};
+
+export type DraftPiece = {
+  readonly kind: "thinking" | "text";
+  /** UTF-8 bytes of that kind's text before this piece. */
+  readonly offset: number;
+  readonly content: string;
+};
+
+/** The durable partial answer of the model call in flight. */
+export type Draft = {
+  readonly call: ModelCall;
+  /** The pieces from the asked-for one on, in order. */
+  readonly pieces: readonly DraftPiece[];
+  /** How many pieces there are in all. */
+  readonly piecesTotal: number;
+};
+
+export type ListQuery = {
+  /** null: any. */
+  readonly status: Status | null;
+  readonly limit: number;
+  /** The last agent of the page before; null: the first page. */
+  readonly beforeAgentId: string | null;
+};
+
+/** Where agents are kept. Whoever opened it closes it. */
+export interface Store {
+  /**
+   * A new agent. A request id that was seen answers the agent made then (`created` false), or already_exists where
+   * the digest differs.
+   */
+  create(
+    creation: Creation,
+  ): Promise<{ readonly agentId: string; readonly created: boolean; readonly lease: Lease | null }>;
+  /** Fails with conflict, fenced or not_found; the lease is given where it was wished for and free. */
+  append(append: Append): Promise<Lease | null>;
+  /** Events behind `after`, in order: as many as fit a page of the store's choosing, none at the head. Fails with not_found or corrupt. */
+  read(agentId: string, after: number): Promise<readonly LoggedEvent[]>;
+  /** null: no such agent. */
+  row(agentId: string, nowMs: number): Promise<AgentRow | null>;
+  /** Newest first. */
+  list(query: ListQuery, nowMs: number): Promise<readonly AgentRow[]>;
+  /** Removes all of an agent but a tombstone. Fails with not_found, or failed_precondition for a working one without `force`. */
+  remove(agentId: string, atMs: number, force: boolean): Promise<void>;
+  /** Adds pieces to the draft of `call`, beginning it where there is none or one of another call. Fails with fenced or not_found. */
+  writeDraft(
+    agentId: string,
+    epoch: number,
+    call: ModelCall,
+    pieces: readonly DraftPiece[],
+  ): Promise<void>;
+  /** The draft from its piece number `from` (0..) on; null: none. */
+  readDraft(agentId: string, from: number): Promise<Draft | null>;
+  /** Leases up to `limit` agents that are due, those longest due first. */
+  claim(wish: LeaseWish, nowMs: number, limit: number): Promise<readonly Lease[]>;
+  /** Lengthens leases; answers the agents whose epoch is stale by now. */
+  renew(leases: readonly Lease[], untilMs: number): Promise<readonly string[]>;
+  /** Lets go of a lease without an append; a stale one is ignored. */
+  release(lease: Lease, wakeAtMs: number | null): Promise<void>;
+  /** When the next agent is due; null: none is. */
+  nextWakeMs(): Promise<number | null>;
+  /** Calls `hint` after each change of the agent's log or draft, until the result is called. */
+  follow(agentId: string, hint: () => void): () => void;
+  /** Resolves when the store can take a write; else fails. */
+  probe(): Promise<void>;
+  close(): Promise<void>;
+}
