@@ -13,7 +13,7 @@ type Outcome = { readonly passed: boolean; readonly output: string };
 const toolSources = "tools/src/**";
 const generated = "src/gen/**";
 
-const format = ["oxfmt", "-c", ".ci/oxfmt.json", ".", `!${generated}`];
+const format = ["oxfmt", "-c", ".ci/oxfmt.json", ".", `!${generated}`, "!test/logs/**", "!**/*.md"];
 const lint = ["oxlint", "-c", ".ci/oxlint.json", "--deny-warnings"];
 for (const pattern of [generated, toolSources]) lint.push("--ignore-pattern", pattern);
 
