@@ -112,9 +112,13 @@ function confirm(
     throw new EngramError("not_found", `no tool call ${callId} waits for a confirmation`);
   mustBeOpen(state, "takes no confirmation");
   if (!call.awaitsConfirmation)
-    throw new EngramError("failed_precondition", `the tool call ${callId} asks for no confirmation`);
+    throw new EngramError(
+      "failed_precondition",
+      `the tool call ${callId} asks for no confirmation`,
+    );
   if (approve) return [event];
-  const message = reason === "" ? "the user rejected this call" : `the user rejected this call: ${reason}`;
+  const message =
+    reason === "" ? "the user rejected this call" : `the user rejected this call: ${reason}`;
   const rejected: Event = {
     type: "ToolReturned",
     callId,

@@ -300,9 +300,7 @@ export const newestStamped = (
   transcript: readonly TranscriptItem[],
   afterSequence: number,
 ): number =>
-  transcript.findLastIndex(
-    (item) => item.kind !== "assistant" && item.sequence <= afterSequence,
-  );
+  transcript.findLastIndex((item) => item.kind !== "assistant" && item.sequence <= afterSequence);
 
 function applyToolReturned(
   draft: Draft,

@@ -38,8 +38,7 @@ export function replyEvents(
   needsConfirmation: NeedsConfirmation,
 ): readonly Event[] {
   const events: Event[] = [];
-  const head = (): ReplyHead | null =>
-    events.length === 0 ? { call, usage: reply.usage } : null;
+  const head = (): ReplyHead | null => (events.length === 0 ? { call, usage: reply.usage } : null);
   if (reply.thinking !== "")
     events.push({ type: "ModelThought", head: head(), content: reply.thinking });
   if (reply.text !== "" || (reply.toolCalls.length === 0 && reply.thinking !== ""))

@@ -40,7 +40,10 @@ export const encodeEvent = (event: Event): string => JSON.stringify(event);
 export function decodeEvent(body: string): Event {
   const value = parse(body);
   if (isEvent(value)) return value;
-  throw new EngramError("corrupt", `a stored event is not one this version knows: ${body.slice(0, 80)}`);
+  throw new EngramError(
+    "corrupt",
+    `a stored event is not one this version knows: ${body.slice(0, 80)}`,
+  );
 }
 
 const isModelCall = (value: unknown): value is ModelCall =>
@@ -74,4 +77,7 @@ export const chainHash = (
   atMs: number,
   body: string,
 ): Uint8Array =>
-  new Bun.CryptoHasher("sha256").update(previous).update(`\n${sequence}\n${atMs}\n${body}`).digest();
+  new Bun.CryptoHasher("sha256")
+    .update(previous)
+    .update(`\n${sequence}\n${atMs}\n${body}`)
+    .digest();

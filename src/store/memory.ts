@@ -65,13 +65,11 @@ export function openMemoryStore(): Store {
     read: async (agentId, after) =>
       entryOf(agentId)
         .log.slice(after, after + storeLimits.readEventsMax)
-        .map(
-          ({ sequence, atMs, body }): LoggedEvent => ({
-            sequence,
-            atMs,
-            event: decodeEvent(body),
-          }),
-        ),
+        .map(({ sequence, atMs, body }): LoggedEvent => ({
+          sequence,
+          atMs,
+          event: decodeEvent(body),
+        })),
     row: async (agentId, nowMs) => {
       const entry = agents.get(agentId);
       return entry === undefined ? null : shown(entry, nowMs);
@@ -95,15 +93,22 @@ export function openMemoryStore(): Store {
     },
     writeDraft: async (agentId, epoch, call, pieces) => {
       const entry = fenced(agentId, epoch);
-      if (entry.draft?.call.afterSequence !== call.afterSequence) entry.draft = { call, pieces: [] };
+      mustWork(entry);
+      if (entry.draft?.call.afterSequence !== call.afterSequence)
+        entry.draft = { call, pieces: [] };
       entry.draft.pieces.push(...pieces);
+      entry.claims = 0;
       hints.send(agentId);
     },
     readDraft: async (agentId, from) => {
       const draft = agents.get(agentId)?.draft ?? null;
       if (draft === null) return null;
       const { call, pieces } = draft;
-      return { call, pieces: pieces.slice(from), piecesTotal: pieces.length };
+      return {
+        call,
+        pieces: pieces.slice(from, from + storeLimits.readEventsMax),
+        piecesTotal: pieces.length,
+      };
     },
     claim: async (wish, nowMs, limit) =>
       [...agents.values()]
@@ -120,19 +125,28 @@ export function openMemoryStore(): Store {
           return false;
         })
         .map(({ agentId }) => agentId),
-    release: async ({ agentId, epoch }, wakeAtMs) => {
+    release: async ({ agentId, epoch }, after, wakeAtMs) => {
       const entry = agents.get(agentId);
-      if (entry?.epoch === epoch && entry.worker !== null) letGo(entry, wakeAtMs);
+      if (entry?.epoch !== epoch || entry.worker === null) return true;
+      if (after !== null && entry.row.sequence !== after) return false;
+      letGo(entry, wakeAtMs);
+      return true;
     },
     nextWakeMs: async () =>
       [...agents.values()].reduce<number | null>(
-        (next, { wakeAtMs }) => (wakeAtMs === null || (next ?? Infinity) < wakeAtMs ? next : wakeAtMs),
+        (next, { wakeAtMs }) =>
+          wakeAtMs === null || (next ?? Infinity) < wakeAtMs ? next : wakeAtMs,
         null,
       ),
     follow: hints.follow,
     probe: async () => {},
     close: async () => {},
   };
+}
+
+function mustWork({ row }: Entry): void {
+  if (row.status === "waiting_for_step") return;
+  throw new EngramError("conflict", `agent ${row.agentId} is ${row.status}`);
 }
 
 function entryFor({ agentId, events, state, atMs }: Creation): Entry {
@@ -207,6 +221,7 @@ function take(entry: Entry, { worker, untilMs }: LeaseWish): Lease {
 }
 
 function letGo(entry: Entry, wakeAtMs: number | null): void {
+  entry.claims = 0;
   entry.worker = null;
   entry.leaseUntilMs = 0;
   entry.wakeAtMs = wakeAtMs;

@@ -39,7 +39,11 @@ export function openGroupCommit(db: Database, afterCommit: () => void): GroupCom
     } catch (error) {
       if (db.inTransaction) db.run("ROLLBACK");
       const fault = storeFault(error);
-      answers = writes.map(({ reject }) => () => reject(fault));
+      answers = writes.map(
+        ({ reject }) =>
+          () =>
+            reject(fault),
+      );
     }
     for (const answer of answers) answer();
     afterCommit();
@@ -90,7 +94,9 @@ function answerOf<T>(
 export function storeFault(error: unknown): EngramError {
   if (error instanceof EngramError) return error;
   if (error instanceof SQLiteError && /^SQLITE_(CORRUPT|NOTADB)/.test(error.code ?? ""))
-    return new EngramError("corrupt", `the database is damaged: ${error.message}`, { cause: error });
+    return new EngramError("corrupt", `the database is damaged: ${error.message}`, {
+      cause: error,
+    });
   return new EngramError(
     "unavailable",
     `the store cannot be written (${messageOf(error)}); free the disk or mend it, and try again`,

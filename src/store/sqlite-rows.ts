@@ -90,8 +90,8 @@ export function openStatements(db: Database) {
     events: prepare<EventRow, [number, number, number]>(
       "SELECT sequence, at, body, hash FROM event WHERE agent = ? AND sequence >= ? ORDER BY sequence LIMIT ?",
     ),
-    pieces: prepare<DraftPiece, [number, number]>(
-      "SELECT kind, offset, content FROM draft_piece WHERE agent = ? AND number >= ? ORDER BY number",
+    pieces: prepare<DraftPiece, [number, number, number]>(
+      "SELECT kind, offset, content FROM draft_piece WHERE agent = ? AND number >= ? ORDER BY number LIMIT ?",
     ),
     due: prepare<Held, [number, number]>(
       `SELECT ${heldColumns} FROM agent WHERE wake <= ? ORDER BY wake LIMIT ?`,
@@ -132,11 +132,8 @@ export function openStatements(db: Database) {
     renew: prepare<null, [number, number, string, number]>(
       "UPDATE agent SET wake = ?, lease_until = ? WHERE agent_id = ? AND epoch = ? AND worker IS NOT NULL",
     ),
-    release: prepare<null, [number | null, string, number]>(
-      "UPDATE agent SET wake = ?, worker = NULL, lease_until = 0 WHERE agent_id = ? AND epoch = ? AND worker IS NOT NULL",
-    ),
     setDraft: prepare<null, [string | null, number, number]>(
-      "UPDATE agent SET draft_call = ?, draft_pieces = ? WHERE id = ?",
+      "UPDATE agent SET draft_call = ?, draft_pieces = ?, claims = 0 WHERE id = ?",
     ),
     insertPiece: prepare<null, [number, number, string, number, string]>(
       "INSERT INTO draft_piece VALUES(?, ?, ?, ?, ?)",
@@ -218,7 +215,9 @@ const statuses: Readonly<Record<Status, true>> = {
 const isStatus = (value: string): value is Status => Object.hasOwn(statuses, value);
 
 const isStats = (value: unknown): value is Stats =>
-  isJsonObject(value) && typeof value["steps"] === "number" && typeof value["workedMs"] === "number";
+  isJsonObject(value) &&
+  typeof value["steps"] === "number" &&
+  typeof value["workedMs"] === "number";
 
 const isSpec = (value: unknown): value is AgentSpec =>
   isJsonObject(value) &&

@@ -1,7 +1,7 @@
 import { Database } from "bun:sqlite";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import type { LoggedEvent } from "../agent/event.ts";
+import type { LoggedEvent, ModelCall } from "../agent/event.ts";
 import { statusOf } from "../agent/state.ts";
 import { EngramError } from "../errors.ts";
 import { storeLimits } from "../limits.ts";
@@ -84,22 +84,14 @@ function storeOn(db: Database, lock: Database): Store {
       reading(() => sql.list(query, nowMs).map((found) => agentRowOf(found, nowMs))),
     remove: (agentId, atMs, force) => write(agentId, () => remove(sql, { agentId, atMs, force })),
     writeDraft: (agentId, epoch, call, pieces) =>
-      write(agentId, () => {
-        const held = fenced(sql, agentId, epoch);
-        const begun = held.draft_call !== null && decodeCall(held.draft_call);
-        const continues = begun !== false && begun.afterSequence === call.afterSequence;
-        if (!continues) sql.dropPieces.run(held.id);
-        addPieces(sql, held.id, continues ? held.draft_pieces : 0, pieces);
-        const total = (continues ? held.draft_pieces : 0) + pieces.length;
-        sql.setDraft.run(JSON.stringify(call), total, held.id);
-      }),
+      write(agentId, () => addToDraft(sql, fenced(sql, agentId, epoch), call, pieces)),
     readDraft: async (agentId, from) =>
       reading(() => {
         const held = sql.held.get(agentId);
         if (held === null || held.draft_call === null) return null;
         return {
           call: decodeCall(held.draft_call),
-          pieces: sql.pieces.all(held.id, from),
+          pieces: sql.pieces.all(held.id, from, storeLimits.readEventsMax),
           piecesTotal: held.draft_pieces,
         };
       }),
@@ -108,12 +100,18 @@ function storeOn(db: Database, lock: Database): Store {
     renew: (leases, untilMs) =>
       commits.write(() =>
         leases
-          .filter(({ agentId, epoch }) => sql.renew.run(untilMs, untilMs, agentId, epoch).changes === 0)
+          .filter(
+            ({ agentId, epoch }) => sql.renew.run(untilMs, untilMs, agentId, epoch).changes === 0,
+          )
           .map(({ agentId }) => agentId),
       ),
-    release: ({ agentId, epoch }, wakeAtMs) =>
+    release: ({ agentId, epoch }, after, wakeAtMs) =>
       commits.write(() => {
-        sql.release.run(wakeAtMs, agentId, epoch);
+        const held = sql.held.get(agentId);
+        if (held?.epoch !== epoch || held.worker === null) return true;
+        if (after !== null && held.head !== after) return false;
+        sql.finish.run(wakeAtMs, held.id);
+        return true;
       }),
     nextWakeMs: async () => reading(() => sql.nextWake.get()?.wake ?? null),
     follow: hints.follow,
@@ -254,9 +252,21 @@ function take(sql: Statements, held: Held, { worker, untilMs }: LeaseWish): Leas
   return { agentId: held.agent_id, epoch: held.epoch + 1, claims: held.claims + 1 };
 }
 
-function addPieces(sql: Statements, id: number, from: number, pieces: readonly DraftPiece[]): void {
+function addToDraft(
+  sql: Statements,
+  held: Held,
+  call: ModelCall,
+  pieces: readonly DraftPiece[],
+): void {
+  if (held.status !== "waiting_for_step")
+    throw new EngramError("conflict", `agent ${held.agent_id} is ${held.status}`);
+  const begun = held.draft_call === null ? null : decodeCall(held.draft_call);
+  const continues = begun?.afterSequence === call.afterSequence;
+  if (!continues && begun !== null) sql.dropPieces.run(held.id);
+  const from = continues ? held.draft_pieces : 0;
   for (const [index, { kind, offset, content }] of pieces.entries())
-    sql.insertPiece.run(id, from + index, kind, offset, content);
+    sql.insertPiece.run(held.id, from + index, kind, offset, content);
+  sql.setDraft.run(JSON.stringify(call), from + pieces.length, held.id);
 }
 
 function remove(

@@ -16,7 +16,7 @@ import type { AgentState, Stats, Status } from "../agent/state.ts";
 /** Who drives an agent, and until when. */
 export type LeaseWish = { readonly worker: string; readonly untilMs: number };
 
-/** The right to drive one agent. `claims` counts the leases since its last append, this one included. */
+/** The right to drive one agent. `claims` counts the leases, this one included, since a worker last wrote or let go. */
 export type Lease = {
   readonly agentId: string;
   readonly epoch: number;
@@ -84,7 +84,7 @@ export type DraftPiece = {
 /** The durable partial answer of the model call in flight. */
 export type Draft = {
   readonly call: ModelCall;
-  /** The pieces from the asked-for one on, in order. */
+  /** The pieces from the asked-for one on, in order: as many as fit a page. */
   readonly pieces: readonly DraftPiece[];
   /** How many pieces there are in all. */
   readonly piecesTotal: number;
@@ -117,7 +117,10 @@ export interface Store {
   list(query: ListQuery, nowMs: number): Promise<readonly AgentRow[]>;
   /** Removes all of an agent but a tombstone. Fails with not_found, or failed_precondition for a working one without `force`. */
   remove(agentId: string, atMs: number, force: boolean): Promise<void>;
-  /** Adds pieces to the draft of `call`, beginning it where there is none or one of another call. Fails with fenced or not_found. */
+  /**
+   * Adds pieces to the draft of `call`, beginning it where there is none or one of another call. Fails with fenced,
+   * not_found, or conflict where the agent is not to work any more: behind a durable pause no byte is written.
+   */
   writeDraft(
     agentId: string,
     epoch: number,
@@ -130,8 +133,11 @@ export interface Store {
   claim(wish: LeaseWish, nowMs: number, limit: number): Promise<readonly Lease[]>;
   /** Lengthens leases; answers the agents whose epoch is stale by now. */
   renew(leases: readonly Lease[], untilMs: number): Promise<readonly string[]>;
-  /** Lets go of a lease without an append; a stale one is ignored. */
-  release(lease: Lease, wakeAtMs: number | null): Promise<void>;
+  /**
+   * Lets go of a lease without an append; a stale one is ignored. Nothing happens and it answers false where the head is
+   * not `after` any more (null: whatever it is): what came in between may need the worker.
+   */
+  release(lease: Lease, after: number | null, wakeAtMs: number | null): Promise<boolean>;
   /** When the next agent is due; null: none is. */
   nextWakeMs(): Promise<number | null>;
   /** Calls `hint` after each change of the agent's log or draft, until the result is called. */
