@@ -203,3 +203,17 @@ export const modelServerLimits = {
   /** Models of which something is remembered; past it all is forgotten and asked again. */
   modelsRememberedMax: 256,
 } as const;
+
+/** Bounds of the engine's own work. */
+export const engineLimits = {
+  /** States kept folded; the rest are folded anew from their logs when next needed. */
+  statesMax: 4_096,
+  /** Messages in all kept states together: a long agent counts for what it holds. */
+  stateItemsMax: 500_000,
+  /** How often a command that meets other writers of the same agent begins again. */
+  conflictsMax: 64,
+  /** While the store cannot be reached, work is looked for again after this long. */
+  storeRetryMs: 1_000,
+  /** Text held back between a model's delta and its commit; a store that is slower stops the reading. */
+  draftPendingCharsMax: 256 * kib,
+} as const;

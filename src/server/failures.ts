@@ -1,0 +1,117 @@
+import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
+import { serverLimits } from "../limits.ts";
+import type { Log } from "./log.ts";
+import type { Sweep } from "./sweep.ts";
+import { timed } from "./timed.ts";
+
+/** How connect names a message that does not parse; it answers INTERNAL, though the client is at fault. */
+const parseFailure = /^parse binary: /;
+
+const asInvalid = (error: ConnectError): { code: Code; rawMessage: string } | null =>
+  error.code === Code.Internal && parseFailure.test(error.rawMessage)
+    ? {
+        code: Code.InvalidArgument,
+        rawMessage: `the request message is not valid protobuf: ${error.rawMessage.replace(parseFailure, "")}`,
+      }
+    : null;
+
+/**
+ * Turns the failure behind `signal` into INVALID_ARGUMENT when it is a unary request that does not parse. Connect parses
+ * outside of every interceptor, but aborts the call's signal with the error before it writes the error down.
+ */
+export const correctParseFailure = (signal: AbortSignal): void => {
+  const correct = (): void => {
+    const reason: unknown = signal.reason;
+    if (reason instanceof ConnectError) Object.assign(reason, asInvalid(reason));
+  };
+  signal.addEventListener("abort", correct, { once: true });
+};
+
+/** What a reader of a request gets when its bytes stop: the client's doing, unless connect says otherwise. */
+export const requestFailure = (error: unknown): ConnectError => {
+  if (!(error instanceof ConnectError)) {
+    return new ConnectError("the client ended the call in mid-request", Code.Canceled);
+  }
+  const invalid = asInvalid(error);
+  return invalid === null ? error : new ConnectError(invalid.rawMessage, invalid.code);
+};
+
+const abortedWith = (signal: AbortSignal): ConnectError | null => {
+  const reason: unknown = signal.aborted ? signal.reason : null;
+  return reason instanceof ConnectError ? reason : null;
+};
+
+type Call = { readonly name: string; readonly signal: AbortSignal; readonly log: Log };
+
+/**
+ * What a handler's failure is to the client: its own ConnectError; of an aborted call the reason (deadline, shutdown,
+ * cancellation); anything else is a bug, logged with its stack and answered INTERNAL without a word of it.
+ */
+const handlerFailure = (error: unknown, { name, signal, log }: Call): ConnectError => {
+  if (error instanceof ConnectError && error.code !== Code.Unknown) return error;
+  const reason = abortedWith(signal);
+  if (reason !== null) return reason;
+  if (signal.aborted) return new ConnectError("the client ended the call", Code.Canceled);
+  const cause = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  log("error", "a call failed by a bug", { call: name, cause });
+  return new ConnectError("internal error: the server's log has the cause", Code.Internal);
+};
+
+/** A handler may answer an abort by simply ending; the client must not take that for the whole answer. */
+const guardOutput = <T>(messages: AsyncIterable<T>, call: Call): AsyncIterable<T> => ({
+  [Symbol.asyncIterator]: () => {
+    const source = messages[Symbol.asyncIterator]();
+    const fail = (error: unknown): never => {
+      throw handlerFailure(error, call);
+    };
+    const settle = (result: IteratorResult<T, unknown>): IteratorResult<T, undefined> => {
+      if (result.done !== true) return { done: false, value: result.value };
+      const reason = abortedWith(call.signal);
+      if (reason !== null) throw reason;
+      return { done: true, value: undefined };
+    };
+    return {
+      next: async () => source.next().then(settle, fail),
+      throw: async (error: unknown) => {
+        if (source.throw === undefined) throw error;
+        return settle(await source.throw(error));
+      },
+      return: async () => {
+        await source.return?.();
+        return { done: true, value: undefined };
+      },
+    };
+  },
+});
+
+/**
+ * Stands between connect and every handler. Handlers must know: `signal` aborts after a success too, so an abort is no
+ * failure; they release what they hold on `signal`, since a reader may wait on a client that never speaks again; a
+ * stream of requests without a first message in time is DEADLINE_EXCEEDED, and one that ends without any is CANCELED
+ * (a client's immediate reset looks like a regular end).
+ */
+export const makeGuard =
+  (log: Log, sweep: Sweep): Interceptor =>
+  (next) =>
+  async (request) => {
+    const name = `${request.service.typeName}/${request.method.name}`;
+    const call = { name, signal: request.signal, log };
+    try {
+      if (!request.stream) return await next(request);
+      const message = timed(request.message, {
+        sweep,
+        delayMs: serverLimits.bodyMs,
+        until: "first",
+        late: `no first message within ${serverLimits.bodyMs / 1000} s`,
+        failure: requestFailure,
+        empty: "the call ended before its first message",
+      });
+      request.signal.addEventListener("abort", message.cancel, { once: true });
+      const response = await next({ ...request, message });
+      return response.stream
+        ? { ...response, message: guardOutput(response.message, call) }
+        : response;
+    } catch (error) {
+      throw handlerFailure(error, call);
+    }
+  };

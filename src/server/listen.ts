@@ -1,0 +1,92 @@
+import { readFile } from "node:fs/promises";
+import { createServer, type Server as NetServer, type Socket } from "node:net";
+import { createServer as createTlsServer } from "node:tls";
+import type { Clock } from "../clock.ts";
+import { EngramError, messageOf } from "../errors.ts";
+import { serverLimits } from "../limits.ts";
+import type { Connections } from "./connections.ts";
+import type { Log } from "./log.ts";
+
+export type TlsFiles = { readonly certPath: string; readonly keyPath: string };
+
+type SocketSource = {
+  readonly accept: (socket: Socket) => boolean;
+  readonly sniff: Connections["sniff"];
+};
+
+const readPem = async (path: string, setting: string): Promise<string> => {
+  try {
+    return await readFile(path, "utf8");
+  } catch (cause) {
+    throw new EngramError("invalid_argument", `${setting} cannot be read: ${messageOf(cause)}`, {
+      cause,
+    });
+  }
+};
+
+/** A server that gives each socket to `accept` as it comes and to `sniff` once its bytes are readable. */
+export const makeSocketServer = async (
+  tls: TlsFiles | null,
+  { accept, sniff }: SocketSource,
+  log: Log,
+): Promise<NetServer> => {
+  if (tls === null) {
+    return createServer({ noDelay: true }, (socket) => {
+      if (accept(socket)) sniff(socket);
+    });
+  }
+  const cert = await readPem(tls.certPath, "TLS_CERT");
+  const key = await readPem(tls.keyPath, "TLS_KEY");
+  try {
+    const server = createTlsServer({ cert, key, ALPNProtocols: ["h2", "http/1.1"] }, sniff);
+    // Comes before the handshake, with the same socket.
+    server.on("connection", (socket) => {
+      socket.setNoDelay(true);
+      accept(socket);
+    });
+    server.on("tlsClientError", (error, socket) => {
+      log("debug", "a TLS handshake failed", { error: messageOf(error) });
+      socket.destroy();
+    });
+    return server;
+  } catch (cause) {
+    const message = `TLS_CERT and TLS_KEY are no matching pair of PEM files: ${messageOf(cause)}`;
+    throw new EngramError("invalid_argument", message, { cause });
+  }
+};
+
+const listenOnce = async (server: NetServer, host: string, port: number): Promise<unknown> =>
+  new Promise((resolve) => {
+    const failed = (error: Error): void => resolve(error);
+    server.once("error", failed);
+    server.listen({ host, port, backlog: serverLimits.listenBacklog }, () => {
+      server.off("error", failed);
+      resolve(null);
+    });
+  });
+
+/** Listens, and gives the port that was bound. A port in use is tried again for `listenRetryMs`; then `unavailable`. */
+export const listen = async (
+  server: NetServer,
+  { host, port }: { host: string; port: number },
+  clock: Clock,
+  log: Log,
+): Promise<number> => {
+  const untilMs = clock.monotonicMs() + serverLimits.listenRetryMs;
+  for (let attempt = 1; ; attempt += 1) {
+    const cause = await listenOnce(server, host, port);
+    if (cause === null) break;
+    const inUse = cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE";
+    if (!inUse || clock.monotonicMs() >= untilMs) {
+      const hint = inUse ? "end the program that has the port or set GRPC_PORT" : "check HOST";
+      const message = `cannot listen on ${host}:${port}: ${messageOf(cause)}; ${hint}`;
+      throw new EngramError("unavailable", message, { cause });
+    }
+    if (attempt === 1) log("warn", "the port is in use; trying again", { host, port });
+    await new Promise<void>((resolve) => {
+      clock.after(serverLimits.listenRetryIntervalMs, resolve);
+    });
+  }
+  const address = server.address();
+  return typeof address === "object" && address !== null ? address.port : port;
+};

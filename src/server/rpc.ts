@@ -1,0 +1,159 @@
+import type { DescService } from "@bufbuild/protobuf";
+import {
+  Code,
+  type ConnectRouter,
+  createConnectRouter,
+  type HandlerContext,
+} from "@connectrpc/connect";
+import {
+  compressionGzip,
+  universalRequestFromNodeRequest,
+  universalResponseToNodeResponse,
+} from "@connectrpc/connect-node";
+import type {
+  UniversalHandler,
+  UniversalServerRequest,
+  UniversalServerResponse,
+} from "@connectrpc/connect/protocol";
+import { messageOf } from "../errors.ts";
+import { requestLimits, serverLimits } from "../limits.ts";
+import { clampDeadline } from "./deadline-header.ts";
+import { correctParseFailure, makeGuard, requestFailure } from "./failures.ts";
+import type { Log } from "./log.ts";
+import { refuse, type Refusal } from "./refusal.ts";
+import type { Sweep } from "./sweep.ts";
+import { timed } from "./timed.ts";
+import type { HttpRequest, HttpResponse } from "./exchange.ts";
+
+type Exchange = { readonly request: HttpRequest; readonly response: HttpResponse };
+
+export type Rpc = {
+  /** Every path that is a call. */
+  readonly handlers: ReadonlyMap<string, UniversalHandler>;
+  readonly services: () => readonly DescService[];
+  /** Answers one call in whichever of the three protocols it came; never throws. */
+  readonly serve: (handler: UniversalHandler, exchange: Exchange) => Promise<void>;
+};
+
+type RpcOptions = {
+  readonly routes: (router: ConnectRouter) => void;
+  /** Runs before a call's body is read; a ConnectError refuses the call. */
+  readonly gate: (context: HandlerContext) => void;
+  /** Its abort aborts every call, with its reason. */
+  readonly shutdownSignal: AbortSignal;
+  readonly sweep: Sweep;
+  readonly log: Log;
+};
+
+const isByteStream = (body: UniversalServerRequest["body"]): body is AsyncIterable<Uint8Array> =>
+  typeof body === "object" && body !== null && Symbol.asyncIterator in body;
+
+/** Connect refuses a call in the wrong shape with a bare HTTP status; this is what it means. */
+const shapeRefusal = (
+  { status, header }: UniversalServerResponse,
+  { method, supportedContentType }: UniversalHandler,
+  request: HttpRequest,
+): Refusal => {
+  const contentType = request.headers["content-type"] ?? "none";
+  const unary = method.methodKind === "unary";
+  const types = ["json", "proto"].map((format) =>
+    unary ? `application/${format}` : `application/connect+${format}`,
+  );
+  const offer = [...types, "application/grpc", "application/grpc-web"].filter((type) =>
+    supportedContentType(type),
+  );
+  const base = { code: Code.Unimplemented, httpStatus: status };
+  switch (status) {
+    case 405:
+      return {
+        ...base,
+        message: `${method.name} is called with POST, not ${request.method ?? "nothing"}`,
+        headers: { allow: "POST" },
+      };
+    case 505:
+      return {
+        ...base,
+        message: `${method.name} streams in both directions, which needs HTTP/2; SendMessage is the same turn as one call`,
+        headers: Object.fromEntries(header ?? []),
+      };
+    default:
+      return {
+        code: Code.InvalidArgument,
+        httpStatus: status,
+        message: `${method.name} does not take content-type ${contentType}; it takes ${offer.join(", ")}`,
+        headers: { "accept-post": offer.join(", ") },
+      };
+  }
+};
+
+/** A call that takes one message must have sent it in time; streams wait for their first one further in. */
+const withTimedBody = (
+  universal: UniversalServerRequest,
+  { response }: Exchange,
+  sweep: Sweep,
+): UniversalServerRequest => {
+  if (!isByteStream(universal.body)) return universal;
+  const body = timed(universal.body, {
+    sweep,
+    delayMs: serverLimits.bodyMs,
+    until: "end",
+    late: `the request was not complete within ${serverLimits.bodyMs / 1000} s`,
+    failure: requestFailure,
+    empty: null,
+  });
+  response.once("close", body.cancel);
+  return { ...universal, body };
+};
+
+/** Connect awaits a blocked write's drain for ever when the client is gone, and the handler with it. */
+const releaseWriterOnClose = (response: HttpResponse): void => {
+  response.once("close", () => queueMicrotask(() => void response.emit("drain")));
+};
+
+export const makeRpc = ({ routes, gate, shutdownSignal, sweep, log }: RpcOptions): Rpc => {
+  const router = createConnectRouter({
+    acceptCompression: [compressionGzip],
+    readMaxBytes: requestLimits.messageBytesMax,
+    writeMaxBytes: serverLimits.responseBytesMax,
+    interceptors: [makeGuard(log, sweep)],
+    requestGate: (context) => {
+      gate(context);
+      if (context.method.methodKind === "unary") correctParseFailure(context.signal);
+    },
+    shutdownSignal,
+  });
+  routes(router);
+  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+
+  const answer = async (handler: UniversalHandler, exchange: Exchange): Promise<void> => {
+    const { request, response } = exchange;
+    const universal = universalRequestFromNodeRequest(request, response, undefined, undefined);
+    clampDeadline(universal.header);
+    const streamsIn = /^(client|bidi)_streaming$/.test(handler.method.methodKind);
+    const result = await handler(streamsIn ? universal : withTimedBody(universal, exchange, sweep));
+    if (result.body === undefined && result.status >= 400) {
+      refuse(request, response, shapeRefusal(result, handler, request));
+      return;
+    }
+    await universalResponseToNodeResponse(result, response);
+  };
+  return {
+    handlers,
+    services: () => [...new Set(router.handlers.map(({ service }) => service))],
+    serve: async (handler, exchange) => {
+      releaseWriterOnClose(exchange.response);
+      try {
+        await answer(handler, exchange);
+      } catch (error) {
+        log("debug", "an answer was not sent", { error: messageOf(error) });
+        if (exchange.response.headersSent) return;
+        const message = "the request has no usable host or path";
+        refuse(exchange.request, exchange.response, {
+          code: Code.InvalidArgument,
+          httpStatus: 400,
+          message,
+        });
+      }
+    },
+  };
+};

@@ -1,0 +1,232 @@
+import { createServer as createHttp1Server, type Server as Http1Server } from "node:http";
+import { createServer as createHttp2Server, type Http2Server } from "node:http2";
+import type { Server as NetServer, Socket } from "node:net";
+import { Code, ConnectError, type ConnectRouter, type HandlerContext } from "@connectrpc/connect";
+import type { Clock } from "../clock.ts";
+import { Health } from "../gen/grpc/health/v1/health_pb.ts";
+import { ServerReflection } from "../gen/grpc/reflection/v1/reflection_pb.ts";
+import { ServerReflection as ServerReflectionAlpha } from "../gen/grpc/reflection/v1alpha/reflection_pb.ts";
+import { serverLimits } from "../limits.ts";
+import { makeKeyCheck, missingKeyMessage } from "./api-keys.ts";
+import { type Connections, makeConnections } from "./connections.ts";
+import { makeOriginCheck } from "./cors.ts";
+import { connectionsAllowed } from "./descriptors.ts";
+import { makeDispatch } from "./dispatch.ts";
+import { makeHealth } from "./health.ts";
+import { listen, makeSocketServer, type TlsFiles } from "./listen.ts";
+import { type Log, makeThrottledWarning } from "./log.ts";
+import { makeReflection } from "./reflection.ts";
+import { makeRpc } from "./rpc.ts";
+import { makeSweep } from "./sweep.ts";
+import type { HttpRequest, HttpResponse } from "./exchange.ts";
+
+export type ServerOptions = {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  readonly tls: TlsFiles | null;
+  /** Empty: nobody needs a key. */
+  readonly apiKeys: readonly string[];
+  readonly corsOrigins: readonly string[];
+  /** Adds the services; health and reflection come by themselves. */
+  readonly routes: (router: ConnectRouter) => void;
+  /** null: ready; else the reason, in a sentence for the operator. */
+  readonly ready: () => Promise<string | null>;
+  /** Prometheus text; null: there is no /metrics. */
+  readonly metrics: (() => string | Promise<string>) | null;
+  readonly clock: Clock;
+  readonly log: Log;
+};
+
+export type Server = {
+  readonly port: number;
+  readonly url: string;
+  /**
+   * Refuses what is new, tells clients to go elsewhere and waits for the calls that run; shortly before the deadline
+   * their signals abort with UNAVAILABLE, at the deadline what is left is destroyed.
+   */
+  readonly drain: (deadlineMs: number) => Promise<void>;
+  /** Destroys every connection at once. Both may be called in any order, and again. */
+  readonly close: () => Promise<void>;
+};
+
+type Parts = {
+  readonly sockets: NetServer;
+  readonly http1: Http1Server;
+  readonly http2: Http2Server;
+  readonly connections: Connections;
+};
+
+/** HTTP/1 and HTTP/2 without a port of their own. Their own time limits do not hold for sockets handed over. */
+const makeHttpServers = (): { http1: Http1Server; http2: Http2Server } => {
+  const http1 = createHttp1Server({
+    maxHeaderSize: serverLimits.headerBytesMax,
+    // Announced in Keep-Alive, a little less than what is kept.
+    keepAliveTimeout: serverLimits.idleMs - serverLimits.sweepIntervalMs,
+  });
+  http1.on("clientError", (_, socket) => {
+    if (socket.writable) socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
+    else socket.destroy();
+  });
+  const http2 = createHttp2Server({
+    settings: {
+      maxConcurrentStreams: serverLimits.streamsPerConnectionMax,
+      maxHeaderListSize: serverLimits.headerBytesMax,
+    },
+    maxSessionMemory: serverLimits.sessionMemoryMb,
+    maxHeaderListPairs: serverLimits.headerPairsMax,
+    streamResetBurst: serverLimits.streamResetsBurst,
+    streamResetRate: serverLimits.streamResetsPerSecond,
+  });
+  http2.on("sessionError", () => {});
+  return { http1, http2 };
+};
+
+type Doorkeeper = {
+  readonly gate: (context: HandlerContext) => void;
+  readonly hasKey: (request: HttpRequest) => boolean;
+};
+
+/** Who may call: with a key (health is open to all), while there is room, and until the server stops. */
+const makeDoorkeeper = (
+  { apiKeys, clock, log }: ServerOptions,
+  calls: () => number,
+  stopping: () => boolean,
+): Doorkeeper => {
+  const check = makeKeyCheck(apiKeys);
+  const warn = makeThrottledWarning(log, clock);
+  return {
+    gate: ({ requestHeader, service, url }) => {
+      const open = service.typeName === Health.typeName;
+      if (!open && !check((name) => requestHeader.get(name) ?? undefined)) {
+        warn("a call without a valid API key was refused", { path: new URL(url).pathname });
+        throw new ConnectError(missingKeyMessage, Code.Unauthenticated);
+      }
+      if (stopping()) {
+        throw new ConnectError("the server is stopping: connect again", Code.Unavailable);
+      }
+      if (calls() > serverLimits.callsMax) {
+        const message = `the server has ${serverLimits.callsMax} open calls: try again later`;
+        throw new ConnectError(message, Code.ResourceExhausted);
+      }
+    },
+    hasKey: ({ headers, url }) => {
+      const header = (name: string): string | undefined => {
+        const value = headers[name];
+        return Array.isArray(value) ? value.join(", ") : value;
+      };
+      if (check(header)) return true;
+      warn("a request without a valid API key was refused", { path: url?.split("?", 1)[0] });
+      return false;
+    },
+  };
+};
+
+const wait = async (clock: Clock, delayMs: number, done: Promise<void>): Promise<void> =>
+  new Promise((resolve) => {
+    const cancel = clock.after(Math.max(0, delayMs), resolve);
+    void done.then(cancel).then(resolve);
+  });
+
+const makeEnding = (
+  { sockets, http1, http2, connections }: Parts,
+  clock: Clock,
+  shutdown: AbortController,
+): Pick<Server, "drain" | "close"> => {
+  const closed = new Promise<void>((resolve) => sockets.once("close", () => resolve()));
+  let draining: Promise<void> | null = null;
+  const close = async (): Promise<void> => {
+    if (sockets.listening) sockets.close();
+    connections.destroyAll();
+    http1.close();
+    http2.close();
+    await closed;
+  };
+  const drain = async (deadlineMs: number): Promise<void> => {
+    sockets.close();
+    const empty = connections.goodbye();
+    const graceMs = Math.min(serverLimits.drainAbortMs, deadlineMs / 2);
+    let left = true;
+    void empty.then(() => (left = false));
+    await wait(clock, deadlineMs - graceMs, empty);
+    if (left) {
+      const message = "the server is stopping: connect again and go on after the last sequence_id";
+      shutdown.abort(new ConnectError(message, Code.Unavailable));
+      await wait(clock, graceMs, empty);
+    }
+    await close();
+  };
+  return {
+    close,
+    drain: async (deadlineMs) => (draining ??= drain(deadlineMs)),
+  };
+};
+
+/** Opens the port: gRPC, gRPC-Web, Connect and the plain paths, on HTTP/1.1 and HTTP/2 alike. The caller closes it. */
+export const openServer = async (options: ServerOptions): Promise<Server> => {
+  const { host, port, tls, clock, log } = options;
+  const sweep = makeSweep(clock);
+  const { http1, http2 } = makeHttpServers();
+  const connectionsMax = await connectionsAllowed();
+  const connections = makeConnections({ http1, http2, sweep, connectionsMax });
+  const shutdown = new AbortController();
+  let stopping = false;
+
+  const { gate, hasKey } = makeDoorkeeper(options, connections.calls, () => stopping);
+  const services = () => rpc.services();
+  const health = makeHealth({
+    ready: options.ready,
+    services: () => services().map(({ typeName }) => typeName),
+    clock,
+  });
+  const rpc = makeRpc({
+    routes: (router) => {
+      options.routes(router);
+      const reflection = makeReflection(services);
+      router.service(Health, health.implementation);
+      router.service(ServerReflection, reflection);
+      router.service(ServerReflectionAlpha, reflection);
+    },
+    gate,
+    shutdownSignal: shutdown.signal,
+    sweep,
+    log,
+  });
+  const checkOrigin = makeOriginCheck(options.corsOrigins);
+  const dispatch = makeDispatch({ ...options, rpc, checkOrigin, hasKey });
+  const onRequest = (request: HttpRequest, response: HttpResponse): void => {
+    connections.enter(request, response);
+    dispatch(request, response);
+  };
+  http1.on("request", onRequest);
+  http2.on("request", onRequest);
+
+  const warnFull = makeThrottledWarning(log, clock);
+  const accept = (socket: Socket): boolean => {
+    const accepted = connections.accept(socket);
+    if (!accepted && !stopping) warnFull("no room for another connection", { connectionsMax });
+    return accepted;
+  };
+  const sockets = await makeSocketServer(tls, { accept, sniff: connections.sniff }, log);
+  const portBound = await listen(sockets, { host, port }, clock, log);
+  sockets.on("error", (error) => log("error", "the port failed", { cause: error.message }));
+
+  const ending = makeEnding({ sockets, http1, http2, connections }, clock, shutdown);
+  const stop = (): void => {
+    stopping = true;
+    health.stop();
+  };
+  const name = host.includes(":") ? `[${host}]` : host;
+  return {
+    port: portBound,
+    url: `${tls === null ? "http" : "https"}://${name}:${portBound}`,
+    drain: async (deadlineMs) => {
+      stop();
+      await ending.drain(deadlineMs);
+    },
+    close: async () => {
+      stop();
+      await ending.close();
+    },
+  };
+};
