@@ -14,7 +14,7 @@ const toolSources = "tools/src/**";
 const generated = "src/gen/**";
 
 const format = ["oxfmt", "-c", ".ci/oxfmt.json", ".", `!${generated}`, "!test/logs/**", "!**/*.md"];
-const lint = ["oxlint", "-c", ".ci/oxlint.json", "--deny-warnings"];
+const lint = ["oxlint", "-c", ".ci/oxlint.json", "--format=unix", "--deny-warnings"];
 for (const pattern of [generated, toolSources]) lint.push("--ignore-pattern", pattern);
 
 const run = async (command: readonly string[]): Promise<Outcome> => {
