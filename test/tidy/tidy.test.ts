@@ -35,15 +35,12 @@ const linesMax = 400;
 const topFolders = [".ci/", "proto/", "src/", "test/", "tools/"];
 const topFiles = [".gitignore", "LICENSE", "README.md", "buf.gen.yaml", "buf.yaml", "bun.lock"];
 const topSettings = ["bunfig.toml", "package.json", "tsconfig.json"];
-const acting = new Set(["CallExpression", "NewExpression", "AwaitExpression"]);
 
 type Source = {
   readonly path: string;
   readonly text: string;
   /** As written: relative paths and package names, those of types too. */
   readonly imports: readonly string[];
-  /** Whether a statement calls something as soon as the file is imported. */
-  readonly acts: boolean;
 };
 
 const parse = async (path: string): Promise<Source> => {
@@ -59,10 +56,7 @@ const parse = async (path: string): Promise<Source> => {
     ImportExpression: ({ source }) =>
       void imports.push(source.type === "Literal" ? String(source.value) : computed),
   }).visit(program);
-  const acts = program.body.some(
-    (node) => node.type === "ExpressionStatement" && acting.has(node.expression.type),
-  );
-  return { path, text, imports, acts };
+  return { path, text, imports };
 };
 
 const filesOf = async (...patterns: string[]): Promise<string[]> => {
@@ -143,11 +137,6 @@ test("every file of src/ is part of the program, every one of test/ of a test", 
     ...tests.filter(({ path }) => !inTests.has(path)),
   ];
   expect(unused.map(({ path }) => path)).toEqual([]);
-});
-
-test("only main.ts acts when imported", () => {
-  const files = sources.filter(({ path, acts }) => acts && path !== "src/main.ts");
-  expect(files.map(({ path }) => path)).toEqual([]);
 });
 
 test(`no file is longer than ${linesMax} lines`, () => {
