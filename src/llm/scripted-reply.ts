@@ -253,7 +253,11 @@ const requestsOf = (
   const worked = turn.findIndex(({ role }) => role === "assistant");
   const asked = turn.findIndex(({ role }) => role === "user");
   const onGoal = asked === -1 || (worked !== -1 && worked < asked);
-  const texts = turn.filter(({ role }) => role === "user").map((m) => withoutStamps(m.content));
+  // A note of the operator's joins the conversation without asking for anything.
+  const texts = turn
+    .filter(({ role }) => role === "user")
+    .map(({ content }) => withoutStamps(content))
+    .filter((text) => !text.startsWith("(The operator "));
   return (onGoal ? [goalOf(messages), ...texts] : texts).flatMap((text) =>
     text.split(/[,;.]?\s{1,4}(?:and\s{1,4})?then\s{1,4}/i),
   );
@@ -261,10 +265,9 @@ const requestsOf = (
 
 const resultSentence = (name: string, content: string): string => {
   const output = withoutStamps(content);
-  const code = /^\W{0,3}(?:error\W{0,3})?(TOOL_[A-Z_]{1,40})\b/i.exec(output)?.[1];
-  return code === undefined
-    ? `The tool ${name} says: ${quote(output)}.`
-    : `The tool ${name} failed with ${code}: ${quote(output)}.`;
+  const failed = /^\W{0,3}(?:error\W{0,3})?(TOOL_[A-Z_]{1,40})\b\W{0,3}/i.exec(output);
+  if (failed === null) return `The tool ${name} says: ${quote(output)}.`;
+  return `The tool ${name} failed with ${failed[1]}: ${quote(output.slice(failed[0].length))}`;
 };
 
 /** Tool results and images that came since the model last spoke. */

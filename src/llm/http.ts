@@ -1,0 +1,69 @@
+import http from "node:http";
+import https from "node:https";
+
+export type HttpRequest = {
+  readonly method: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+};
+
+export type HttpReply = {
+  readonly status: number;
+  /** A header's value by its lower-case name; empty where there is none. */
+  readonly header: (name: string) => string;
+  /** The body as it comes; throws where the connection breaks before its end. Ending the iteration closes the connection. */
+  readonly body: AsyncIterable<Uint8Array>;
+};
+
+// A connection of its own for each request: closing it is how a model server is told to stop, and a kept one could
+// turn out dead only after the request was sent.
+const agents = {
+  http: new http.Agent({ keepAlive: false }),
+  https: new https.Agent({ keepAlive: false }),
+} as const;
+
+async function* bodyOf(
+  incoming: http.IncomingMessage,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const chunk of incoming) yield chunk;
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
+  }
+  signal.throwIfAborted();
+  if (!incoming.complete) throw new Error("the connection ended before the response did");
+}
+
+/**
+ * Sends one request and resolves at the response's head; nothing is followed, decoded or retried, proxies are not used.
+ * `signal` closes the connection at any moment, and what is awaited throws its reason. There is no timeout. Built on
+ * node:http since fetch admits 256 requests per process at once, too few for agents that wait for slow models.
+ */
+export const send = (url: URL, request: HttpRequest, signal: AbortSignal): Promise<HttpReply> =>
+  new Promise((resolve, reject) => {
+    const { method, headers, body } = request;
+    const secure = url.protocol === "https:";
+    const outgoing = secure
+      ? https.request(url, { method, headers, agent: agents.https })
+      : http.request(url, { method, headers, agent: agents.http });
+    const stop = (): void => {
+      reject(signal.reason);
+      outgoing.destroy(new Error("stopped"));
+    };
+    outgoing.on("error", reject);
+    outgoing.on("close", () => signal.removeEventListener("abort", stop));
+    outgoing.on("response", (incoming) => {
+      // Told to whoever reads the body; without a listener it would end the process while nobody does.
+      incoming.on("error", () => {});
+      resolve({
+        status: incoming.statusCode ?? 0,
+        header: (name) => [incoming.headers[name] ?? []].flat().join(", "),
+        body: bodyOf(incoming, signal),
+      });
+    });
+    signal.addEventListener("abort", stop, { once: true });
+    if (signal.aborted) stop();
+    else outgoing.end(body);
+  });

@@ -1,0 +1,140 @@
+import type { ChatRequest, Message } from "ollama";
+import type { ToolDefinition, Usage } from "../agent/event.ts";
+import { isJsonObject, type JsonObject } from "../agent/json.ts";
+import type { PromptMessage } from "../agent/prompt.ts";
+import { EngramError } from "../errors.ts";
+import type { ModelPiece, ModelRequest } from "./model.ts";
+
+/** What LLM_OPTIONS may name that stands beside the server's `options`, not in them. */
+const besideOptions: ReadonlySet<string> = new Set(["keep_alive", "truncate", "shift"]);
+
+const messageOf = (message: PromptMessage): Message => {
+  switch (message.role) {
+    case "system":
+      return { role: "system", content: message.content };
+    case "user":
+      return {
+        role: "user",
+        content: message.content,
+        // Bytes: the package takes a string for the path of a file where there is one of that name.
+        ...(message.images.length > 0 && {
+          images: message.images.map((image) => Buffer.from(image, "base64")),
+        }),
+      };
+    case "assistant":
+      // Text and calls stay one message: servers join neighbours of one role, and lose the second one's calls.
+      return {
+        role: "assistant",
+        content: message.content,
+        ...(message.toolCalls.length > 0 && {
+          tool_calls: message.toolCalls.map(({ callId, name, input }) => ({
+            id: callId,
+            function: { name, arguments: input },
+          })),
+        }),
+      };
+    case "tool":
+      // Some templates print the name, others the id.
+      return Object.assign(
+        { role: "tool", content: message.content, tool_name: message.name },
+        { tool_call_id: message.callId },
+      );
+  }
+};
+
+/** A parameter's schema as the server can read it: it refuses a whole request for a `true` or a `type` of its own kind. */
+const readableParameter = (schema: unknown): JsonObject => {
+  if (!isJsonObject(schema)) return {};
+  const { type, ...others } = schema;
+  const named =
+    typeof type === "string" || (Array.isArray(type) && type.every((t) => typeof t === "string"));
+  return named ? schema : others;
+};
+
+const toolOf = ({ name, description, parameters }: ToolDefinition): JsonObject => {
+  const { properties, required } = parameters;
+  const entries = isJsonObject(properties) ? Object.entries(properties) : [];
+  return {
+    type: "function",
+    function: {
+      name,
+      description,
+      parameters: {
+        ...parameters,
+        type: "object",
+        properties: Object.fromEntries(entries.map(([key, of]) => [key, readableParameter(of)])),
+        required: Array.isArray(required) ? required.filter((key) => typeof key === "string") : [],
+      },
+    },
+  };
+};
+
+/**
+ * A request as the ollama package sends it, streaming. `think` is always said: left out it would mean yes to a model
+ * that can think. `options` are LLM_OPTIONS, with `keep_alive`, `truncate` and `shift` put where the server looks for
+ * them; they are the same in each request, since a changed `num_ctx` makes the server load the model anew.
+ */
+export const chatRequest = (
+  request: ModelRequest,
+  think: boolean,
+  options: JsonObject,
+): ChatRequest & { stream: true } => {
+  const { model, messages, tools, temperature } = request;
+  const chat: ChatRequest & { stream: true } = {
+    model,
+    messages: messages.map(messageOf),
+    stream: true,
+    think,
+  };
+  const named = Object.entries(options);
+  const inOptions = named.filter(([name]) => !besideOptions.has(name));
+  // The package's types lack some of what the server takes; it passes on what it is given.
+  Object.assign(
+    chat,
+    Object.fromEntries(named.filter(([name]) => besideOptions.has(name))),
+    tools.length > 0 && { tools: tools.map(toolOf) },
+    { options: { ...Object.fromEntries(inOptions), ...(temperature !== null && { temperature }) } },
+  );
+  return chat;
+};
+
+const unreadable = (what: string): EngramError =>
+  new EngramError("model_error", `the model server sent ${what}: is it an Ollama server?`, {
+    transient: true,
+  });
+
+const textIn = (value: unknown, name: string): string => {
+  if (value === undefined || value === null) return "";
+  if (typeof value !== "string") throw unreadable(`a ${name} that is not text`);
+  return value;
+};
+
+const callIn = (call: unknown): ModelPiece => {
+  const of = isJsonObject(call) ? call["function"] : undefined;
+  if (!isJsonObject(of) || typeof of["name"] !== "string")
+    throw unreadable("a tool call without a name");
+  return { kind: "toolCall", name: of["name"], inputJson: JSON.stringify(of["arguments"] ?? {}) };
+};
+
+const countIn = (value: unknown): number =>
+  typeof value === "number" && Number.isSafeInteger(value) && value > 0 ? value : 0;
+
+/** The pieces in one line of the stream, in their order; the last line may carry some before its `done`. */
+export const piecesIn = (chunk: unknown): readonly ModelPiece[] => {
+  if (!isJsonObject(chunk)) throw unreadable("a line that is not an object");
+  const message = isJsonObject(chunk["message"]) ? chunk["message"] : {};
+  const thinking = textIn(message["thinking"], "thinking");
+  const text = textIn(message["content"], "content");
+  const calls = message["tool_calls"] ?? [];
+  if (!Array.isArray(calls)) throw unreadable("tool calls that are not a list");
+  const usage: Usage = {
+    promptTokens: countIn(chunk["prompt_eval_count"]),
+    completionTokens: countIn(chunk["eval_count"]),
+  };
+  const pieces: ModelPiece[] = [];
+  if (thinking !== "") pieces.push({ kind: "thinking", text: thinking });
+  if (text !== "") pieces.push({ kind: "text", text });
+  pieces.push(...calls.map(callIn));
+  if (chunk["done"] === true) pieces.push({ kind: "done", usage });
+  return pieces;
+};

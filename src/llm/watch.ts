@@ -1,0 +1,44 @@
+import type { Clock } from "../clock.ts";
+import { EngramError } from "../errors.ts";
+
+/** Stands over the requests of one model call, so that they end together. */
+export type Watch = {
+  /** Aborted by the caller's signal, by silence, or by `end`; its reason is what to throw. */
+  readonly signal: AbortSignal;
+  /** Awaits the server's next sign of life; past `timeoutMs` the watch aborts with model_timeout. */
+  readonly heard: <T>(awaited: Promise<T>) => Promise<T>;
+  /** Lets go of the caller's signal and stops what still runs. */
+  readonly end: () => void;
+};
+
+/** Starts a watch; the caller ends it. `server` names the model server in the message. */
+export const startWatch = (
+  clock: Clock,
+  timeoutMs: number,
+  server: string,
+  outer: AbortSignal,
+): Watch => {
+  const stopped = new AbortController();
+  const stop = (): void => stopped.abort(outer.reason);
+  outer.addEventListener("abort", stop, { once: true });
+  if (outer.aborted) stop();
+  const silent = (): void => {
+    const message = `the model server at ${server} was silent for ${timeoutMs} ms; LLM_TIMEOUT_MS sets how long to wait`;
+    stopped.abort(new EngramError("model_timeout", message, { transient: true }));
+  };
+  return {
+    signal: stopped.signal,
+    heard: async (awaited) => {
+      const cancel = clock.after(timeoutMs, silent);
+      try {
+        return await awaited;
+      } finally {
+        cancel();
+      }
+    },
+    end: () => {
+      outer.removeEventListener("abort", stop);
+      stopped.abort(new Error("the call is over"));
+    },
+  };
+};
