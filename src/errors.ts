@@ -44,6 +44,15 @@ export class EngramError extends Error {
     this.transient = details.transient ?? false;
     this.retryAfterMs = details.retryAfterMs ?? null;
   }
+
+  /** A thrown value as this class: itself, or `internal` around it. */
+  static of(error: unknown): EngramError {
+    return error instanceof EngramError
+      ? error
+      : new EngramError("internal", "something in the engine went wrong; its log says what", {
+          cause: error,
+        });
+  }
 }
 
 /** What a thrown value says, for a log line or as a part of a message. */

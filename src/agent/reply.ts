@@ -41,8 +41,7 @@ export function replyEvents(
   const head = (): ReplyHead | null => (events.length === 0 ? { call, usage: reply.usage } : null);
   if (reply.thinking !== "")
     events.push({ type: "ModelThought", head: head(), content: reply.thinking });
-  if (reply.text !== "" || (reply.toolCalls.length === 0 && reply.thinking !== ""))
-    events.push({ type: "ModelSpoke", head: head(), content: reply.text });
+  if (reply.text !== "") events.push({ type: "ModelSpoke", head: head(), content: reply.text });
   const final = reply.toolCalls.map(finalAnswerOf).find((answer) => answer !== null);
   if (final !== undefined) {
     events.push({ type: "FinalAnswered", head: head(), ...final });

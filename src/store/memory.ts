@@ -213,11 +213,12 @@ function grant(
 }
 
 function take(entry: Entry, { worker, untilMs }: LeaseWish): Lease {
+  const recovered = entry.worker !== null;
   entry.worker = worker;
   entry.wakeAtMs = entry.leaseUntilMs = untilMs;
   entry.epoch++;
   entry.claims++;
-  return { agentId: entry.row.agentId, epoch: entry.epoch, claims: entry.claims };
+  return { agentId: entry.row.agentId, epoch: entry.epoch, claims: entry.claims, recovered };
 }
 
 function letGo(entry: Entry, wakeAtMs: number | null): void {

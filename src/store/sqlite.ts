@@ -26,7 +26,7 @@ export function openSqliteStore(folder: string): Store {
     db.run(`PRAGMA wal_autocheckpoint = ${storeLimits.walPagesMax}`);
     prepareSchema(db, path);
     // The folder is ours alone: whoever held these leases is gone.
-    db.run("UPDATE agent SET wake = 0, worker = NULL, lease_until = 0 WHERE worker IS NOT NULL");
+    db.run("UPDATE agent SET wake = 0, lease_until = 0 WHERE worker IS NOT NULL");
   } catch (error) {
     db.close(true);
     lock.close(true);
@@ -249,7 +249,12 @@ function grant(
 
 function take(sql: Statements, held: Held, { worker, untilMs }: LeaseWish): Lease {
   sql.take.run(worker, untilMs, untilMs, held.id);
-  return { agentId: held.agent_id, epoch: held.epoch + 1, claims: held.claims + 1 };
+  return {
+    agentId: held.agent_id,
+    epoch: held.epoch + 1,
+    claims: held.claims + 1,
+    recovered: held.worker !== null,
+  };
 }
 
 function addToDraft(

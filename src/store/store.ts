@@ -21,6 +21,8 @@ export type Lease = {
   readonly agentId: string;
   readonly epoch: number;
   readonly claims: number;
+  /** The worker before did not let go: it has died, or was too slow. */
+  readonly recovered: boolean;
 };
 
 /** What listings show of an agent; derived from its log. */

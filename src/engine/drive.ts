@@ -1,0 +1,302 @@
+import { type Action, decide, durationExceeded } from "../agent/decide.ts";
+import type { Event, ModelCall, TurnErrorCode } from "../agent/event.ts";
+import { fold } from "../agent/fold.ts";
+import { replyEvents } from "../agent/reply.ts";
+import { type AgentState, type PendingCall, statusOf } from "../agent/state.ts";
+import { EngramError, type ErrorCode } from "../errors.ts";
+import { turnLimits } from "../limits.ts";
+import type { Draft, Lease } from "../store/store.ts";
+import type { Agents } from "./agents.ts";
+import { Interrupt, interruptible } from "./interrupts.ts";
+import type { Parts } from "./parts.ts";
+import { newCall, textOf, think } from "./think.ts";
+import { type Toolbox, toolboxOf } from "./toolbox.ts";
+
+/*
+ * Invariants
+ * 1. One action at a time, chosen by `decide` from the log alone; its outcome is appended before the next is chosen.
+ * 2. Every write names the lease's epoch: a worker that was replaced writes nothing more.
+ * 3. The append that lets an agent rest lets go of the lease too; what a client appends in between makes it a conflict,
+ *    and the worker looks again. So no input is left without a worker or a wake time.
+ * 4. What came of an action that a client stopped is dropped, but for the draft, which was durable already.
+ */
+
+export type DriveParts = Parts & { readonly agents: Agents };
+
+/** What the step is about: the lease it holds, and the state as far as it knows the log. */
+type Step = { readonly parts: DriveParts; readonly lease: Lease; state: AgentState };
+
+/**
+ * Drives one agent until it rests, has to wait or is taken away, and lets go of its lease. `signal` ends it early:
+ * with the Interrupt `handOver` the agent is due again at once, with `fenced` another worker has it. Never fails.
+ */
+export async function drive(parts: DriveParts, lease: Lease, signal: AbortSignal): Promise<void> {
+  const { agentId } = lease;
+  try {
+    const step: Step = { parts, lease, state: await parts.agents.load(agentId) };
+    if (
+      lease.claims > turnLimits.claimsWithoutAppendMax &&
+      statusOf(step.state) === "waiting_for_step"
+    ) {
+      await record(
+        step,
+        failure("INTERNAL", "the agent's step ended its engine three times in a row"),
+      );
+      return;
+    }
+    if (lease.recovered && step.state.spec.config.enableObservation)
+      await record(step, () => [
+        { type: "Observed", content: "recovered: the engine that drove this agent had gone" },
+      ]);
+    while (!(await advance(step, signal)));
+  } catch (error) {
+    await giveUp(parts, lease, error);
+  }
+}
+
+/** One action and its append. True when the lease was let go of. */
+async function advance(step: Step, outer: AbortSignal): Promise<boolean> {
+  const { parts, lease } = step;
+  outer.throwIfAborted();
+  const action = decide(step.state, parts.clock.nowMs());
+  try {
+    switch (action.type) {
+      case "Rest":
+      case "Wait": {
+        const wakeAtMs = action.type === "Wait" ? action.untilMs : null;
+        if (await parts.store.release(lease, step.state.sequence, wakeAtMs)) return true;
+        break;
+      }
+      case "FailTurn":
+        return await record(step, failure(action.code, action.message));
+      case "CallModel":
+        return await interruptible(
+          parts,
+          { agentId: lease.agentId, deadlineMs: action.deadlineMs, outer },
+          (signal) => callModel(step, signal),
+        );
+      case "RunTools":
+        return await interruptible(
+          parts,
+          { agentId: lease.agentId, deadlineMs: action.deadlineMs, outer },
+          (signal) => runTools(step, action, signal),
+        );
+    }
+  } catch (error) {
+    const stop = error instanceof Interrupt ? error.reason : null;
+    const met = error instanceof EngramError && error.code === "conflict";
+    if (stop === "outOfTime") {
+      const { code, message } = durationExceeded(step.state);
+      return await record(step, failure(code, message));
+    }
+    if (stop !== "stopped" && !met) throw error;
+  }
+  // Someone else has written: look again.
+  step.state = await parts.agents.load(lease.agentId);
+  return false;
+}
+
+const failure = (code: TurnErrorCode, message: string) => (): readonly Event[] => [
+  { type: "TurnFailed", code, message },
+];
+
+/**
+ * Appends what `events` makes for the place behind the head, and lets go of the lease where the agent then rests or
+ * waits. Where a client has appended meanwhile it goes behind that; where the client stopped the agent, not at all.
+ * True when the lease was let go of.
+ */
+async function record(
+  step: Step,
+  events: (sequence: number) => readonly Event[],
+  dropDraft = false,
+): Promise<boolean> {
+  const { parts, lease } = step;
+  for (;;) {
+    const { sequence } = step.state;
+    const atMs = parts.clock.nowMs();
+    const list = events(sequence);
+    const logged = list.map((event, index) => ({ sequence: sequence + index + 1, atMs, event }));
+    const state = fold(logged, step.state);
+    const next = decide(state, atMs);
+    const done = next.type === "Rest" || next.type === "Wait";
+    try {
+      await parts.store.append({
+        agentId: lease.agentId,
+        after: sequence,
+        atMs,
+        events: list,
+        state,
+        epoch: lease.epoch,
+        leaseUntilMs: done ? null : atMs + parts.settings.leaseTtlMs,
+        wakeAtMs: next.type === "Wait" ? next.untilMs : null,
+        wish: null,
+        dropDraft,
+      });
+    } catch (error) {
+      if (EngramError.of(error).code !== "conflict") throw error;
+      step.state = await parts.agents.load(lease.agentId);
+      if (statusOf(step.state) !== "waiting_for_step") throw new Interrupt("stopped");
+      continue;
+    }
+    step.state = state;
+    parts.agents.keep(lease.agentId, state);
+    return done;
+  }
+}
+
+async function callModel(step: Step, signal: AbortSignal): Promise<boolean> {
+  const { parts, lease, state } = step;
+  const { spec } = state;
+  const draft = await wholeDraft(parts, lease.agentId);
+  if (draft !== null && !(await canContinue(parts, state, draft, signal)))
+    return record(step, abandon(state, draft), true);
+  const toolbox = toolboxOf(spec, await parts.sandbox.list());
+  const call =
+    draft === null
+      ? newCall(state, toolbox, parts.clock.nowMs())
+      : { ...draft.call, continuedLength: textOf(draft, "text").length };
+  try {
+    const reply = await think(parts, { lease, state, call, toolbox, begun: draft }, signal);
+    const events = (sequence: number): readonly Event[] =>
+      replyEvents(reply, call, sequence, toolbox.needsConfirmation);
+    return await record(step, events, true);
+  } catch (error) {
+    return await modelFailed(step, call, error);
+  }
+}
+
+async function wholeDraft(parts: Parts, agentId: string): Promise<Draft | null> {
+  let draft = await parts.store.readDraft(agentId, 0);
+  while (draft !== null && draft.pieces.length < draft.piecesTotal) {
+    const more = await parts.store.readDraft(agentId, draft.pieces.length);
+    if (more === null || more.pieces.length === 0) break;
+    draft = { ...draft, pieces: [...draft.pieces, ...more.pieces] };
+  }
+  return draft;
+}
+
+/** Thinking alone cannot be gone on with: no server takes it back in all its modes. */
+const canContinue = async (
+  { model }: Parts,
+  { spec }: AgentState,
+  draft: Draft,
+  signal: AbortSignal,
+): Promise<boolean> =>
+  textOf(draft, "text").trimEnd() !== "" &&
+  (await model.continuesPartial(spec.model, spec.config.enableThinking, signal));
+
+const abandon =
+  (state: AgentState, { call }: Draft) =>
+  (): readonly Event[] => [
+    {
+      type: "AnswerAbandoned",
+      call,
+      reason: `${state.spec.model} cannot continue the answer that was broken off; it answers anew`,
+    },
+  ];
+
+const turnErrors: Partial<Record<ErrorCode, TurnErrorCode>> = {
+  model_unavailable: "MODEL_UNAVAILABLE",
+  model_not_found: "MODEL_NOT_FOUND",
+  model_timeout: "MODEL_TIMEOUT",
+  model_error: "MODEL_ERROR",
+  context_overflow: "CONTEXT_OVERFLOW",
+};
+
+/** A model's fault is tried again after a pause, a few times; then, or where that cannot help, the turn has failed. */
+async function modelFailed(step: Step, call: ModelCall, error: unknown): Promise<boolean> {
+  if (!(error instanceof EngramError)) throw error;
+  const code = turnErrors[error.code];
+  if (code === undefined) throw error;
+  const { message } = error;
+  const { attempts } = step.state.turn;
+  const { log, clock } = step.parts;
+  log("warn", "the model failed", { agentId: step.lease.agentId, code, message, attempts });
+  if (!error.transient || attempts >= turnLimits.attemptsMax)
+    return record(step, failure(code, message));
+  const retryAtMs = clock.nowMs() + retryDelayMs(attempts, error.retryAfterMs);
+  return record(step, () => [{ type: "ModelFailed", call, code, message, retryAtMs }]);
+}
+
+/** Doubling, with a fifth of chance so that many agents do not come back in step. */
+function retryDelayMs(attempts: number, askedForMs: number | null): number {
+  const { retryDelayMsFirst, retryDelayMsMax, retryAfterMsMax } = turnLimits;
+  const delayMs = Math.min(retryDelayMsFirst * 2 ** attempts, retryDelayMsMax);
+  return Math.max(
+    Math.round(delayMs * (0.9 + Math.random() * 0.2)),
+    Math.min(askedForMs ?? 0, retryAfterMsMax),
+  );
+}
+
+/** All calls at once; each result is appended as it comes. */
+async function runTools(
+  step: Step,
+  { calls }: Extract<Action, { readonly type: "RunTools" }>,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { parts, state } = step;
+  const toolbox = toolboxOf(state.spec, await parts.sandbox.list());
+  const running = new Map(
+    calls.map((call) => [call.callId, runTool(parts, { state, toolbox, call }, signal)]),
+  );
+  let done = false;
+  try {
+    while (running.size > 0) {
+      const event = await Promise.race(running.values());
+      running.delete(event.callId);
+      done = await record(step, () => [event]);
+    }
+  } finally {
+    // A call that was stopped ends by itself; its outcome is nobody's.
+    await Promise.allSettled(running.values());
+  }
+  return done;
+}
+
+async function runTool(
+  { sandbox }: Parts,
+  job: { readonly state: AgentState; readonly toolbox: Toolbox; readonly call: PendingCall },
+  signal: AbortSignal,
+): Promise<Event & { readonly type: "ToolReturned" }> {
+  const { callId, name, inputJson } = job.call;
+  const refusal = job.toolbox.refusal(name);
+  const outcome =
+    refusal === null
+      ? await sandbox.run(
+          {
+            name,
+            inputJson,
+            parameters: job.toolbox.parametersOf(name),
+            limits: job.state.spec.config.toolLimits,
+          },
+          signal,
+        )
+      : { output: "", error: refusal, fuelUsed: 0, memoryBytes: 0, durationMs: 0 };
+  return { type: "ToolReturned", callId, ...outcome };
+}
+
+/** A step that cannot go on lets go of its agent as well as it can; a lease that it cannot let go of runs out. */
+async function giveUp(parts: DriveParts, lease: Lease, error: unknown): Promise<void> {
+  const { agentId } = lease;
+  try {
+    if (error instanceof Interrupt) {
+      if (error.reason === "handOver") await parts.store.release(lease, null, parts.clock.nowMs());
+      return;
+    }
+    const { code, message, cause } = EngramError.of(error);
+    if (code === "fenced" || code === "not_found" || code === "unavailable") {
+      parts.log("warn", "let go of an agent", { agentId, code, message });
+      return;
+    }
+    parts.log("error", "a step failed", { agentId, code, message, cause });
+    if (code === "corrupt") {
+      await parts.store.release(lease, null, null);
+      return;
+    }
+    const step: Step = { parts, lease, state: await parts.agents.load(agentId) };
+    await record(step, failure("INTERNAL", "a step failed inside the engine; its log says why"));
+  } catch (fault) {
+    const { code, message } = EngramError.of(fault);
+    parts.log("warn", "could not let go of an agent", { agentId, code, message });
+  }
+}

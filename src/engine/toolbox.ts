@@ -1,0 +1,51 @@
+import type { AgentSpec, AgentTool, ToolDefinition, ToolErrorCode } from "../agent/event.ts";
+import type { JsonObject } from "../agent/json.ts";
+import { finalAnswerTool } from "../agent/reply.ts";
+import type { ToolFile } from "../sandbox/sandbox.ts";
+
+/** The tools of one agent at one moment: what its client allows of what the folder has. */
+export type Toolbox = {
+  readonly definitions: readonly ToolDefinition[];
+  needsConfirmation(name: string): boolean;
+  /** Why the agent must not call the tool; null: it may. */
+  refusal(name: string): { readonly code: ToolErrorCode; readonly message: string } | null;
+  /** The schema that the client gave in place of the tool's own; null: none. */
+  parametersOf(name: string): JsonObject | null;
+};
+
+export function toolboxOf(spec: AgentSpec, files: readonly ToolFile[]): Toolbox {
+  const wanted = new Map(spec.tools.map((tool) => [tool.name, tool]));
+  const allowed = (name: string): boolean =>
+    !spec.config.noTools && (wanted.size === 0 || wanted.has(name));
+  const usable = files.filter(({ name, error }) => error === null && allowed(name));
+  const definitions = usable.map((file) => definitionOf(file, wanted.get(file.name)));
+  return {
+    definitions: spec.config.noTools ? [] : [...definitions, finalAnswerTool],
+    needsConfirmation: (name) =>
+      wanted.get(name)?.requiresConfirmation === true ||
+      usable.some((file) => file.name === name && file.requiresConfirmation),
+    refusal: (name) => {
+      if (allowed(name) && name !== finalAnswerTool.name) return null;
+      if (name === finalAnswerTool.name && !spec.config.noTools)
+        return {
+          code: "TOOL_INVALID_INPUT",
+          message: 'final_answer takes {"content": string, "structured"?: object}',
+        };
+      const names = definitions.map((definition) => definition.name).join(", ");
+      return {
+        code: "TOOL_NOT_ALLOWED",
+        message: `this agent may not call ${name}${names === "" ? "; it has no tools" : `; its tools are ${names}`}`,
+      };
+    },
+    parametersOf: (name) => wanted.get(name)?.parameters ?? null,
+  };
+}
+
+const definitionOf = (file: ToolFile, wish: AgentTool | undefined): ToolDefinition => ({
+  name: file.name,
+  description:
+    wish?.description === undefined || wish.description === ""
+      ? file.description
+      : wish.description,
+  parameters: wish?.parameters ?? file.parameters,
+});
