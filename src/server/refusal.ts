@@ -22,7 +22,13 @@ export const refuse = (
   const grpc = grpcContentType.exec(request.headers["content-type"] ?? "")?.[0];
   if (grpc !== undefined) {
     const status = { "grpc-status": String(code), "grpc-message": encodeURIComponent(message) };
-    response.writeHead(200, { ...headers, "content-type": grpc, ...status });
+    const all = { ...headers, "content-type": grpc, ...status };
+    if ("stream" in response && !grpc.startsWith("application/grpc-web")) {
+      // gRPC takes a status from headers only if nothing follows, not even an empty frame.
+      response.stream.respond({ ":status": 200, ...all }, { endStream: true });
+      return;
+    }
+    response.writeHead(200, all);
     response.end();
     return;
   }

@@ -1,0 +1,77 @@
+import { expect, test } from "bun:test";
+import { envelope, openSession, post, type RawAnswer } from "../support/raw-http2.ts";
+import { openTestServer } from "../support/server.ts";
+
+/** A field of 9 bytes, of which none is there. */
+const notProtobuf = Uint8Array.of(0x0a, 0x09);
+const grpcInvalidArgument = "3";
+
+const webTrailer = ({ body }: RawAnswer): string => {
+  const length = body.readUInt32BE(1);
+  expect(body.readUInt8(0)).toBe(0x80);
+  return body.subarray(5, 5 + length).toString();
+};
+
+for (const method of ["GetAgent", "Replay", "Chat"]) {
+  test(`${method} of bytes that are no protobuf is INVALID_ARGUMENT in every protocol`, async () => {
+    await using server = await openTestServer();
+    const session = await openSession(server.url);
+    const path = `/engram.api.v1.AgentService/${method}`;
+    const send = async (contentType: string, body: Uint8Array): Promise<RawAnswer> =>
+      post(session, path, { "content-type": contentType }, body);
+
+    const grpc = await send("application/grpc", envelope(notProtobuf));
+    expect({ ...grpc.headers, ...grpc.trailers }).toMatchObject({
+      "grpc-status": grpcInvalidArgument,
+      "grpc-message": expect.stringContaining("not%20valid%20protobuf"),
+    });
+    const web = await send("application/grpc-web+proto", envelope(notProtobuf));
+    expect(webTrailer(web)).toContain(`grpc-status: ${grpcInvalidArgument}`);
+    if (method === "GetAgent") {
+      const unary = await send("application/proto", notProtobuf);
+      expect(unary.headers[":status"]).toBe(400);
+      expect(JSON.parse(unary.body.toString())).toMatchObject({ code: "invalid_argument" });
+    } else {
+      for (const [format, bytes] of [
+        ["proto", notProtobuf],
+        ["json", Buffer.from('{"agentId":')],
+      ] as const) {
+        const stream = await send(`application/connect+${format}`, envelope(bytes));
+        const end = JSON.parse(stream.body.subarray(5).toString());
+        expect(end.error.code).toBe("invalid_argument");
+      }
+    }
+    expect(server.logged.filter(({ level }) => level === "error")).toEqual([]);
+    session.close();
+  });
+}
+
+for (const [name, body, status] of [
+  ["a length of 4 GiB", Uint8Array.of(0, 0xff, 0xff, 0xff, 0xff), "8"],
+  ["a bomb of zeros", envelope(Bun.gzipSync(new Uint8Array(64 * 1024 * 1024)), 1), "8"],
+  ["gzip that is none", envelope(Buffer.from("no gzip"), 1), "3"],
+  ["half a message", Uint8Array.of(0, 0, 0, 0, 9, 1), "3"],
+] as const) {
+  test(`a gRPC message with ${name} is refused with ${status}`, async () => {
+    await using server = await openTestServer();
+    const session = await openSession(server.url);
+    const headers = { "content-type": "application/grpc", "grpc-encoding": "gzip" };
+    const answer = await post(session, "/engram.api.v1.AgentService/GetAgent", headers, body);
+    expect({ ...answer.headers, ...answer.trailers }).toMatchObject({ "grpc-status": status });
+    session.close();
+  });
+}
+
+test("a compression that nobody knows is UNIMPLEMENTED", async () => {
+  await using server = await openTestServer();
+  const session = await openSession(server.url);
+  const headers = { "content-type": "application/grpc", "grpc-encoding": "zip9" };
+  const answer = await post(
+    session,
+    "/engram.api.v1.AgentService/GetAgent",
+    headers,
+    envelope(Uint8Array.of(), 1),
+  );
+  expect({ ...answer.headers, ...answer.trailers }).toMatchObject({ "grpc-status": "12" });
+  session.close();
+});
