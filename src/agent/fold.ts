@@ -156,8 +156,7 @@ type CommandEvent = Extract<Event, { readonly key: unknown } | { readonly type: 
 function applyCommand(draft: Draft, { sequence, atMs }: LoggedEvent, event: CommandEvent): void {
   switch (event.type) {
     case "MessageReceived":
-      if (statusOf(draft) === "waiting_for_input" || draft.lifecycle === "completed")
-        draft.turn = newTurn;
+      if (hasNothingToDo(draft)) draft.turn = newTurn;
       draft.lifecycle = "open";
       draft.modelDue = true;
       draft.transcript.push({
@@ -170,8 +169,8 @@ function applyCommand(draft: Draft, { sequence, atMs }: LoggedEvent, event: Comm
       });
       return;
     case "AgentPaused":
+      if (!draft.paused) draft.reason = event.reason;
       draft.paused = true;
-      draft.reason = event.reason;
       return;
     case "AgentResumed":
       draft.paused = false;
@@ -208,6 +207,10 @@ function applyCommand(draft: Draft, { sequence, atMs }: LoggedEvent, event: Comm
       return applyForked(draft, atMs, event);
   }
 }
+
+/** The turn is over, whether or not the agent was paused since. */
+const hasNothingToDo = ({ lifecycle, modelDue, pendingCalls }: Draft): boolean =>
+  lifecycle === "completed" || (!modelDue && pendingCalls.length === 0);
 
 /** A fork rests until input: what its parent was about to do stays the parent's. */
 function applyForked(
