@@ -18,6 +18,7 @@ export const requestLimits = {
   idBytesMax: 256,
   attachmentsMax: 16,
   reasonBytesMax: 4 * kib,
+  patchOperationsMax: 1_000,
   pageSizeDefault: 50,
   pageSizeMax: 1000,
   sendMessageTimeoutMsDefault: 60_000,

@@ -101,15 +101,20 @@ export type AgentState = {
   readonly confirmations: ReadonlyMap<string, boolean>;
 };
 
-export type Status =
-  | "waiting_for_step"
-  | "processing"
-  | "waiting_for_input"
-  | "waiting_for_confirmation"
-  | "paused"
-  | "completed"
-  | "failed"
-  | "canceled";
+const statuses = {
+  waiting_for_step: true,
+  processing: true,
+  waiting_for_input: true,
+  waiting_for_confirmation: true,
+  paused: true,
+  completed: true,
+  failed: true,
+  canceled: true,
+} as const;
+
+export type Status = keyof typeof statuses;
+
+export const isStatus = (word: string): word is Status => Object.hasOwn(statuses, word);
 
 /** The status as the log alone tells it; `processing` is a waiting_for_step that a worker holds just now. */
 export function statusOf(state: AgentState): Status {

@@ -109,6 +109,7 @@ export function startScheduler(
       })
       .finally(() => {
         looking = false;
+        if (lookAgain) poke(); // Asked for between the last look and here.
       });
   };
 

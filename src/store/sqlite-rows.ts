@@ -1,7 +1,7 @@
 import type { Database, Statement } from "bun:sqlite";
 import type { AgentSpec } from "../agent/event.ts";
 import { isJsonObject } from "../agent/json.ts";
-import type { AgentState, Stats, Status } from "../agent/state.ts";
+import { type AgentState, isStatus, type Stats } from "../agent/state.ts";
 import { EngramError } from "../errors.ts";
 import type { AgentRow, DraftPiece, ListQuery } from "./store.ts";
 
@@ -200,19 +200,6 @@ export function agentRowOf(stored: StoredRow, nowMs: number): AgentRow {
     parent,
   };
 }
-
-const statuses: Readonly<Record<Status, true>> = {
-  waiting_for_step: true,
-  processing: true,
-  waiting_for_input: true,
-  waiting_for_confirmation: true,
-  paused: true,
-  completed: true,
-  failed: true,
-  canceled: true,
-};
-
-const isStatus = (value: string): value is Status => Object.hasOwn(statuses, value);
 
 const isStats = (value: unknown): value is Stats =>
   isJsonObject(value) &&

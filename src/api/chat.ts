@@ -1,0 +1,174 @@
+import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
+import { isResting, statusOf } from "../agent/state.ts";
+import type { Clock } from "../clock.ts";
+import { EngramError } from "../errors.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { Followed, Follower } from "../engine/follow.ts";
+import type { ClientMessage, ServerMessage } from "../gen/engram/api/v1/agent_pb.ts";
+import { commandOf } from "./commands.ts";
+import { failureOf } from "./failures.ts";
+import { sequenceOf } from "./spec.ts";
+import { ackOf, deltaMessageOf, heartbeatOf, serverMessageOf } from "./wire.ts";
+
+export type StreamParts = {
+  readonly engine: Engine;
+  readonly clock: Clock;
+  /** Silence on a stream is broken after this long. */
+  readonly heartbeatMs: number;
+};
+
+type Ack = { readonly sequence: number; readonly status: string };
+
+/** The client's side of a chat: its messages recorded one after the other, and what is to be answered. */
+type Inputs = {
+  /** Ends when the client has half-closed and all is recorded; fails as a message was refused. */
+  readonly done: Promise<void>;
+  readonly finished: () => boolean;
+  /** Resolves when no message is just being recorded. */
+  settled(): Promise<void>;
+  /** Takes the answer that belongs to an event of this client's. */
+  answerTo(sequence: number): Ack | null;
+  /** Takes the answers to what was recorded before the stream's place: nothing of it will come by. */
+  late(cursor: number): readonly Ack[];
+};
+
+/**
+ * Chat: attaches to the agent that the first message names, records what the client sends, and sends what happens. It
+ * ends when the client has half-closed and the agent rests with nothing of it left undone.
+ */
+export async function* chat(
+  parts: StreamParts,
+  requests: AsyncIterable<ClientMessage>,
+  context: HandlerContext,
+): AsyncGenerator<ServerMessage> {
+  const messages = requests[Symbol.asyncIterator]();
+  const first = await messages.next();
+  // Also what a call that was canceled before its first message looks like.
+  if (first.done === true)
+    throw new ConnectError("send a first message that names the agent", Code.InvalidArgument);
+  const { agentId, resumeFromSequence } = first.value;
+  if (agentId === "")
+    throw new EngramError("invalid_argument", "agent_id is missing in the first message");
+  const resume = sequenceOf("resume_from_sequence", resumeFromSequence);
+  const { spec, sequence: head } = await parts.engine.get(agentId);
+  if (resume > head)
+    throw new EngramError(
+      "invalid_argument",
+      `resume_from_sequence is ${resume}, but the log of ${agentId} ends at ${head}`,
+    );
+  const follower = await parts.engine.follow(agentId, resume === 0 ? null : resume, true);
+  const inputs = takeInputs(parts, agentId, { first: first.value, rest: messages }, follower.wake);
+  context.signal.addEventListener("abort", follower.wake, { once: true });
+  try {
+    yield* output(parts, { agentId, observed: spec.config.enableObservation }, follower, {
+      inputs,
+      signal: context.signal,
+    });
+  } finally {
+    follower.close();
+    // What is recorded stays recorded; what the client had not yet sent is not waited for.
+    void inputs.done.catch(() => {});
+  }
+}
+
+async function* output(
+  { engine, clock, heartbeatMs }: StreamParts,
+  agent: { readonly agentId: string; readonly observed: boolean },
+  follower: Follower,
+  { inputs, signal }: { readonly inputs: Inputs; readonly signal: AbortSignal },
+): AsyncGenerator<ServerMessage> {
+  const { agentId } = agent;
+  let cursor = (await engine.get(agentId)).sequence;
+  for (;;) {
+    signal.throwIfAborted();
+    const followed = await follower.take();
+    for (const item of followed) {
+      if (item.kind === "event") cursor = item.logged.sequence;
+      const answer = await answerOf(item, inputs);
+      yield answer === null
+        ? messageOf(agent, item, clock.nowMs())
+        : ackOf(agentId, answer, clock.nowMs());
+    }
+    if (followed.length > 0) continue;
+    for (const ack of inputs.late(cursor)) yield ackOf(agentId, ack, clock.nowMs());
+    if (inputs.finished()) {
+      await inputs.done;
+      const row = await engine.get(agentId);
+      if (isResting(row.status) && row.sequence <= cursor) return;
+    }
+    if (!(await follower.wait(heartbeatMs))) yield heartbeatOf(agentId, cursor, clock.nowMs());
+  }
+}
+
+/** An event may come by before the command that made it knows its place: it is waited for. */
+async function answerOf(item: Followed, inputs: Inputs): Promise<Ack | null> {
+  if (item.kind !== "event" || !("key" in item.logged.event)) return null;
+  await inputs.settled();
+  return inputs.answerTo(item.logged.sequence);
+}
+
+const messageOf = (
+  { agentId, observed }: { readonly agentId: string; readonly observed: boolean },
+  item: Followed,
+  nowMs: number,
+): ServerMessage =>
+  item.kind === "event"
+    ? serverMessageOf(agentId, item.logged, observed)
+    : deltaMessageOf(agentId, item, nowMs);
+
+function takeInputs(
+  { engine }: StreamParts,
+  agentId: string,
+  messages: { readonly first: ClientMessage; readonly rest: AsyncIterator<ClientMessage> },
+  wake: () => void,
+): Inputs {
+  const acks = new Map<number, Ack>();
+  let recording: Promise<void> = Promise.resolve();
+  let finished = false;
+
+  const record = async (message: ClientMessage): Promise<void> => {
+    if (message.agentId !== "" && message.agentId !== agentId)
+      throw new EngramError(
+        "invalid_argument",
+        `agent_id is ${message.agentId}, but this stream is attached to ${agentId}: open another`,
+      );
+    const command = commandOf(message.payload, message.messageId);
+    if (command === null) return;
+    const { sequence, state } = await engine.command(agentId, command);
+    const status = command.type === "Say" ? "waiting" : statusOf(state);
+    acks.set(sequence, { sequence, status });
+  };
+  const take = async (): Promise<void> => {
+    try {
+      let message: ClientMessage | null = messages.first;
+      while (message !== null) {
+        recording = record(message);
+        await recording;
+        wake();
+        const next: IteratorResult<ClientMessage> = await messages.rest.next();
+        message = next.done === true ? null : next.value;
+      }
+    } finally {
+      finished = true;
+      wake();
+    }
+  };
+
+  return {
+    done: take().catch((error: unknown) => {
+      throw failureOf(error);
+    }),
+    finished: () => finished,
+    settled: () => recording.catch(() => {}),
+    answerTo: (sequence) => {
+      const ack = acks.get(sequence) ?? null;
+      acks.delete(sequence);
+      return ack;
+    },
+    late: (cursor) => {
+      const late = [...acks.values()].filter(({ sequence }) => sequence <= cursor);
+      for (const { sequence } of late) acks.delete(sequence);
+      return late;
+    },
+  };
+}

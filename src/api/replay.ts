@@ -1,0 +1,36 @@
+import type { HandlerContext } from "@connectrpc/connect";
+import type { ReplayRequest, ServerMessage } from "../gen/engram/api/v1/agent_pb.ts";
+import type { StreamParts } from "./chat.ts";
+import { sequenceOf } from "./spec.ts";
+import { heartbeatOf, isOutput, serverMessageOf } from "./wire.ts";
+
+/** Replay: the log again from a place on, to its head or on as it grows. */
+export async function* replay(
+  { engine, clock, heartbeatMs }: StreamParts,
+  request: ReplayRequest,
+  { signal }: HandlerContext,
+): AsyncGenerator<ServerMessage> {
+  const { agentId, includeHistory, follow } = request;
+  const after = Math.max(0, sequenceOf("from_sequence", request.fromSequence) - 1);
+  const { sequence: head, spec } = await engine.get(agentId);
+  const observed = spec.config.enableObservation;
+  const follower = await engine.follow(agentId, after, false);
+  signal.addEventListener("abort", follower.wake, { once: true });
+  let cursor = after;
+  try {
+    for (;;) {
+      signal.throwIfAborted();
+      for (const item of await follower.take()) {
+        if (item.kind !== "event") continue;
+        cursor = item.logged.sequence;
+        if (!follow && cursor > head) return;
+        if (includeHistory || isOutput(item.logged.event, observed))
+          yield serverMessageOf(agentId, item.logged, observed);
+      }
+      if (!follow && cursor >= head) return;
+      if (!(await follower.wait(heartbeatMs))) yield heartbeatOf(agentId, cursor, clock.nowMs());
+    }
+  } finally {
+    follower.close();
+  }
+}

@@ -1,0 +1,92 @@
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import type { HandlerContext } from "@connectrpc/connect";
+import type { LoggedEvent } from "../agent/event.ts";
+import { fold } from "../agent/fold.ts";
+import { isResting, statusOf } from "../agent/state.ts";
+import { EngramError } from "../errors.ts";
+import {
+  type SendMessageRequest,
+  type SendMessageResponse,
+  SendMessageResponseSchema,
+  type ToolResult,
+} from "../gen/engram/api/v1/agent_pb.ts";
+import { requestLimits } from "../limits.ts";
+import type { StreamParts } from "./chat.ts";
+import { sayOf } from "./commands.ts";
+import { msOf } from "./spec.ts";
+import { agentOf, finalAnswerOf, toolResultOf } from "./wire.ts";
+
+/** SendMessage: records the message and answers when the agent rests. A repeated one waits for the same turn. */
+export async function sendMessage(
+  parts: StreamParts,
+  request: SendMessageRequest,
+  { signal }: HandlerContext,
+): Promise<SendMessageResponse> {
+  const { agentId } = request;
+  if (agentId === "") throw new EngramError("invalid_argument", "agent_id is missing");
+  const askedMs = msOf("timeout", request.timeout);
+  const timeoutMs = Math.min(
+    askedMs === 0 ? requestLimits.sendMessageTimeoutMsDefault : askedMs,
+    requestLimits.sendMessageTimeoutMsMax,
+  );
+  const endMs = parts.clock.monotonicMs() + timeoutMs;
+  const { sequence } = await parts.engine.command(
+    agentId,
+    sayOf(request.userInput, request.messageId),
+  );
+  const events = await turnBehind(parts, { agentId, sequence, endMs, timeoutMs }, signal);
+  const agent = agentOf(await parts.engine.get(agentId));
+  return create(SendMessageResponseSchema, { agent, ...answerOf(events) });
+}
+
+/** The events behind an input until the agent rests. Fails with deadline_exceeded, while the agent goes on. */
+async function turnBehind(
+  { engine, clock }: StreamParts,
+  on: {
+    readonly agentId: string;
+    readonly sequence: number;
+    readonly endMs: number;
+    readonly timeoutMs: number;
+  },
+  signal: AbortSignal,
+): Promise<readonly LoggedEvent[]> {
+  let state = await engine.stateAt(on.agentId, on.sequence);
+  const events: LoggedEvent[] = [];
+  const follower = await engine.follow(on.agentId, on.sequence, false);
+  signal.addEventListener("abort", follower.wake, { once: true });
+  try {
+    while (!isResting(statusOf(state))) {
+      signal.throwIfAborted();
+      for (const item of await follower.take()) {
+        if (item.kind !== "event") continue;
+        events.push(item.logged);
+        state = fold([item.logged], state);
+        if (isResting(statusOf(state))) return events;
+      }
+      const leftMs = on.endMs - clock.monotonicMs();
+      if (leftMs <= 0 || !(await follower.wait(leftMs)))
+        throw new EngramError(
+          "deadline_exceeded",
+          `the agent still works after ${on.timeoutMs} ms and goes on; ask again with the same message_id to wait for it`,
+        );
+    }
+    return events;
+  } finally {
+    follower.close();
+  }
+}
+
+type Answer = Omit<MessageInitShape<typeof SendMessageResponseSchema> & object, "$typeName">;
+
+function answerOf(events: readonly LoggedEvent[]): Answer {
+  let answer: Answer = {};
+  const toolResults: ToolResult[] = [];
+  for (const { event } of events)
+    if (event.type === "ModelSpoke") answer = { ...answer, text: event.content };
+    else if (event.type === "FinalAnswered")
+      answer = { ...answer, finalAnswer: finalAnswerOf(event) };
+    else if (event.type === "TurnFailed")
+      answer = { ...answer, error: { code: event.code, message: event.message } };
+    else if (event.type === "ToolReturned") toolResults.push(toolResultOf(event.callId, event));
+  return { ...answer, toolResults };
+}
