@@ -1,0 +1,251 @@
+/**
+ * A stand-in for an Ollama server on a real port, faithful on the wire: headers come with the first event only, events are
+ * lines of JSON, the last one may carry content, and a client that goes away stops the reply. A test tells it what to
+ * answer next (`next`) with a script, of which `faults` holds the misbehaving ones; without one it answers as the
+ * scripted model does. A model's name says what it cannot do: `missing…` is not there, `…no-tools…`,
+ * `…no-thinking…` and `…no-prefill…`; `fault:NAME` fails that way each time.
+ * As a process: bun test/support/fake-ollama.ts --port N [--delay-ms D]
+ */
+import { createHash } from "node:crypto";
+import { createServer, type AddressInfo, type Socket } from "node:net";
+import { parseArgs } from "node:util";
+import type { ToolDefinition } from "../../src/agent/event.ts";
+import { isJsonObject, type JsonObject, type JsonValue } from "../../src/agent/json.ts";
+import type { PromptMessage } from "../../src/agent/prompt.ts";
+import { systemClock } from "../../src/clock.ts";
+import { openScripted } from "../../src/llm/scripted.ts";
+import {
+  openFakeExchange,
+  readRequest,
+  stampNow,
+  type FakeExchange,
+} from "./fake-ollama-exchange.ts";
+import { faults, type Script } from "./fake-ollama-faults.ts";
+
+export type FakeOllama = {
+  readonly url: string;
+  /** Every request to /api/chat, in order. */
+  readonly chats: FakeExchange[];
+  /** Every other request's path. */
+  readonly others: string[];
+  /** Answers the next chats with these, one each. */
+  readonly next: (...scripts: readonly Script[]) => void;
+  /** Resolves with the n-th chat (from 0) when it has come. */
+  readonly chat: (n: number) => Promise<FakeExchange>;
+  /** Makes every model another one to those who look at digests. */
+  readonly repull: () => void;
+  readonly close: () => Promise<void>;
+};
+
+const isText = (value: unknown): value is string => typeof value === "string";
+
+const textOf = (value: unknown): string => (isText(value) ? value : "");
+
+/** A message of the wire as the engine's own; null where Ollama would refuse it. */
+const messageOf = (value: unknown): PromptMessage | null => {
+  if (!isJsonObject(value)) return null;
+  const { role, content = "", images = [], tool_calls: calls = [] } = value;
+  if (!isText(content) || !Array.isArray(images) || !Array.isArray(calls)) return null;
+  if (role === "system") return { role, content };
+  if (role === "user") return images.every(isText) ? { role, content, images } : null;
+  if (role === "tool")
+    return {
+      role,
+      content,
+      name: textOf(value["tool_name"]),
+      callId: textOf(value["tool_call_id"]),
+    };
+  if (role !== "assistant") return null;
+  const toolCalls = calls.map((call: unknown) => {
+    const { name, arguments: input } =
+      (isJsonObject(call) && isJsonObject(call["function"]) && call["function"]) || {};
+    return isText(name) && isJsonObject(input) ? { callId: "", name, input } : null;
+  });
+  return toolCalls.every((call) => call !== null) ? { role, content, toolCalls } : null;
+};
+
+const toolsOf = (value: unknown): readonly ToolDefinition[] =>
+  (Array.isArray(value) ? value : []).flatMap((tool: unknown) => {
+    const of = isJsonObject(tool) && isJsonObject(tool["function"]) ? tool["function"] : {};
+    const { name, description = "", parameters = {} } = of;
+    return isText(name) && isText(description) && isJsonObject(parameters)
+      ? [{ name, description, parameters }]
+      : [];
+  });
+
+/** A prompt in ChatML, as a template writes it: a trailing assistant message is left open by those that continue it. */
+const render = (messages: readonly PromptMessage[], prefill: boolean): string => {
+  const turns = messages.map(({ role, content }) => `<|im_start|>${role}\n${content}`);
+  const open = prefill && messages.at(-1)?.role === "assistant";
+  return turns.join("<|im_end|>\n") + (open ? "" : "<|im_end|>\n<|im_start|>assistant\n");
+};
+
+const scripted = openScripted({ clock: systemClock });
+
+/** Answers as the scripted model does, event by event. */
+const answer = async (
+  x: FakeExchange,
+  messages: readonly PromptMessage[],
+  { model, delayMs, think }: { model: string; delayMs: number; think: boolean },
+): Promise<void> => {
+  const request = {
+    model: `scripted:${delayMs}${model.includes("no-prefill") ? ":anew" : ""}`,
+    messages,
+    tools: toolsOf(x.body["tools"]),
+    temperature: null,
+    thinking: think,
+  };
+  let callCount = 0;
+  const whole = { content: "", thinking: "", calls: [] as JsonObject[] };
+  const streams = x.body["stream"] !== false;
+  for await (const piece of scripted.call(request, x.signal)) {
+    if (piece.kind === "done") {
+      const counts = {
+        prompt_eval_count: piece.usage.promptTokens,
+        eval_count: piece.usage.completionTokens,
+      };
+      if (streams) return x.done(counts);
+      const { content, thinking, calls } = whole;
+      const message = { role: "assistant", content, thinking, tool_calls: calls };
+      return x.json(200, { model, message, done: true, done_reason: "stop", ...counts });
+    }
+    if (piece.kind === "toolCall") {
+      let input: JsonValue;
+      try {
+        input = JSON.parse(piece.inputJson);
+      } catch (cause) {
+        const text = `error parsing tool call: raw='${piece.inputJson}', err=${String(cause)}`;
+        if (!streams) return x.json(500, { error: text });
+        x.raw(`${JSON.stringify({ error: text })}\n`);
+        return x.end();
+      }
+      const id = `call_${createHash("sha256").update(`${callCount}`).digest("hex").slice(0, 8)}`;
+      const of = { index: callCount++, name: piece.name, arguments: input };
+      whole.calls.push({ id, function: of });
+      const message = { role: "assistant", content: "", tool_calls: [{ id, function: of }] };
+      if (streams) x.event({ message, done: false });
+    } else {
+      const thinking = piece.kind === "thinking" ? piece.text : "";
+      const content = piece.kind === "text" ? piece.text : "";
+      whole.thinking += thinking;
+      whole.content += content;
+      const message = { role: "assistant", content, ...(thinking !== "" && { thinking }) };
+      if (streams) x.event({ message, done: false });
+    }
+  }
+};
+
+/** /api/chat as Ollama checks it, before anything is generated. */
+const chat =
+  (delayMs: number): Script =>
+  async (x) => {
+    const { model, messages: sent, think, tools } = x.body;
+    if (!isText(model) || model === "") return x.json(400, { error: "model is required" });
+    if (model.startsWith("missing")) return x.json(404, { error: `model '${model}' not found` });
+    const fault = Object.entries(faults).find(([name]) => model === `fault:${name}`)?.[1];
+    if (fault !== undefined) return fault(x);
+    if (model.includes("no-tools") && toolsOf(tools).length > 0) return faults["no-tools"](x);
+    const thinks = !model.includes("no-thinking");
+    if (!thinks && think !== undefined && think !== false) return faults["no-thinking"](x);
+    const messages = (Array.isArray(sent) ? sent : []).map(messageOf);
+    if (!messages.every((message) => message !== null))
+      return x.json(400, {
+        error: "json: cannot unmarshal into Go struct field ChatRequest.messages",
+      });
+    if (x.body["_debug_render_only"] === true) {
+      const rendered_template = render(messages, !model.includes("no-prefill"));
+      return x.json(200, { model, created_at: stampNow(), _debug_info: { rendered_template } });
+    }
+    return answer(x, messages, { model, delayMs, think: thinks && think !== false });
+  };
+
+const installed = ["llama3.2:latest", "qwen3:latest", "qwen3-no-prefill:latest"];
+
+const serve = (x: FakeExchange, pulls: number): void => {
+  const models = installed.map((name) => ({
+    name,
+    model: name,
+    digest: createHash("sha256").update(`${name} ${pulls}`).digest("hex"),
+  }));
+  switch (`${x.method} ${x.path}`) {
+    case "GET /":
+      return x.plain(200, "Ollama is running", { "Content-Type": "text/plain" });
+    case "GET /api/version":
+      return x.json(200, { version: "0.33.0" });
+    case "GET /api/tags":
+    case "GET /api/ps":
+      return x.json(200, { models });
+    case "POST /api/show": {
+      const model = textOf(x.body["model"]);
+      const capabilities = ["completion", "vision"];
+      if (!model.includes("no-tools")) capabilities.push("tools");
+      if (!model.includes("no-thinking")) capabilities.push("thinking");
+      const model_info = { "general.architecture": "fake", "fake.context_length": 8192 };
+      if (model.startsWith("missing")) return x.json(404, { error: `model '${model}' not found` });
+      return x.json(200, { capabilities, model_info, template: "{{ .Prompt }}", details: {} });
+    }
+    default:
+      return x.plain(404, "404 page not found", { "Content-Type": "text/plain" });
+  }
+};
+
+/** Starts a server on 127.0.0.1; `port` 0 takes a free one. `delayMs` is what each word of an unscripted reply takes. */
+export const openFakeOllama = async ({ port = 0, delayMs = 0 } = {}): Promise<FakeOllama> => {
+  const chats: FakeExchange[] = [];
+  const others: string[] = [];
+  const scripts: Script[] = [];
+  const sockets = new Set<Socket>();
+  const waiting: (() => void)[] = [];
+  let pulls = 0;
+  const onRequest = (x: FakeExchange): void => {
+    if (x.path !== "/api/chat") {
+      others.push(x.path);
+      return serve(x, pulls);
+    }
+    chats.push(x);
+    for (const wake of waiting.splice(0)) wake();
+    Promise.resolve((scripts.shift() ?? chat(delayMs))(x)).catch((cause: unknown) => {
+      if (!x.signal.aborted) x.json(500, { error: String(cause) });
+    });
+  };
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket));
+    socket.on("error", () => {});
+    readRequest(socket, (head, body) => onRequest(openFakeExchange(socket, head, body)));
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.on("error", reject);
+    server.listen(port, "127.0.0.1", resolve);
+  });
+  const { port: bound } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${bound}`,
+    chats,
+    others,
+    next: (...more) => void scripts.push(...more),
+    chat: async (n) => {
+      for (;;) {
+        const found = chats[n];
+        if (found !== undefined) return found;
+        await new Promise<void>((resolve) => waiting.push(resolve));
+      }
+    },
+    repull: () => void pulls++,
+    close: async () => {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+};
+
+if (import.meta.main) {
+  const { values } = parseArgs({
+    options: { port: { type: "string" }, "delay-ms": { type: "string" } },
+  });
+  const fake = await openFakeOllama({
+    port: Number(values.port ?? 11434),
+    delayMs: Number(values["delay-ms"] ?? 20),
+  });
+  console.log(`listening on ${fake.url}`);
+}
