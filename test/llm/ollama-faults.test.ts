@@ -1,0 +1,126 @@
+import { afterAll, afterEach, beforeAll, describe, expect, spyOn, test } from "bun:test";
+import { systemClock } from "../../src/clock.ts";
+import { EngramError, type ErrorCode } from "../../src/errors.ts";
+import { openOllama, type OllamaSettings } from "../../src/llm/ollama.ts";
+import { faults, type Script } from "../support/fake-ollama-faults.ts";
+import { openFakeOllama, type FakeOllama } from "../support/fake-ollama.ts";
+import { asking, collect, user } from "../support/model-reply.ts";
+
+let fake: FakeOllama;
+
+const openModel = (more: Partial<OllamaSettings> = {}) =>
+  openOllama({
+    url: fake.url,
+    timeoutMs: 30_000,
+    clock: systemClock,
+    options: {},
+    log: () => {},
+    ...more,
+  });
+
+beforeAll(async () => {
+  fake = await openFakeOllama();
+});
+afterEach(() => {
+  fake.chats.length = 0;
+});
+afterAll(() => fake.close());
+
+const hello = asking([user("hello")]);
+
+/** code, transient, what the message says, the text that came before. */
+type Expected = readonly [ErrorCode, boolean, RegExp, string];
+
+const begun = "Hello wor";
+
+// The three left out are no failures by themselves.
+const expected: Record<Exclude<keyof typeof faults, "hang" | "stall" | "no-thinking">, Expected> = {
+  "not-found": ["model_not_found", false, /ollama pull qwen3/, ""],
+  "bad-request": ["model_error", false, /invalid model name/, ""],
+  "no-tools": ["model_error", false, /config\.no_tools.*another model/, ""],
+  "no-chat": ["model_error", false, /does not support chat/, ""],
+  "context-text": ["context_overflow", false, /max_context_tokens/, ""],
+  "context-nested": ["context_overflow", false, /9000 tokens/, ""],
+  unauthorized: ["model_error", false, /ollama signin/, ""],
+  forbidden: ["model_error", false, /OLLAMA_URL/, ""],
+  "rate-limit": ["model_unavailable", true, /too many requests/, ""],
+  busy: ["model_unavailable", true, /server busy/, ""],
+  "bad-option": ["model_error", false, /LLM_OPTIONS/, ""],
+  "runner-died": ["model_error", true, /unexpectedly stopped/, ""],
+  "broken-call": ["model_error", true, /broken tool call/, ""],
+  html: ["model_error", false, /OLLAMA_URL/, ""],
+  "html-404": ["model_error", false, /OLLAMA_URL/, ""],
+  "html-502": ["model_unavailable", true, /502/, ""],
+  redirect: ["model_error", false, /302/, ""],
+  "reset-before-head": ["model_unavailable", true, /ollama serve/, ""],
+  reset: ["model_error", true, /broke in mid-reply/, begun],
+  cut: ["model_error", true, /broke in mid-reply/, begun],
+  "no-done": ["model_error", true, /before it was done/, begun],
+  "error-line": ["model_error", true, /CUDA error/, begun],
+  "context-line": ["context_overflow", false, /9000 tokens/, begun],
+  "malformed-line": ["model_error", true, /not JSON/, begun],
+  "null-line": ["model_error", true, /not JSON/, begun],
+  "invalid-utf8": ["model_error", true, /not JSON/, begun],
+  "odd-shape": ["model_error", true, /content that is not text/, begun],
+  "endless-line": ["model_error", true, /without end/, begun],
+};
+
+describe("a fault", () => {
+  test.each(Object.entries(expected))("%s", async (name, [code, transient, message, text]) => {
+    const printed = [spyOn(console, "log"), spyOn(console, "warn"), spyOn(console, "error")];
+    fake.next(new Map<string, Script>(Object.entries(faults)).get(name) ?? faults.hang);
+    const reply = await collect(openModel(), hello);
+    expect(reply.error).toBeInstanceOf(EngramError);
+    expect(reply.error).toMatchObject({ code, transient, message: expect.stringMatching(message) });
+    expect(reply).toMatchObject({ text, usage: null });
+    for (const spy of printed) {
+      expect(spy).not.toHaveBeenCalled();
+      spy.mockRestore();
+    }
+  });
+
+  test("a delay that the server asks for is passed on", async () => {
+    const inOneMinute = new Date(Math.ceil(systemClock.nowMs() / 1000) * 1000 + 60_000);
+    const clock = { ...systemClock, nowMs: () => inOneMinute.getTime() - 60_000 };
+    const asked = async (value: string) => {
+      fake.next((x) => x.plain(503, '{"error":"busy"}', { "Retry-After": value }));
+      return (await collect(openModel({ clock }), hello)).error;
+    };
+    expect(await asked("7")).toMatchObject({ retryAfterMs: 7000 });
+    expect(await asked(inOneMinute.toUTCString())).toMatchObject({ retryAfterMs: 60_000 });
+    expect(await asked("99999999")).toMatchObject({ retryAfterMs: 24 * 3600_000 });
+    expect(await asked("soon")).toMatchObject({ retryAfterMs: null });
+  });
+
+  test.each(["hang", "stall"] as const)(
+    "silence (%s) is a timeout, and ends the request",
+    async (fault) => {
+      fake.next(faults[fault]);
+      const { error } = await collect(openModel({ timeoutMs: 50 }), hello);
+      expect(error).toMatchObject({
+        code: "model_timeout",
+        transient: true,
+        message: expect.stringContaining("LLM_TIMEOUT_MS"),
+      });
+      expect(await fake.chats[0]?.over).toBe(true);
+    },
+  );
+
+  test("a server that is not there is unavailable, named without its password", async () => {
+    const gone = await openFakeOllama();
+    await gone.close();
+    const url = gone.url.replace("http://", "http://me:secret@");
+    const { error } = await collect(openModel({ url }), hello);
+    expect(error).toMatchObject({
+      code: "model_unavailable",
+      transient: true,
+      message: expect.stringContaining(`at ${gone.url} cannot be reached`),
+    });
+    expect(String(error)).not.toContain("secret");
+  });
+
+  test("what is no address is refused at once", () => {
+    expect(() => openModel({ url: "ftp://localhost" })).toThrow("OLLAMA_URL must be");
+    expect(() => openModel({ url: "http://" })).toThrow("OLLAMA_URL must be");
+  });
+});

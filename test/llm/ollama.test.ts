@@ -1,0 +1,329 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import type { JsonObject } from "../../src/agent/json.ts";
+import { systemClock } from "../../src/clock.ts";
+import { openOllama, type OllamaSettings } from "../../src/llm/ollama.ts";
+import { faults } from "../support/fake-ollama-faults.ts";
+import { openFakeOllama, type FakeOllama } from "../support/fake-ollama.ts";
+import { asking, assistant, collect, result, toolNamed, user } from "../support/model-reply.ts";
+
+let fake: FakeOllama;
+let logged: string[] = [];
+
+const openModel = (more: Partial<OllamaSettings> = {}) =>
+  openOllama({
+    url: fake.url,
+    timeoutMs: 30_000,
+    clock: systemClock,
+    options: {},
+    log: (line) => void logged.push(line),
+    ...more,
+  });
+
+beforeAll(async () => {
+  fake = await openFakeOllama();
+});
+afterEach(() => {
+  fake.chats.length = 0;
+  fake.others.length = 0;
+  logged = [];
+});
+afterAll(() => fake.close());
+
+const hello = asking([user("hello")]);
+
+describe("a reply", () => {
+  test("comes in pieces, each line's counted, the last line's too", async () => {
+    fake.next((x) => {
+      x.event({ message: { role: "assistant", content: "", thinking: "Hm." }, done: false });
+      x.say("Hi ");
+      x.event({ message: { role: "assistant", content: "<you>", thinking: null }, done: false });
+      x.done({ message: { role: "assistant", content: "!", thinking: " Ha." }, eval_count: 4 });
+    });
+    expect(await collect(openModel(), asking([user("hello")], { thinking: true }))).toEqual({
+      text: "Hi <you>!",
+      thinking: "Hm. Ha.",
+      calls: [],
+      usage: { promptTokens: 11, completionTokens: 4 },
+      error: undefined,
+    });
+    expect(await fake.chats[0]?.over).toBe(false);
+  });
+
+  test("holds tool calls, those in the last line too", async () => {
+    const called = (name: string, input?: JsonObject) => ({
+      message: {
+        role: "assistant",
+        content: "",
+        tool_calls: [{ id: "", function: { index: 0, name, ...(input && { arguments: input }) } }],
+      },
+      done: false,
+    });
+    fake.next((x) => {
+      x.event(called("a", { k: [1, "é"] }));
+      x.event(called("b"));
+      x.done({ ...called("c", {}), done: true });
+    });
+    expect((await collect(openModel(), hello)).calls).toEqual([
+      { name: "a", inputJson: '{"k":[1,"é"]}' },
+      { name: "b", inputJson: "{}" },
+      { name: "c", inputJson: "{}" },
+    ]);
+  });
+
+  test("is the same however the bytes are cut", async () => {
+    const text = fc.string({ unit: "grapheme", maxLength: 40 });
+    await fc.assert(
+      fc.asyncProperty(fc.array(text), fc.integer({ min: 1, max: 50 }), async (texts, step) => {
+        const lines = texts.map(
+          (content) => `${JSON.stringify({ message: { content }, done: false })}\n`,
+        );
+        const bytes = Buffer.from(`${lines.join("\r\n")}{"done":true}`);
+        fake.next((x) => {
+          for (let at = 0; at < bytes.length; at += step) x.raw(bytes.subarray(at, at + step));
+          x.end();
+        });
+        const reply = await collect(openModel(), hello);
+        expect(reply).toMatchObject({ text: texts.join(""), error: undefined });
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  test("as long as its parts are heard of, however slowly, no clock is left running", async () => {
+    let running = 0;
+    const after = () => {
+      let canceled = false;
+      running++;
+      return () => {
+        if (!canceled) running--;
+        canceled = true;
+      };
+    };
+    const model = openModel({ clock: { ...systemClock, after } });
+    expect((await collect(model, asking([user("count to 50")]))).text).toEndWith(" 49 50");
+    expect(running).toBe(0);
+  });
+
+  test("can be one of hundreds under way", async () => {
+    const count = 300;
+    const scripts = Array.from(
+      { length: count },
+      () => async (x: Parameters<typeof faults.hang>[0]) => {
+        await fake.chat(count - 1);
+        x.done({ message: { role: "assistant", content: "all here" } });
+      },
+    );
+    fake.next(...scripts);
+    const model = openModel();
+    const replies = await Promise.all(scripts.map(() => collect(model, hello)));
+    expect(replies.every(({ text }) => text === "all here")).toBe(true);
+  });
+});
+
+describe("a request", () => {
+  const sent = async (...args: Parameters<typeof asking>): Promise<JsonObject> => {
+    const at = fake.chats.length;
+    const options = { num_ctx: 8192, keep_alive: "10m", truncate: false, temperature: 0.1 };
+    await collect(openModel({ options }), asking(...args));
+    return (await fake.chat(at)).body;
+  };
+
+  test("carries the whole conversation in the server's spelling", async () => {
+    const image = Buffer.from("/etc/hostname").toString("base64");
+    const body = await sent([
+      { role: "system", content: "s" },
+      { role: "user", content: "u", images: [image, "/etc/hostname"] },
+      assistant("t", "f"),
+      result("f", "r"),
+    ]);
+    expect(body["messages"]).toEqual([
+      { role: "system", content: "s" },
+      {
+        role: "user",
+        content: "u",
+        // What is not base64 is garbage, but never a file's content.
+        images: [image, Buffer.from("/etc/hostname", "base64").toString("base64")],
+      },
+      {
+        role: "assistant",
+        content: "t",
+        tool_calls: [{ id: "id-f", function: { name: "f", arguments: {} } }],
+      },
+      { role: "tool", content: "r", tool_name: "f", tool_call_id: "id-f" },
+    ]);
+  });
+
+  test("puts options where the server looks for them", async () => {
+    expect(await sent([user("x")], { temperature: 0.7 })).toMatchObject({
+      options: { num_ctx: 8192, temperature: 0.7 },
+      keep_alive: "10m",
+      truncate: false,
+      stream: true,
+    });
+    expect(await sent([user("x")])).toMatchObject({ options: { temperature: 0.1 } });
+    await collect(openModel(), hello);
+    expect(fake.chats.at(-1)?.body).toEqual({
+      model: "qwen3",
+      messages: [{ role: "user", content: "hello" }],
+      stream: true,
+      think: false,
+      options: {},
+    });
+  });
+
+  test("offers tools with schemas that the server can read", async () => {
+    const odd = {
+      name: "odd",
+      description: "",
+      parameters: { properties: { a: true, b: { type: { not: "a name" }, format: "date" } } },
+    };
+    const body = await sent([user("x")], { tools: [toolNamed("f"), odd] });
+    expect(body["tools"]).toEqual([
+      {
+        type: "function",
+        function: {
+          name: "f",
+          description: "the f",
+          parameters: {
+            type: "object",
+            properties: { input: { type: "string" } },
+            required: ["input"],
+          },
+        },
+      },
+      {
+        type: "function",
+        function: {
+          name: "odd",
+          description: "",
+          parameters: {
+            type: "object",
+            properties: { a: {}, b: { format: "date" } },
+            required: [],
+          },
+        },
+      },
+    ]);
+  });
+
+  test("says whether to think, but not to a model that goes on with its answer", async () => {
+    expect((await sent([user("x")], { thinking: true }))["think"]).toBe(true);
+    expect((await sent([user("x")]))["think"]).toBe(false);
+    const continuing = await sent([user("count to 3"), assistant("1 2")], { thinking: true });
+    expect(continuing["think"]).toBe(false);
+  });
+
+  test("is repeated without thinking where the model has none, which is remembered", async () => {
+    const model = openModel();
+    const request = asking([user("count to 3")], { model: "no-thinking", thinking: true });
+    expect(await collect(model, request)).toMatchObject({ text: "1 2 3", error: undefined });
+    expect(await collect(model, request)).toMatchObject({ text: "1 2 3", error: undefined });
+    expect(fake.chats.map(({ body }) => body["think"])).toEqual([true, false, false]);
+    expect(logged).toHaveLength(1);
+  });
+});
+
+describe("a stop reaches the server", () => {
+  const reason = new Error("paused");
+
+  test.each(["hang", "stall"] as const)("while it would %s", async (fault) => {
+    fake.next(faults[fault]);
+    const stop = new AbortController();
+    const reply = collect(openModel(), hello, stop.signal);
+    const { over } = await fake.chat(0);
+    stop.abort(reason);
+    expect((await reply).error).toBe(reason);
+    expect(await over).toBe(true);
+  });
+
+  test("between two pieces", async () => {
+    fake.next(faults.stall);
+    const stop = new AbortController();
+    const pieces = openModel().call(hello, stop.signal)[Symbol.asyncIterator]();
+    expect(await pieces.next()).toEqual({ done: false, value: { kind: "text", text: "Hello" } });
+    stop.abort(reason);
+    await expect(pieces.next()).rejects.toBe(reason);
+    expect(await fake.chats[0]?.over).toBe(true);
+  });
+
+  test("by an end of the iteration", async () => {
+    fake.next(faults.stall);
+    for await (const piece of openModel().call(hello, new AbortController().signal)) {
+      expect(piece).toEqual({ kind: "text", text: "Hello" });
+      break;
+    }
+    expect(await fake.chats[0]?.over).toBe(true);
+  });
+
+  test("and before it there is no request", async () => {
+    expect((await collect(openModel(), hello, AbortSignal.abort(reason))).error).toBe(reason);
+    expect(fake.chats).toEqual([]);
+  });
+});
+
+describe("whether a partial answer is continued", () => {
+  const { signal } = new AbortController();
+
+  test("is asked of the server without generating, with the options of every request", async () => {
+    const model = openModel({ options: { num_ctx: 4096, keep_alive: -1 } });
+    expect(await model.continuesPartial("qwen3", true, signal)).toBe(true);
+    expect(fake.chats[0]?.body).toMatchObject({
+      _debug_render_only: true,
+      stream: false,
+      think: false,
+      keep_alive: -1,
+      options: { num_ctx: 4096, num_predict: 1 },
+    });
+    expect(await model.continuesPartial("qwen3-no-prefill", false, signal)).toBe(false);
+  });
+
+  test("is asked again only when the model has changed", async () => {
+    const model = openModel();
+    await model.continuesPartial("qwen3", false, signal);
+    expect(await model.continuesPartial("QWEN3:latest", true, signal)).toBe(true);
+    expect(fake.chats).toHaveLength(1);
+    fake.repull();
+    expect(await model.continuesPartial("qwen3", false, signal)).toBe(true);
+    expect(fake.chats).toHaveLength(2);
+  });
+
+  test("is no where the server cannot say, and asked again", async () => {
+    const model = openModel();
+    fake.next((x) => x.json(200, { message: { role: "assistant", content: "y" }, done: true }));
+    expect(await model.continuesPartial("qwen3", false, signal)).toBe(false);
+    expect(await model.continuesPartial("qwen3", false, signal)).toBe(true);
+  });
+
+  test.each(["busy", "reset", "html", "not-found", "cut"] as const)(
+    "is no at %s",
+    async (fault) => {
+      fake.next(faults[fault]);
+      expect(await openModel().continuesPartial("qwen3", false, signal)).toBe(false);
+      expect(logged).toEqual([expect.stringContaining('"qwen3"')]);
+    },
+  );
+
+  test("is no after silence", async () => {
+    fake.next(faults.hang);
+    expect(await openModel({ timeoutMs: 50 }).continuesPartial("qwen3", false, signal)).toBe(false);
+  });
+
+  test("is not answered when it is no longer wanted", async () => {
+    fake.next(faults.hang);
+    const stop = new AbortController();
+    const answer = openModel().continuesPartial("qwen3", false, stop.signal);
+    const { over } = await fake.chat(0);
+    const reason = new Error("paused");
+    stop.abort(reason);
+    await expect(answer).rejects.toBe(reason);
+    expect(await over).toBe(true);
+  });
+
+  test("and if so the rest fits", async () => {
+    const request = asking([user("write 9 words"), assistant("stone-1 cloud-2 lamp-")]);
+    expect((await collect(openModel(), request)).text).toBe(
+      "3 forest-4 bell-5 harbour-6 sparrow-7 winter-8 garden-9",
+    );
+  });
+});
