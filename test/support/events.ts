@@ -202,11 +202,15 @@ const anyHead: fc.Arbitrary<ReplyHead | null> = fc.option(
 const anyParent = fc.record({ agentId: anyText, sequence: anyCount });
 const turnErrorCode = fc.constantFrom("MAX_STEPS", "MODEL_TIMEOUT", "INTERNAL");
 
+type Fields<T extends EventType> = Omit<Sample<T>, "type">;
+
 const of = <T extends EventType>(
   type: T,
-  fields: { readonly [K in keyof Omit<Sample<T>, "type">]: fc.Arbitrary<Sample<T>[K]> },
+  fields: { readonly [K in keyof Fields<T>]: fc.Arbitrary<Fields<T>[K]> },
 ): fc.Arbitrary<Event> =>
-  fc.record(fields).map((value) => ({ type, ...value }) as unknown as Sample<T>);
+  fc
+    .record(fields as Record<string, fc.Arbitrary<unknown>>)
+    .map((value) => ({ type, ...value }) as unknown as Event);
 
 /** An arbitrary of every type of event, each field as free as its type. */
 export const anyEventOf: Readonly<Record<EventType, fc.Arbitrary<Event>>> = {

@@ -102,6 +102,7 @@ function play(first: Event, played: readonly Move[]): History {
   };
   const step = (move: Move): void => {
     const action = decide(state, nowMs);
+    if (action.type === "Rest") append(accepted(state, commandOf(state, wakingMove(state, move))));
     if (action.type === "Wait") nowMs = action.untilMs;
     if (action.type === "FailTurn") append([turnFailedBy(action)]);
     if (action.type === "RunTools") append([toolReturned(action.calls, move)]);
@@ -135,6 +136,18 @@ function play(first: Event, played: readonly Move[]): History {
     } else append(accepted(state, commandOf(state, move)));
   }
   return { log, calls };
+}
+
+/** What a client does for an agent that rests, so that lives go on. */
+function wakingMove(state: AgentState, move: Move): Move {
+  const kinds = {
+    paused: "resume",
+    failed: "retry",
+    waiting_for_confirmation: "confirm",
+  } as const;
+  const status = statusOf(state);
+  const kind = status in kinds ? kinds[status as keyof typeof kinds] : "say";
+  return { ...move, kind };
 }
 
 const turnFailedBy = ({ code, message }: { code: TurnErrorCode; message: string }): Event => ({

@@ -1,0 +1,114 @@
+import { describe, expect, test } from "bun:test";
+import type { AgentConfig, AgentSpec, AgentTool, Attachment } from "../../src/agent/event.ts";
+import { bytesOf, checkBytes, checkInput, checkSpec } from "../../src/agent/spec.ts";
+import { EngramError } from "../../src/errors.ts";
+import { requestLimits } from "../../src/limits.ts";
+import { plainConfig, plainSpec } from "../support/events.ts";
+
+/** The message of the refusal; empty: taken. */
+function refusalOf(check: () => void): string {
+  try {
+    check();
+    return "";
+  } catch (error) {
+    if (error instanceof EngramError && error.code === "invalid_argument") return error.message;
+    throw error;
+  }
+}
+const ofSpec = (spec: Partial<AgentSpec>): string =>
+  refusalOf(() => checkSpec({ ...plainSpec, ...spec }));
+const ofConfig = (config: Partial<AgentConfig>): string =>
+  ofSpec({ config: { ...plainConfig, ...config } });
+const tool = (name: string): AgentTool => ({
+  name,
+  description: "",
+  parameters: null,
+  requiresConfirmation: false,
+});
+const entries = (count: number): AgentSpec["metadata"] =>
+  Object.fromEntries(Array.from({ length: count }, (_, at) => [`k${at}`, "v"]));
+
+test("a plain spec is taken, and one that is full to its bounds", () => {
+  expect(ofSpec({})).toBe("");
+  const full: AgentSpec = {
+    goal: "g".repeat(requestLimits.goalBytesMax),
+    model: "m".repeat(requestLimits.modelNameBytesMax),
+    systemPrompt: "s".repeat(requestLimits.systemPromptBytesMax),
+    metadata: entries(requestLimits.metadataEntriesMax),
+    config: { ...plainConfig, temperature: 5, stepsMax: 1 },
+    tools: Array.from({ length: requestLimits.toolsMax }, (_, at) => tool(`t-${at}_A`)),
+  };
+  expect(ofSpec(full)).toBe("");
+});
+
+describe("a refused spec names its field:", () => {
+  const { goalBytesMax, systemPromptBytesMax, modelNameBytesMax } = requestLimits;
+  const { metadataEntriesMax, metadataKeyBytesMax, metadataValueBytesMax } = requestLimits;
+  const limits = plainConfig.toolLimits;
+  const cases: readonly (readonly [string, string])[] = [
+    ["goal", ofSpec({ goal: " \n" })],
+    ["goal", ofSpec({ goal: "g".repeat(goalBytesMax + 1) })],
+    ["model", ofSpec({ model: "" })],
+    ["model", ofSpec({ model: "m".repeat(modelNameBytesMax + 1) })],
+    ["system_prompt", ofSpec({ systemPrompt: "s".repeat(systemPromptBytesMax + 1) })],
+    ["metadata", ofSpec({ metadata: entries(metadataEntriesMax + 1) })],
+    ["metadata", ofSpec({ metadata: { "": "v" } })],
+    ["metadata key", ofSpec({ metadata: { ["k".repeat(metadataKeyBytesMax + 1)]: "" } })],
+    ["metadata.k", ofSpec({ metadata: { k: "v".repeat(metadataValueBytesMax + 1) } })],
+    ["config.max_steps", ofConfig({ stepsMax: -1 })],
+    ["config.max_duration", ofConfig({ durationMsMax: Number.NaN })],
+    ["config.max_context_tokens", ofConfig({ contextTokensMax: -1 })],
+    ["config.max_total_tokens", ofConfig({ totalTokensMax: Infinity })],
+    ["config.tool_limits.fuel", ofConfig({ toolLimits: { ...limits, fuel: -1 } })],
+    ["config.tool_limits.memory_bytes", ofConfig({ toolLimits: { ...limits, memoryBytes: -1 } })],
+    ["config.tool_limits.timeout", ofConfig({ toolLimits: { ...limits, timeoutMs: -1 } })],
+    [
+      "config.tool_limits.max_output_bytes",
+      ofConfig({ toolLimits: { ...limits, outputBytesMax: -1 } }),
+    ],
+    ["config.temperature", ofConfig({ temperature: 5.1 })],
+    ["config.temperature", ofConfig({ temperature: -0.1 })],
+    ["config.temperature", ofConfig({ temperature: Number.NaN })],
+    ["tools", ofSpec({ tools: [tool("no spaces")] })],
+    ["tools", ofSpec({ tools: [tool("")] })],
+    ["tools", ofSpec({ tools: [tool("t".repeat(65))] })],
+    ["tools", ofSpec({ tools: [tool("../echo")] })],
+    ["tools", ofSpec({ tools: [tool("echo"), tool("echo")] })],
+    ["tools", ofSpec({ tools: [tool("echo")], config: { ...plainConfig, noTools: true } })],
+    ["tools", ofSpec({ tools: Array.from({ length: 129 }, (_, at) => tool(`t${at}`)) })],
+  ];
+  test.each(cases)("%s: %s", (field, message) => {
+    expect(message).toStartWith(`${field} `);
+  });
+});
+
+describe("a message", () => {
+  const file = (mimeType: string): Attachment => ({ name: "a", mimeType, base64: "QQ==" });
+
+  test("has a content or a file", () => {
+    expect(refusalOf(() => checkInput("hi", []))).toBe("");
+    expect(refusalOf(() => checkInput("", [file("text/plain")]))).toBe("");
+    expect(refusalOf(() => checkInput("", []))).toStartWith("user_input.content ");
+  });
+  test("has files that a model can be shown", () => {
+    for (const type of ["image/png", "text/csv", "application/json"])
+      expect(refusalOf(() => checkInput("hi", [file(type)]))).toBe("");
+    for (const type of ["application/pdf", "image/", "", "x/image/png", "application/json2"])
+      expect(refusalOf(() => checkInput("hi", [file(type)]))).toStartWith(
+        "user_input.attachments ",
+      );
+  });
+  test("has no more files than the limit", () => {
+    const files = Array.from({ length: requestLimits.attachmentsMax }, () => file("text/plain"));
+    expect(refusalOf(() => checkInput("hi", files))).toBe("");
+    expect(refusalOf(() => checkInput("hi", [...files, file("text/plain")]))).toContain("17 files");
+  });
+});
+
+test("a text is measured in UTF-8 bytes, to the byte", () => {
+  expect(bytesOf("aé🙂")).toBe(7);
+  for (const text of ["aaaaaaa", "aé🙂"]) {
+    expect(refusalOf(() => checkBytes("f", text, 7))).toBe("");
+    expect(refusalOf(() => checkBytes("f", text, 6))).toBe("f has 7 bytes, the limit is 6");
+  }
+});
