@@ -183,13 +183,20 @@ export const sandboxLimits = {
   /** What of stderr goes into an error message. */
   stderrTailChars: 2_000,
   childLogCharsMax: 4_000,
-  frameBytesMax: 24 * mib,
+  /** The largest metered module; requests and answers stay below half of it. */
+  frameBytesMax: 64 * mib,
   toolFilesMax: 1_000,
   toolNameCharsMax: 64,
   descriptionCharsMax: 16 * kib,
   /** A file that changes while it is read is read again this often. */
   readAttemptsMax: 3,
   cacheFilesMax: 512,
+  /** A file is copied in many writes; one look at it when they are over is enough. */
+  watchDelayMs: 100,
+  /** Of the child that meters: the largest module's code takes about 40 times its size while it is decoded. */
+  prepareMemoryBytesMax: 1536 * mib,
+  /** Modules that are metered at once. */
+  preparersMax: 2,
 } as const;
 
 /** Bounds of what a model server may answer. */
@@ -217,4 +224,10 @@ export const engineLimits = {
   storeRetryMs: 1_000,
   /** Text held back between a model's delta and its commit; a store that is slower stops the reading. */
   draftPendingCharsMax: 256 * kib,
+} as const;
+
+/** Bounds of the process. */
+export const cliLimits = {
+  /** For streams to end after SIGTERM: with the rest of the shutdown it stays below the promised 10 s. */
+  drainMs: 7_000,
 } as const;

@@ -1,0 +1,53 @@
+import { type Schema, type OutputUnit, Validator } from "@cfworker/json-schema";
+import type { JsonObject } from "../agent/json.ts";
+import { isJsonObject } from "../agent/json.ts";
+import { messageOf } from "../errors.ts";
+
+const problemsMax = 5;
+const problemCharsMax = 300;
+
+/** A validator's findings from the outside in; only the innermost say what to change. */
+const problemsOf = (errors: readonly OutputUnit[]): readonly string[] => {
+  const leaves = errors.filter(
+    (error) => !["properties", "items", "$ref", "additionalProperties"].includes(error.keyword),
+  );
+  const shown = (leaves.length > 0 ? leaves : errors).slice(0, problemsMax);
+  return shown.map(({ instanceLocation, error }) =>
+    `${instanceLocation}: ${error}`.slice(0, problemCharsMax),
+  );
+};
+
+export type InputProblem = {
+  /** The schema itself cannot be used. */
+  readonly isSchemaWrong: boolean;
+  readonly message: string;
+};
+
+/** What is wrong with a tool's input; null: nothing. May take forever: a schema can hold a hostile pattern. */
+export const checkInput = (inputJson: string, parameters: JsonObject): InputProblem | null => {
+  let input: unknown;
+  try {
+    input = JSON.parse(inputJson);
+  } catch (error) {
+    const message = `the input is not valid JSON (${messageOf(error)}); send one JSON object`;
+    return { isSchemaWrong: false, message };
+  }
+  if (!isJsonObject(input)) {
+    return { isSchemaWrong: false, message: "the input is not a JSON object; send one" };
+  }
+  try {
+    const schema: Schema = { ...parameters };
+    const { valid, errors } = new Validator(schema, "2020-12", false).validate(input);
+    if (valid) return null;
+    const problems = problemsOf(errors).join(" ");
+    return {
+      isSchemaWrong: false,
+      message: `the input does not match the tool's parameters, correct it and call again. ${problems}`,
+    };
+  } catch (error) {
+    return {
+      isSchemaWrong: true,
+      message: `the schema of the tool's parameters cannot be used: ${messageOf(error)}`,
+    };
+  }
+};

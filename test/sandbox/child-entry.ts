@@ -1,0 +1,3 @@
+import { runSandboxChild } from "../../src/sandbox/child.ts";
+
+runSandboxChild();
