@@ -230,4 +230,6 @@ export const engineLimits = {
 export const cliLimits = {
   /** For streams to end after SIGTERM: with the rest of the shutdown it stays below the promised 10 s. */
   drainMs: 7_000,
+  /** A compiled engine is ready in well under a second; a busy machine may take longer. */
+  engineStartMs: 30_000,
 } as const;

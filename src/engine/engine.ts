@@ -3,7 +3,7 @@ import { decide } from "../agent/decide.ts";
 import type { AgentSpec, Event, LoggedEvent } from "../agent/event.ts";
 import { fold } from "../agent/fold.ts";
 import { checkMetadata, checkSpec } from "../agent/spec.ts";
-import type { AgentState } from "../agent/state.ts";
+import { type AgentState, statusOf } from "../agent/state.ts";
 import { EngramError } from "../errors.ts";
 import { engineLimits } from "../limits.ts";
 import type { ToolFile } from "../sandbox/sandbox.ts";
@@ -80,7 +80,9 @@ export function startEngine(parts: Parts, workerId: string): Engine {
       });
       if (made.created) agents.keep(agentId, state);
       reservation?.settle(made.lease);
-      return await get(made.agentId);
+      const row = await get(made.agentId);
+      // A worker may have it by now; the answer is what the creation made of it.
+      return made.created ? { ...row, status: statusOf(state) } : row;
     } catch (error) {
       reservation?.settle(null);
       throw error;

@@ -1,14 +1,8 @@
 import type { Clock } from "../clock.ts";
+import type { Log } from "../log.ts";
 import type { Model } from "../llm/model.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { Store } from "../store/store.ts";
-
-/** One line of the log, with its fields. */
-export type Log = (
-  level: "debug" | "info" | "warn" | "error",
-  message: string,
-  fields?: Readonly<Record<string, unknown>>,
-) => void;
 
 export type EngineSettings = {
   /** Steps at once in this process; 0: serve the API only. */

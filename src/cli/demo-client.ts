@@ -1,0 +1,62 @@
+import { create } from "@bufbuild/protobuf";
+import { createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import {
+  AgentService,
+  ClientMessageSchema,
+  type ServerMessage,
+} from "../gen/engram/api/v1/agent_pb.ts";
+
+/** What a client knows of one answer: bytes, put together from pieces at their offsets. */
+export type Transcript = {
+  /** Takes a piece; answers what of it is new. */
+  write(offset: number, content: string): string;
+  text(): string;
+};
+
+/** A piece is written at its offset and cuts what stood behind it; so it is exact across crashes and reconnects. */
+export function makeTranscript(): Transcript {
+  let bytes = Buffer.alloc(0);
+  return {
+    write: (offset, content) => {
+      const piece = Buffer.from(content);
+      const known = bytes.subarray(offset, offset + piece.length);
+      // Sent again after a reconnect: the same bytes at the same place are nothing new.
+      if (known.equals(piece)) return "";
+      const fresh = piece.subarray(
+        known.equals(piece.subarray(0, known.length)) ? known.length : 0,
+      );
+      bytes = Buffer.concat([bytes.subarray(0, offset), piece]);
+      return fresh.toString();
+    },
+    text: () => bytes.toString(),
+  };
+}
+
+export type DemoClient = {
+  /** Makes an agent that waits for input. */
+  createAgent(goal: string, model: string): Promise<string>;
+  /** Says something (empty: only attaches, from behind event `after`) and gives what the agent sends until it rests. */
+  chat(agentId: string, content: string, after: bigint): AsyncIterable<ServerMessage>;
+  /** The whole log as messages. */
+  history(agentId: string): AsyncIterable<ServerMessage>;
+};
+
+/** A gRPC client of the engine at `url`. */
+export function makeDemoClient(url: string): DemoClient {
+  const client = createClient(AgentService, createGrpcTransport({ baseUrl: url }));
+  return {
+    createAgent: async (goal, model) =>
+      (await client.createAgent({ goal, model, config: { waitForInput: true } })).agentId,
+    chat: (agentId, content, after) => client.chat(once(agentId, content, after)),
+    history: (agentId) => client.replay({ agentId, fromSequence: 1n, includeHistory: true }),
+  };
+}
+
+async function* once(agentId: string, content: string, after: bigint) {
+  yield create(ClientMessageSchema, {
+    agentId,
+    resumeFromSequence: after,
+    ...(content === "" ? {} : { payload: { case: "userInput", value: { content } } }),
+  });
+}

@@ -1,0 +1,75 @@
+import { EngramError } from "../errors.ts";
+import { cliLimits } from "../limits.ts";
+import { selfCommand } from "./self.ts";
+
+/** An engine in a process of its own. */
+export type DemoEngine = {
+  readonly pid: number;
+  readonly url: string;
+  /** Since it was started, in ms. */
+  readonly readyAfterMs: number;
+  /** SIGKILL: nothing of it runs another instruction. */
+  kill(): Promise<void>;
+  /** SIGTERM; resolves with the exit code. */
+  stop(): Promise<number>;
+};
+
+/** Starts this same program as `engram serve` in a folder, on a port (0: any), and resolves when it is ready. */
+export async function startEngineProcess(folder: string, port: number): Promise<DemoEngine> {
+  const startedMs = performance.now();
+  const process = Bun.spawn([...selfCommand, "serve", "--grpc-port", String(port)], {
+    cwd: folder,
+    // Nothing of the caller's own settings: the demo is the same everywhere.
+    env: {
+      LLM_PROVIDER: "scripted",
+      LOG_FORMAT: "json",
+      DB_PATH: `${folder}/data`,
+      TOOLS_PATH: `${folder}/tools`,
+    },
+    stdin: "ignore",
+    stdout: "ignore",
+    stderr: "pipe",
+  });
+  const stop = async (signal: "SIGKILL" | "SIGTERM"): Promise<number> => {
+    process.kill(signal);
+    return process.exited;
+  };
+  try {
+    const url = await readyUrl(process.stderr);
+    return {
+      pid: process.pid,
+      url,
+      readyAfterMs: performance.now() - startedMs,
+      kill: async () => {
+        await stop("SIGKILL");
+      },
+      stop: () => stop("SIGTERM"),
+    };
+  } catch (error) {
+    await stop("SIGKILL");
+    throw error;
+  }
+}
+
+/** The address in the line that an engine logs when it is ready. */
+async function readyUrl(stderr: ReadableStream<Uint8Array>): Promise<string> {
+  const timeout = AbortSignal.timeout(cliLimits.engineStartMs);
+  const reader = stderr.getReader();
+  timeout.addEventListener("abort", () => void reader.cancel(), { once: true });
+  const decoder = new TextDecoder();
+  let seen = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) throw new EngramError("unavailable", `the engine did not start: ${seen.trim()}`);
+    seen += decoder.decode(value, { stream: true });
+    const url = /"engram is ready","url":"([^"]+)"/.exec(seen)?.[1];
+    if (url === undefined) continue;
+    // What it logs from here on is read and dropped, so that it is never blocked by a full pipe.
+    void drain(reader);
+    return url;
+  }
+}
+
+async function drain(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
+  while (!(await reader.read()).done);
+}

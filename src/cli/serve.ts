@@ -1,0 +1,125 @@
+import { join } from "node:path";
+import { agentRoutes } from "../api/service.ts";
+import { systemClock } from "../clock.ts";
+import { startEngine } from "../engine/engine.ts";
+import { messageOf } from "../errors.ts";
+import { cliLimits } from "../limits.ts";
+import type { Model } from "../llm/model.ts";
+import { openOllama } from "../llm/ollama.ts";
+import { openScripted } from "../llm/scripted.ts";
+import type { Log } from "../log.ts";
+import type { Sandbox } from "../sandbox/sandbox.ts";
+import { openSandbox } from "../sandbox/wasm-sandbox.ts";
+import { openServer } from "../server/server.ts";
+import { openSqliteStore } from "../store/sqlite.ts";
+import type { Store } from "../store/store.ts";
+import { makeLog } from "./log.ts";
+import { childCommand } from "./self.ts";
+import { readSettings, type Settings } from "./settings.ts";
+
+/**
+ * `engram serve`: runs the engine until SIGTERM or SIGINT, then stops taking work, hands over what is under way and
+ * resolves with the exit code; a second signal ends the process at once. Fails where it cannot start.
+ */
+export async function serve(args: readonly string[]): Promise<number> {
+  const stopped = onSignal();
+  const settings = readSettings(args, process.env, process.stderr.isTTY);
+  const log = makeLog(settings.logLevel, settings.logFormat);
+  for (const warning of settings.warnings) log("warn", warning);
+  const store = openSqliteStore(settings.dbPath);
+  const opened: (() => Promise<void>)[] = [() => store.close()];
+  try {
+    const sandbox = await openTools(settings, log);
+    opened.unshift(() => sandbox.close());
+    const { drain, url } = await start(settings, { store, sandbox, log }, opened);
+    log("info", "engram is ready", { url, store: settings.dbPath, tools: settings.toolsPath });
+    const signal = await stopped;
+    log("info", "stopping", { signal });
+    await drain();
+    return 0;
+  } finally {
+    for (const close of opened) await close();
+  }
+}
+
+/** Resolves with the first signal's name; the second ends the process as the signal would have. */
+function onSignal(): Promise<string> {
+  return new Promise((resolve) => {
+    let asked = false;
+    for (const name of ["SIGTERM", "SIGINT"] as const)
+      process.on(name, () => {
+        if (asked) process.exit(name === "SIGTERM" ? 143 : 130);
+        asked = true;
+        resolve(name);
+      });
+  });
+}
+
+const openTools = (settings: Settings, log: Log): Promise<Sandbox> =>
+  openSandbox({
+    toolsPath: settings.toolsPath,
+    cacheDir: join(settings.dbPath, "tools-cache"),
+    childCommand,
+    clock: systemClock,
+    defaults: settings.toolLimits,
+    log,
+  });
+
+function openModel(settings: Settings, log: Log): Model {
+  switch (settings.llmProvider) {
+    case "scripted":
+      return openScripted({ clock: systemClock });
+    case "ollama":
+      return openOllama({
+        url: settings.ollamaUrl,
+        timeoutMs: settings.llmTimeoutMs,
+        options: settings.llmOptions,
+        clock: systemClock,
+        log: (line) => log("warn", line),
+      });
+  }
+}
+
+async function start(
+  settings: Settings,
+  parts: { readonly store: Store; readonly sandbox: Sandbox; readonly log: Log },
+  opened: (() => Promise<void>)[],
+): Promise<{ readonly url: string; drain(): Promise<void> }> {
+  const { log } = parts;
+  const clock = systemClock;
+  const model = openModel(settings, log);
+  const engine = startEngine(
+    {
+      ...parts,
+      model,
+      clock,
+      settings: { concurrency: settings.concurrency, leaseTtlMs: settings.leaseTtlMs },
+    },
+    `${process.pid}-${crypto.randomUUID()}`,
+  );
+  const { host, port, tls, apiKeys, corsOrigins, heartbeatMs } = settings;
+  try {
+    const server = await openServer({
+      host,
+      port,
+      tls,
+      apiKeys,
+      corsOrigins,
+      routes: agentRoutes({ engine, clock, heartbeatMs }),
+      ready: engine.unreadiness,
+      metrics: null,
+      clock,
+      log,
+    });
+    opened.unshift(() => server.close());
+    return {
+      url: server.url,
+      drain: async () => {
+        await Promise.all([engine.drain(), server.drain(cliLimits.drainMs)]);
+      },
+    };
+  } catch (error) {
+    await engine.drain().catch((fault: unknown) => log("warn", messageOf(fault)));
+    throw error;
+  }
+}

@@ -1,0 +1,181 @@
+import { parseArgs } from "node:util";
+import type { ToolLimits } from "../agent/event.ts";
+import { isJsonObject, type JsonObject } from "../agent/json.ts";
+import { EngramError, messageOf } from "../errors.ts";
+import { toolCeilings } from "../limits.ts";
+import type { LogLevel } from "../log.ts";
+
+export type Settings = {
+  readonly dbPath: string;
+  readonly host: string;
+  readonly port: number;
+  readonly apiKeys: readonly string[];
+  readonly tls: { readonly certPath: string; readonly keyPath: string } | null;
+  readonly corsOrigins: readonly string[];
+  readonly toolsPath: string;
+  readonly toolLimits: ToolLimits;
+  readonly llmProvider: "ollama" | "scripted";
+  readonly ollamaUrl: string;
+  readonly llmTimeoutMs: number;
+  readonly llmOptions: JsonObject;
+  readonly concurrency: number;
+  readonly leaseTtlMs: number;
+  readonly heartbeatMs: number;
+  readonly logLevel: LogLevel;
+  readonly logFormat: "text" | "json";
+  /** What the operator should know of the settings themselves. */
+  readonly warnings: readonly string[];
+};
+
+/** Every setting with its default and what it means; each is an environment variable and, as `--lower-case`, a flag. */
+export const settingsTable = [
+  ["STORE_TYPE", "sqlite", "where agents are kept"],
+  ["DB_PATH", "./data", "folder of the SQLite files"],
+  ["GRPC_PORT", "50051", "the one port, for every protocol"],
+  ["HOST", "127.0.0.1", "address to listen on; beyond loopback it needs API_KEY"],
+  ["ALLOW_ANONYMOUS", "", "1: listen beyond loopback without API_KEY"],
+  ["API_KEY", "", "keys that clients must send one of, comma-separated"],
+  ["TLS_CERT", "", "PEM file; with TLS_KEY the port speaks TLS"],
+  ["TLS_KEY", "", "PEM file"],
+  ["CORS_ORIGINS", "", "browser origins allowed, comma-separated"],
+  ["TOOLS_PATH", "./tools", "folder of the WASM tools"],
+  ["TOOL_FUEL", "1000000000", "fuel of a tool call, about one unit an instruction"],
+  ["TOOL_MEMORY_MB", "64", "linear memory of a tool call"],
+  ["TOOL_TIMEOUT_MS", "10000", "wall time of a tool call"],
+  ["TOOL_OUTPUT_KB", "256", "output of a tool call"],
+  ["LLM_PROVIDER", "ollama", "ollama, or scripted: built in, offline, deterministic"],
+  ["OLLAMA_URL", "http://localhost:11434", "the Ollama server"],
+  ["LLM_TIMEOUT_MS", "120000", "silence of the model after which a call is tried again"],
+  ["LLM_OPTIONS", "", "JSON object merged into the model server's options"],
+  ["WORKER_CONCURRENCY", "64", "steps at once; 0: serve the API only"],
+  ["LEASE_TTL_MS", "10000", "after which a dead engine's agents are taken over"],
+  ["HEARTBEAT_MS", "15000", "silence of a stream after which a heartbeat is sent"],
+  ["LOG_LEVEL", "info", "debug, info, warn or error"],
+  ["LOG_FORMAT", "", "text or json; text on a terminal, else json"],
+] as const;
+
+type Name = (typeof settingsTable)[number][0];
+
+const flagOf = (name: Name): string => name.toLowerCase().replaceAll("_", "-");
+
+/** The settings of the environment, with the command line's flags over them. Fails with invalid_argument, naming the setting. */
+export function readSettings(
+  args: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+  isTerminal: boolean,
+): Settings {
+  const text = textsOf(args, env);
+  const host = text("HOST");
+  const apiKeys = listOf(text("API_KEY"));
+  mustBeSafe(host, apiKeys, text("ALLOW_ANONYMOUS"));
+  const warnings: string[] = [];
+  const storeType = choice("STORE_TYPE", text("STORE_TYPE"), ["sqlite", "badger"]);
+  if (storeType === "badger") warnings.push("STORE_TYPE=badger is taken as sqlite");
+  const number = (name: Name, min: number, max: number): number =>
+    numberOf(name, text(name), { min, max });
+  return {
+    dbPath: text("DB_PATH"),
+    host,
+    port: number("GRPC_PORT", 0, 65_535),
+    apiKeys,
+    tls: tlsOf(text("TLS_CERT"), text("TLS_KEY")),
+    corsOrigins: listOf(text("CORS_ORIGINS")),
+    toolsPath: text("TOOLS_PATH"),
+    toolLimits: {
+      fuel: number("TOOL_FUEL", 1, toolCeilings.fuel),
+      memoryBytes: number("TOOL_MEMORY_MB", 1, toolCeilings.memoryBytes / 2 ** 20) * 2 ** 20,
+      timeoutMs: number("TOOL_TIMEOUT_MS", 1, toolCeilings.timeoutMs),
+      outputBytesMax: number("TOOL_OUTPUT_KB", 1, toolCeilings.outputBytesMax / 1024) * 1024,
+    },
+    llmProvider: choice("LLM_PROVIDER", text("LLM_PROVIDER"), ["ollama", "scripted"]),
+    ollamaUrl: text("OLLAMA_URL"),
+    llmTimeoutMs: number("LLM_TIMEOUT_MS", 1, 24 * 3600_000),
+    llmOptions: objectOf("LLM_OPTIONS", text("LLM_OPTIONS")),
+    concurrency: number("WORKER_CONCURRENCY", 0, 10_000),
+    leaseTtlMs: number("LEASE_TTL_MS", 100, 3600_000),
+    heartbeatMs: number("HEARTBEAT_MS", 10, 24 * 3600_000),
+    logLevel: choice("LOG_LEVEL", text("LOG_LEVEL"), ["debug", "info", "warn", "error"]),
+    logFormat: choice("LOG_FORMAT", text("LOG_FORMAT") || (isTerminal ? "text" : "json"), [
+      "text",
+      "json",
+    ]),
+    warnings,
+  };
+}
+
+/** An empty variable is one that is not set. */
+function textsOf(
+  args: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): (name: Name) => string {
+  const options = Object.fromEntries(
+    settingsTable.map(([name]) => [flagOf(name), { type: "string" as const }]),
+  );
+  let flags: Readonly<Record<string, unknown>>;
+  try {
+    flags = parseArgs({ args: [...args], options, strict: true }).values;
+  } catch (cause) {
+    throw new EngramError("invalid_argument", `${messageOf(cause)}; see engram --help`, { cause });
+  }
+  const defaults = new Map<string, string>(settingsTable.map(([name, value]) => [name, value]));
+  return (name) => {
+    const flag = flags[flagOf(name)];
+    if (typeof flag === "string") return flag;
+    return env[name] || (defaults.get(name) ?? "");
+  };
+}
+
+const bad = (name: Name, value: string, wanted: string): EngramError =>
+  new EngramError("invalid_argument", `${name} is ${JSON.stringify(value)}: ${wanted}`);
+
+function numberOf(
+  name: Name,
+  value: string,
+  { min, max }: { readonly min: number; readonly max: number },
+): number {
+  const number = /^\d{1,15}$/.test(value) ? Number(value) : Number.NaN;
+  if (number >= min && number <= max) return number;
+  throw bad(name, value, `it must be a whole number from ${min} to ${max}`);
+}
+
+function choice<T extends string>(name: Name, value: string, words: readonly T[]): T {
+  const word = words.find((one) => one === value);
+  if (word === undefined) throw bad(name, value, `it must be one of ${words.join(", ")}`);
+  return word;
+}
+
+function objectOf(name: Name, value: string): JsonObject {
+  if (value === "") return {};
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(value);
+  } catch {
+    throw bad(name, value, "it must be a JSON object");
+  }
+  if (isJsonObject(parsed)) return parsed;
+  throw bad(name, value, "it must be a JSON object");
+}
+
+const listOf = (value: string): readonly string[] =>
+  value
+    .split(",")
+    .map((item) => item.trim())
+    .filter((item) => item !== "");
+
+function tlsOf(certPath: string, keyPath: string): Settings["tls"] {
+  if (certPath === "" && keyPath === "") return null;
+  if (certPath === "") throw bad("TLS_CERT", "", "TLS_KEY needs it");
+  if (keyPath === "") throw bad("TLS_KEY", "", "TLS_CERT needs it");
+  return { certPath, keyPath };
+}
+
+function mustBeSafe(host: string, apiKeys: readonly string[], allowAnonymous: string): void {
+  if (host === "") throw bad("HOST", host, "it must be an address");
+  const loopback = /^(localhost|127(\.\d{1,3}){3}|::1)$/.test(host);
+  if (loopback || apiKeys.length > 0 || allowAnonymous === "1") return;
+  throw bad(
+    "HOST",
+    host,
+    "an address beyond loopback needs API_KEY, or ALLOW_ANONYMOUS=1 to let anyone in",
+  );
+}
