@@ -1,7 +1,7 @@
 import type { ToolDefinition, Usage } from "../agent/event.ts";
 import type { PromptMessage } from "../agent/prompt.ts";
 
-/** What one call asks. Where the last message is the assistant's, the model continues it. */
+/** What one call asks. Where the last message is the assistant's, the model continues it, without thinking anew. */
 export type ModelRequest = {
   readonly model: string;
   readonly messages: readonly PromptMessage[];
@@ -30,6 +30,10 @@ export interface Model {
    * where a repetition can help) or context_overflow; `retryAfterMs` holds what the server asked for.
    */
   call(request: ModelRequest, signal: AbortSignal): AsyncIterable<ModelPiece>;
-  /** Whether the model goes on with a trailing assistant message; found out by asking the server, never assumed. */
+  /**
+   * Whether the model goes on with a trailing assistant message; found out by asking the server, never assumed. False
+   * where the server cannot say or cannot be asked; throws only `signal`'s reason (the scripted model also
+   * model_not_found). It may take as long as the server needs to load the model.
+   */
   continuesPartial(model: string, thinking: boolean, signal: AbortSignal): Promise<boolean>;
 }

@@ -155,11 +155,14 @@ describe("a request", () => {
   });
 
   test("puts options where the server looks for them", async () => {
-    expect(await sent([user("x")], { temperature: 0.7 })).toMatchObject({
+    expect(await sent([user("x")], { temperature: 0.7 })).toEqual({
+      model: "qwen3",
+      messages: [{ role: "user", content: "x" }],
+      stream: true,
+      think: false,
       options: { num_ctx: 8192, temperature: 0.7 },
       keep_alive: "10m",
       truncate: false,
-      stream: true,
     });
     expect(await sent([user("x")])).toMatchObject({ options: { temperature: 0.1 } });
     await collect(openModel(), hello);
@@ -254,6 +257,16 @@ describe("a stop reaches the server", () => {
       break;
     }
     expect(await fake.chats[0]?.over).toBe(true);
+  });
+
+  test("just before it is asked", async () => {
+    const stop = new AbortController();
+    // The package encodes images before it sends, so this comes in between.
+    const shown = asking([{ role: "user", content: "look", images: ["aGk="] }]);
+    const reply = collect(openModel(), shown, stop.signal);
+    stop.abort(reason);
+    expect((await reply).error).toBe(reason);
+    expect(fake.chats).toEqual([]);
   });
 
   test("and before it there is no request", async () => {
