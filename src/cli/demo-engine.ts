@@ -51,25 +51,34 @@ export async function startEngineProcess(folder: string, port: number): Promise<
   }
 }
 
-/** The address in the line that an engine logs when it is ready. */
-async function readyUrl(stderr: ReadableStream<Uint8Array>): Promise<string> {
-  const timeout = AbortSignal.timeout(cliLimits.engineStartMs);
-  const reader = stderr.getReader();
-  timeout.addEventListener("abort", () => void reader.cancel(), { once: true });
-  const decoder = new TextDecoder();
-  let seen = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) throw new EngramError("unavailable", `the engine did not start: ${seen.trim()}`);
-    seen += decoder.decode(value, { stream: true });
-    const url = /"engram is ready","url":"([^"]+)"/.exec(seen)?.[1];
-    if (url === undefined) continue;
-    // What it logs from here on is read and dropped, so that it is never blocked by a full pipe.
-    void drain(reader);
-    return url;
-  }
+/** The address in the line that an engine logs when it is ready. What it logs later is read on and dropped, so that no full pipe blocks it. */
+function readyUrl(stderr: ReadableStream<Uint8Array>): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  const read = async (): Promise<void> => {
+    const decoder = new TextDecoder();
+    let seen = "";
+    let ready = false;
+    for await (const chunk of stderr) {
+      if (ready) continue;
+      seen += decoder.decode(chunk, { stream: true });
+      const url = /"engram is ready","url":"([^"]+)"/.exec(seen)?.[1];
+      ready = url !== undefined;
+      if (url !== undefined) resolve(url);
+    }
+    reject(new EngramError("unavailable", `the engine did not start: ${seen.trim()}`));
+  };
+  read().catch(reject);
+  return withTimeout(promise, reject);
 }
 
-async function drain(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
-  while (!(await reader.read()).done);
+async function withTimeout<T>(promise: Promise<T>, reject: (error: Error) => void): Promise<T> {
+  const timer = setTimeout(
+    () => reject(new EngramError("unavailable", "the engine did not start in time")),
+    cliLimits.engineStartMs,
+  );
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -1,4 +1,4 @@
-import { cp, mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { styleText } from "node:util";
@@ -42,8 +42,7 @@ export async function demo(): Promise<number> {
     return engine;
   };
   try {
-    await mkdir(join(folder, "tools"));
-    await cp(clock, join(folder, "tools", "clock.wasm"));
+    await Bun.write(join(folder, "tools", "clock.wasm"), Bun.file(clock));
     await story(start);
   } catch (error) {
     check(`the demo ran to its end: ${messageOf(error)}`, false);
