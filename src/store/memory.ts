@@ -43,6 +43,8 @@ export function openMemoryStore(): Store {
           return { agentId: known.agentId, created: false, lease: null };
         throw new EngramError("already_exists", "request_id was used for another agent");
       }
+      if (agents.has(agentId))
+        throw new EngramError("already_exists", `agent ${agentId} is there already`);
       const entry = entryFor(creation);
       agents.set(agentId, entry);
       if (request !== null) requests.set(request.requestId, { agentId, digest: request.digest });
@@ -94,8 +96,8 @@ export function openMemoryStore(): Store {
     writeDraft: async (agentId, epoch, call, pieces) => {
       const entry = fenced(agentId, epoch);
       mustWork(entry);
-      if (entry.draft?.call.afterSequence !== call.afterSequence)
-        entry.draft = { call, pieces: [] };
+      const begun = entry.draft?.call.afterSequence === call.afterSequence ? entry.draft : null;
+      entry.draft = { call, pieces: begun?.pieces ?? [] };
       entry.draft.pieces.push(...pieces);
       entry.claims = 0;
       hints.send(agentId);

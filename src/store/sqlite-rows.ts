@@ -117,9 +117,7 @@ export function openStatements(db: Database) {
     setSpec: prepare<null, [string, string, number]>(
       "UPDATE agent SET spec = ?, parent = ? WHERE id = ?",
     ),
-    setWake: prepare<null, [number | null, number]>(
-      "UPDATE agent SET wake = ?, worker = NULL, lease_until = 0 WHERE id = ?",
-    ),
+    setWake: prepare<null, [number | null, number]>("UPDATE agent SET wake = ? WHERE id = ?"),
     take: prepare<null, [string, number, number, number]>(
       "UPDATE agent SET worker = ?, wake = ?, lease_until = ?, epoch = epoch + 1, claims = claims + 1 WHERE id = ?",
     ),
@@ -132,15 +130,18 @@ export function openStatements(db: Database) {
     renew: prepare<null, [number, number, string, number]>(
       "UPDATE agent SET wake = ?, lease_until = ? WHERE agent_id = ? AND epoch = ? AND worker IS NOT NULL",
     ),
-    setDraft: prepare<null, [string | null, number, number]>(
+    setDraft: prepare<null, [string, number, number]>(
       "UPDATE agent SET draft_call = ?, draft_pieces = ?, claims = 0 WHERE id = ?",
+    ),
+    dropDraft: prepare<null, [number]>(
+      "UPDATE agent SET draft_call = NULL, draft_pieces = 0 WHERE id = ?",
     ),
     insertPiece: prepare<null, [number, number, string, number, string]>(
       "INSERT INTO draft_piece VALUES(?, ?, ?, ?, ?)",
     ),
     dropPieces: prepare<null, [number]>("DELETE FROM draft_piece WHERE agent = ?"),
     deletions,
-    bury: prepare<null, [string, number]>("INSERT INTO tombstone VALUES(?, ?)"),
+    bury: prepare<null, [string, number]>("INSERT OR REPLACE INTO tombstone VALUES(?, ?)"),
     finalize: () => {
       for (const statement of all) statement.finalize();
     },
@@ -183,9 +184,9 @@ function listing(prepare: Prepare) {
 /** What listings show of a stored row. Throws `corrupt` where a column does not hold what was written. */
 export function agentRowOf(stored: StoredRow, nowMs: number): AgentRow {
   const driven = stored.worker !== null && stored.lease_until > nowMs;
-  const parent: unknown = JSON.parse(stored.parent);
-  const stats: unknown = JSON.parse(stored.stats);
-  const spec: unknown = JSON.parse(stored.spec);
+  const parent = parsed(stored.parent);
+  const stats = parsed(stored.stats);
+  const spec = parsed(stored.spec);
   if (!isStatus(stored.status) || !isStats(stats) || !isSpec(spec) || !isParent(parent))
     throw new EngramError("corrupt", `the index row of agent ${stored.agent_id} is damaged`);
   return {
@@ -199,6 +200,15 @@ export function agentRowOf(stored: StoredRow, nowMs: number): AgentRow {
     spec,
     parent,
   };
+}
+
+/** undefined: no JSON, which no column holds. */
+function parsed(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return undefined;
+  }
 }
 
 const isStats = (value: unknown): value is Stats =>

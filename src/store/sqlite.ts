@@ -3,7 +3,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { LoggedEvent, ModelCall } from "../agent/event.ts";
 import { statusOf } from "../agent/state.ts";
-import { EngramError } from "../errors.ts";
+import { EngramError, messageOf } from "../errors.ts";
 import { storeLimits } from "../limits.ts";
 import { chainHash, decodeCall, decodeEvent, encodeEvent, genesisHash } from "./codec.ts";
 import { makeHints } from "./hints.ts";
@@ -18,27 +18,34 @@ import type { Append, Creation, DraftPiece, Lease, LeaseWish, Store } from "./st
  */
 export function openSqliteStore(folder: string): Store {
   const lock = lockFolder(folder);
-  const path = join(folder, "engram.db");
-  const db = new Database(path, { create: true, strict: true });
   try {
-    db.run("PRAGMA journal_mode = WAL");
-    db.run("PRAGMA synchronous = FULL");
-    db.run(`PRAGMA wal_autocheckpoint = ${storeLimits.walPagesMax}`);
-    prepareSchema(db, path);
-    // The folder is ours alone: whoever held these leases is gone.
-    db.run("UPDATE agent SET wake = 0, lease_until = 0 WHERE worker IS NOT NULL");
+    return storeOn(openDatabase(join(folder, "engram.db")), lock);
   } catch (error) {
-    db.close(true);
     lock.close(true);
     throw storeFault(error);
   }
-  return storeOn(db, lock);
+}
+
+function openDatabase(path: string): Database {
+  const db = new Database(path, { create: true, strict: true });
+  try {
+    // First, since a file that is refused is not to be changed.
+    prepareSchema(db, path);
+    db.run("PRAGMA journal_mode = WAL");
+    db.run("PRAGMA synchronous = FULL");
+    db.run(`PRAGMA wal_autocheckpoint = ${storeLimits.walPagesMax}`);
+    // The folder is ours alone: whoever held these leases is gone.
+    db.run("UPDATE agent SET wake = 0, lease_until = 0 WHERE worker IS NOT NULL");
+    return db;
+  } catch (error) {
+    db.close(true);
+    throw error;
+  }
 }
 
 /** A lock that the system lets go of with the process: an open transaction on a file of its own. */
 function lockFolder(folder: string): Database {
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const lock = new Database(join(folder, "lock.db"), { create: true });
+  const lock = openLock(folder);
   try {
     lock.run("PRAGMA locking_mode = EXCLUSIVE");
     lock.run("BEGIN EXCLUSIVE");
@@ -48,6 +55,19 @@ function lockFolder(folder: string): Database {
     throw new EngramError(
       "failed_precondition",
       `another engine runs on ${folder}: stop it, or choose another DB_PATH`,
+      { cause },
+    );
+  }
+}
+
+function openLock(folder: string): Database {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    return new Database(join(folder, "lock.db"), { create: true });
+  } catch (cause) {
+    throw new EngramError(
+      "failed_precondition",
+      `nothing can be stored in ${folder} (${messageOf(cause)}): mend it, or choose another DB_PATH`,
       { cause },
     );
   }
@@ -141,7 +161,11 @@ function idleCheckpoint(db: Database): { later(): void; stop(): void } {
     later: () => {
       timer ??= setTimeout(() => {
         timer = null;
-        db.run("PRAGMA wal_checkpoint(PASSIVE)");
+        try {
+          db.run("PRAGMA wal_checkpoint(PASSIVE)");
+        } catch {
+          // The log keeps what it holds; a write that finds the disk full or broken tells its caller.
+        }
       }, storeLimits.checkpointIdleMs);
       timer.refresh();
     },
@@ -176,6 +200,8 @@ function create(
       `request_id ${request?.requestId} was used for another agent; give each creation an id of its own`,
     );
   }
+  if (sql.held.get(agentId) !== null)
+    throw new EngramError("already_exists", `agent ${agentId} is there already`);
   const { createdAtMs, reason, sequence, stats, spec, parent } = state;
   const inserted = sql.insertAgent.run({
     agentId,
@@ -217,7 +243,7 @@ function appendEvents(sql: Statements, append: Append): Lease | null {
   if (specs) sql.setSpec.run(JSON.stringify(state.spec), JSON.stringify(state.parent), held.id);
   if (append.dropDraft && held.draft_call !== null) {
     sql.dropPieces.run(held.id);
-    sql.setDraft.run(null, 0, held.id);
+    sql.dropDraft.run(held.id);
   }
   sql.setHead.run({
     id: held.id,
@@ -295,12 +321,16 @@ function readEvents(sql: Statements, agentId: string, after: number): readonly L
   if (after >= held.head) return page;
   let previous = after === 0 ? genesisHash(agentId) : null;
   let bytes = 0;
-  let expected = after === 0 ? 1 : after;
-  for (const row of sql.events.iterate(held.id, expected, storeLimits.readEventsMax + 1)) {
+  // The event before the page is read for its hash.
+  let expected = Math.max(1, after);
+  const limit = storeLimits.readEventsMax + (after === 0 ? 0 : 1);
+  for (const row of sql.events.iterate(held.id, expected, limit)) {
     if (row.sequence !== expected) break;
     if (previous !== null) {
       const hash = chainHash(previous, row.sequence, row.at, row.body);
-      if (!Bun.deepEquals(hash, row.hash)) throw damaged(agentId, row.sequence, "was changed");
+      const kept = row.sequence === held.head ? held.hash : row.hash;
+      if (!Bun.deepEquals(hash, row.hash) || !Bun.deepEquals(hash, kept))
+        throw damaged(agentId, row.sequence, "was changed");
       page.push({ sequence: row.sequence, atMs: row.at, event: decodeEvent(row.body) });
       bytes += row.body.length;
     }
