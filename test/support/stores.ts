@@ -1,0 +1,104 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Event, LoggedEvent } from "../../src/agent/event.ts";
+import { fold } from "../../src/agent/fold.ts";
+import { openMemoryStore } from "../../src/store/memory.ts";
+import { openSqliteStore } from "../../src/store/sqlite.ts";
+import type { Append, Creation, Store } from "../../src/store/store.ts";
+import { logged } from "./events.ts";
+
+/** A place for a store, and what is opened there. */
+export type Fixture = {
+  /** Opens the store, again after a close; memory has nothing to open again and keeps what it holds. */
+  open(): Store;
+  drop(): void;
+};
+
+export type Backend = { readonly name: string; readonly fixture: () => Fixture };
+
+/** A folder of its own for each call, removed by `drop`. */
+export function folderFixture(): Fixture & { readonly folder: string } {
+  const folder = mkdtempSync(join(tmpdir(), "engram-store-"));
+  return {
+    folder,
+    open: () => openSqliteStore(folder),
+    drop: () => rmSync(folder, { recursive: true }),
+  };
+}
+
+export const backends: readonly Backend[] = [
+  {
+    name: "memory",
+    fixture: () => {
+      const store = openMemoryStore();
+      return { open: () => store, drop: () => undefined };
+    },
+  },
+  { name: "sqlite", fixture: folderFixture },
+];
+
+/** A creation with these first events, one each second, that nobody wishes to drive. */
+export function creationOf(
+  agentId: string,
+  events: readonly Event[],
+  over: Partial<Creation> = {},
+): Creation {
+  const log = logged(events);
+  return {
+    agentId,
+    atMs: log.at(-1)?.atMs ?? 0,
+    events: log.map(({ atMs, event }) => ({ atMs, event })),
+    state: fold(log),
+    wakeAtMs: null,
+    wish: null,
+    request: null,
+    ...over,
+  };
+}
+
+/** A command's append behind `log`, which changes nothing but the log. */
+export function appendOf(
+  agentId: string,
+  log: readonly LoggedEvent[],
+  events: readonly Event[],
+  over: Partial<Append> = {},
+): Append {
+  const after = log.length;
+  const more = logged(events, after);
+  const atMs = over.atMs ?? more.at(-1)?.atMs ?? 0;
+  const timed = more.map((it) => ({ ...it, atMs }));
+  return {
+    agentId,
+    after,
+    atMs,
+    events,
+    state: fold([...log, ...timed]),
+    epoch: null,
+    leaseUntilMs: null,
+    wakeAtMs: null,
+    wish: null,
+    dropDraft: false,
+    ...over,
+  };
+}
+
+/** The whole log, page by page. */
+export async function readAll(store: Store, agentId: string): Promise<readonly LoggedEvent[]> {
+  const log: LoggedEvent[] = [];
+  for (;;) {
+    const page = await store.read(agentId, log.length);
+    if (page.length === 0) return log;
+    log.push(...page);
+  }
+}
+
+/** Appends behind what the store holds now. */
+export async function appendTo(
+  store: Store,
+  agentId: string,
+  events: readonly Event[],
+  over: Partial<Append> = {},
+): ReturnType<Store["append"]> {
+  return store.append(appendOf(agentId, await readAll(store, agentId), events, over));
+}
