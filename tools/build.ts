@@ -1,0 +1,61 @@
+/**
+ * Builds each tool of tools/src that has a description (NAME.json beside NAME.ts) into tools/NAME.wasm, the description
+ * inside as the custom section `engram.tool`. The same sources give the same bytes.
+ */
+import { readFile, readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import asc from "assemblyscript/asc";
+
+const toolsDir = import.meta.dir;
+const sourceDir = join(toolsDir, "src");
+const sectionName = "engram.tool";
+
+const compile = async (name: string): Promise<Uint8Array> => {
+  const built = new Map<string, Uint8Array>();
+  const { error, stderr } = await asc.main(
+    [
+      `${name}.ts`,
+      "--outFile",
+      "tool.wasm",
+      "-O3",
+      "--exportStart",
+      "_start",
+      "--use",
+      "abort=lib/wasi/abort",
+    ],
+    {
+      readFile: async (file) => readFile(join(sourceDir, file), "utf8").catch(() => null),
+      writeFile: (file, contents) => {
+        built.set(file, typeof contents === "string" ? Buffer.from(contents) : contents);
+      },
+      listFiles: () => [],
+    },
+  );
+  const module = built.get("tool.wasm");
+  if (error !== null || module === undefined)
+    throw new Error(`${name} does not compile:\n${stderr}`);
+  return module;
+};
+
+const sizeBytes = (value: number): readonly number[] =>
+  value < 128 ? [value] : [(value & 127) | 128, ...sizeBytes(value >>> 7)];
+
+const customSection = (name: string, content: Uint8Array): Buffer => {
+  const label = Buffer.from(name);
+  const size = 1 + label.length + content.length;
+  return Buffer.concat([Buffer.from([0, ...sizeBytes(size), label.length]), label, content]);
+};
+
+const build = async (name: string): Promise<void> => {
+  const described: unknown = JSON.parse(await readFile(join(sourceDir, `${name}.json`), "utf8"));
+  const section = customSection(sectionName, Buffer.from(JSON.stringify(described)));
+  const file = join(toolsDir, `${name}.wasm`);
+  await writeFile(file, Buffer.concat([await compile(name), section]));
+  console.log(file);
+};
+
+const names = (await readdir(sourceDir))
+  .filter((file) => file.endsWith(".json"))
+  .map((file) => file.slice(0, -".json".length))
+  .toSorted();
+for (const name of names) await build(name);
