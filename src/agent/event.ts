@@ -110,6 +110,9 @@ export type TurnErrorCode =
 /** An id that makes a client's retry safe, and a digest of what it came with. */
 export type MessageKey = { readonly messageId: string; readonly digest: string };
 
+/** An id that makes a creation's repetition safe, and a digest of what it came with. */
+export type RequestKey = { readonly requestId: string; readonly digest: string };
+
 /** A client's command as recorded; `key` null where the client gave no id. */
 type Commanded = { readonly key: MessageKey | null };
 

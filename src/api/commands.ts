@@ -1,9 +1,8 @@
 import type { Command } from "../agent/accept.ts";
-import type { Attachment, MessageKey } from "../agent/event.ts";
+import type { Attachment, MessageKey, RequestKey } from "../agent/event.ts";
 import { checkBytes, checkInput } from "../agent/spec.ts";
 import type * as wire from "../gen/engram/api/v1/agent_pb.ts";
 import { requestLimits } from "../limits.ts";
-import type { RequestKey } from "../store/store.ts";
 import { digestOf } from "./digest.ts";
 import { patched } from "./edit.ts";
 

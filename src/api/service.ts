@@ -2,6 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { EmptySchema } from "@bufbuild/protobuf/wkt";
 import type { ConnectRouter, ServiceImpl } from "@connectrpc/connect";
 import type { Command } from "../agent/accept.ts";
+import type { AgentRow } from "../agent/row.ts";
 import { isStatus, type Status, statusOf } from "../agent/state.ts";
 import { EngramError } from "../errors.ts";
 import { AgentService as DuraAgentService } from "../gen/dura/api/v1/agent_pb.ts";
@@ -16,7 +17,6 @@ import {
   ListToolsResponseSchema,
 } from "../gen/engram/api/v1/agent_pb.ts";
 import { requestLimits } from "../limits.ts";
-import type { AgentRow } from "../store/store.ts";
 import { chat, type StreamParts } from "./chat.ts";
 import { commandOf, requestKeyOf } from "./commands.ts";
 import { failureOf } from "./failures.ts";

@@ -2,6 +2,8 @@ import { create, type JsonObject as WireObject, type MessageInitShape } from "@b
 import { type Duration, DurationSchema, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { AgentSpec, Event, LoggedEvent, ToolLimits, ToolOutcome } from "../agent/event.ts";
 import type { JsonObject } from "../agent/json.ts";
+import type { AgentRow } from "../agent/row.ts";
+import type { ToolFile } from "../agent/toolbox.ts";
 import type { Followed } from "../engine/follow.ts";
 import {
   type Agent,
@@ -18,8 +20,6 @@ import {
   type ToolResult,
   ToolResultSchema,
 } from "../gen/engram/api/v1/agent_pb.ts";
-import type { ToolFile } from "../sandbox/sandbox.ts";
-import type { AgentRow } from "../store/store.ts";
 
 /** An agent as clients are shown it. */
 export function agentOf(row: AgentRow): Agent {

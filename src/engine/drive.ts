@@ -10,7 +10,7 @@ import type { Agents } from "./agents.ts";
 import { Interrupt, interruptible } from "./interrupts.ts";
 import type { Parts } from "./parts.ts";
 import { newCall, textOf, think } from "./think.ts";
-import { type Toolbox, toolboxOf } from "./toolbox.ts";
+import { type Toolbox, toolboxOf } from "../agent/toolbox.ts";
 
 /*
  * Invariants

@@ -8,7 +8,7 @@ import type { ModelPiece } from "../llm/model.ts";
 import type { Draft } from "../store/store.ts";
 import { type DraftWriter, makeDraftWriter } from "./draft-writer.ts";
 import type { Parts } from "./parts.ts";
-import type { Toolbox } from "./toolbox.ts";
+import type { Toolbox } from "../agent/toolbox.ts";
 
 /** One model call to be made. */
 export type ThinkJob = {

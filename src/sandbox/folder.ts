@@ -11,7 +11,7 @@ import { EngramError, messageOf } from "../errors.ts";
 import { moduleLimits, sandboxLimits } from "../limits.ts";
 import { type ToolMetadata, noMetadata, parseMetadata, resolveLimits } from "./metadata.ts";
 import type { ModuleInfo, PreparedFile } from "./module-cache.ts";
-import type { ToolFile } from "./sandbox.ts";
+import type { ToolFile } from "../agent/toolbox.ts";
 import type { Log } from "./worker.ts";
 
 /** A tool's file and, where it is usable, its module. */

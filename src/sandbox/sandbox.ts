@@ -1,22 +1,6 @@
 import type { ToolLimits, ToolOutcome } from "../agent/event.ts";
 import type { JsonObject } from "../agent/json.ts";
-
-/** A file of the tools folder, as it is now. */
-export type ToolFile = {
-  /** The file's name without `.wasm`. */
-  readonly name: string;
-  readonly description: string;
-  /** JSON Schema of the input object. */
-  readonly parameters: JsonObject;
-  readonly requiresConfirmation: boolean;
-  /** Hex digest of the file. */
-  readonly sha256: string;
-  readonly sizeBytes: number;
-  /** The limits that a call without wishes of its own gets. */
-  readonly limits: ToolLimits;
-  /** Why the file cannot be used, in a sentence; null: it can. */
-  readonly error: string | null;
-};
+import type { ToolFile } from "../agent/toolbox.ts";
 
 export type ToolCall = {
   readonly name: string;

@@ -12,7 +12,8 @@ import { resolveLimits } from "./metadata.ts";
 import { type ModuleInfo, cacheFileOf, infoFromJson } from "./module-cache.ts";
 import { type Pool, openPool } from "./pool.ts";
 import { failures, pageBytes } from "./run-module.ts";
-import type { Sandbox, ToolCall, ToolFile } from "./sandbox.ts";
+import type { ToolFile } from "../agent/toolbox.ts";
+import type { Sandbox, ToolCall } from "./sandbox.ts";
 import type { Job, JobEnd, Log } from "./worker.ts";
 
 export type SandboxOptions = {

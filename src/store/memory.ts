@@ -1,10 +1,11 @@
 import type { LoggedEvent, ModelCall } from "../agent/event.ts";
+import type { AgentRow } from "../agent/row.ts";
 import { statusOf } from "../agent/state.ts";
 import { EngramError } from "../errors.ts";
 import { storeLimits } from "../limits.ts";
 import { decodeEvent, encodeEvent } from "./codec.ts";
 import { makeHints } from "./hints.ts";
-import type { AgentRow, Append, Creation, DraftPiece, Lease, LeaseWish, Store } from "./store.ts";
+import type { Append, Creation, DraftPiece, Lease, LeaseWish, Store } from "./store.ts";
 
 type Entry = {
   row: AgentRow;
@@ -38,7 +39,7 @@ export function openMemoryStore(): Store {
     create: async (creation) => {
       const { agentId, request } = creation;
       const known = request === null ? undefined : requests.get(request.requestId);
-      if (known !== undefined && agents.has(known.agentId)) {
+      if (known !== undefined) {
         if (known.digest === request?.digest)
           return { agentId: known.agentId, created: false, lease: null };
         throw new EngramError("already_exists", "request_id was used for another agent");
@@ -91,6 +92,8 @@ export function openMemoryStore(): Store {
         );
       entryOf(agentId);
       agents.delete(agentId);
+      for (const [requestId, request] of requests)
+        if (request.agentId === agentId) requests.delete(requestId);
       hints.send(agentId);
     },
     writeDraft: async (agentId, epoch, call, pieces) => {

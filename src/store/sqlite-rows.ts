@@ -1,9 +1,10 @@
 import type { Database, Statement } from "bun:sqlite";
 import type { AgentSpec } from "../agent/event.ts";
 import { isJsonObject } from "../agent/json.ts";
+import type { AgentRow } from "../agent/row.ts";
 import { type AgentState, isStatus, type Stats } from "../agent/state.ts";
 import { EngramError } from "../errors.ts";
-import type { AgentRow, DraftPiece, ListQuery } from "./store.ts";
+import type { DraftPiece, ListQuery } from "./store.ts";
 
 /** What an agent's writes have to know of it. */
 export type Held = {

@@ -1,5 +1,6 @@
-import type { AgentSpec, LoggedEvent, ModelCall, Event } from "../agent/event.ts";
-import type { AgentState, Stats, Status } from "../agent/state.ts";
+import type { Event, LoggedEvent, ModelCall, RequestKey } from "../agent/event.ts";
+import type { AgentRow } from "../agent/row.ts";
+import type { AgentState, Status } from "../agent/state.ts";
 
 /*
  * The promise of a store
@@ -25,20 +26,6 @@ export type Lease = {
   readonly recovered: boolean;
 };
 
-/** What listings show of an agent; derived from its log. */
-export type AgentRow = {
-  readonly agentId: string;
-  readonly createdAtMs: number;
-  readonly updatedAtMs: number;
-  /** With `processing` for a waiting_for_step that is leased just now. */
-  readonly status: Status;
-  readonly reason: string;
-  readonly sequence: number;
-  readonly stats: Stats;
-  readonly spec: AgentSpec;
-  readonly parent: AgentState["parent"];
-};
-
 /** New events of one agent and what follows from them. */
 export type Append = {
   readonly agentId: string;
@@ -61,9 +48,6 @@ export type Append = {
   /** The draft is superseded by these events. */
   readonly dropDraft: boolean;
 };
-
-/** An id that makes a creation's repetition safe, and a digest of what it came with. */
-export type RequestKey = { readonly requestId: string; readonly digest: string };
 
 export type Creation = {
   readonly agentId: string;

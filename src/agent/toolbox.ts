@@ -1,7 +1,23 @@
-import type { AgentSpec, AgentTool, ToolDefinition, ToolErrorCode } from "../agent/event.ts";
-import type { JsonObject } from "../agent/json.ts";
-import { finalAnswerTool } from "../agent/reply.ts";
-import type { ToolFile } from "../sandbox/sandbox.ts";
+import type { AgentSpec, AgentTool, ToolDefinition, ToolErrorCode, ToolLimits } from "./event.ts";
+import type { JsonObject } from "./json.ts";
+import { finalAnswerTool } from "./reply.ts";
+
+/** A file of the tools folder, as it is now. */
+export type ToolFile = {
+  /** The file's name without `.wasm`. */
+  readonly name: string;
+  readonly description: string;
+  /** JSON Schema of the input object. */
+  readonly parameters: JsonObject;
+  readonly requiresConfirmation: boolean;
+  /** Hex digest of the file. */
+  readonly sha256: string;
+  readonly sizeBytes: number;
+  /** The limits that a call without wishes of its own gets. */
+  readonly limits: ToolLimits;
+  /** Why the file cannot be used, in a sentence; null: it can. */
+  readonly error: string | null;
+};
 
 /** The tools of one agent at one moment: what its client allows of what the folder has. */
 export type Toolbox = {

@@ -1,0 +1,106 @@
+import { accept, type Command } from "../agent/accept.ts";
+import { decide } from "../agent/decide.ts";
+import type { Event, LoggedEvent, RequestKey } from "../agent/event.ts";
+import { fold } from "../agent/fold.ts";
+import type { AgentState } from "../agent/state.ts";
+import { EngramError } from "../errors.ts";
+import { engineLimits } from "../limits.ts";
+import type { Lease } from "../store/store.ts";
+import type { Agents } from "./agents.ts";
+import type { Parts } from "./parts.ts";
+import type { Scheduler } from "./schedule.ts";
+
+/** A command's durable event, and the state right behind it. */
+export type Recorded = { readonly sequence: number; readonly state: AgentState };
+
+type Recording = Parts & { readonly agents: Agents; readonly scheduler: Scheduler };
+
+type Due = {
+  readonly wakeAtMs: number | null;
+  readonly wish: { worker: string; untilMs: number } | null;
+};
+
+/** Writes what makes an agent due together with the lease for it, where there is room: one commit starts the step. */
+async function withRoom<T>(
+  { scheduler }: Recording,
+  state: AgentState,
+  atMs: number,
+  write: (due: Due) => Promise<{ readonly lease: Lease | null; readonly written: T }>,
+): Promise<T> {
+  const due = decide(state, atMs).type !== "Rest";
+  const reservation = due ? scheduler.reserve() : null;
+  let lease: Lease | null = null;
+  try {
+    const answer = await write({ wakeAtMs: due ? atMs : null, wish: reservation?.wish ?? null });
+    ({ lease } = answer);
+    return answer.written;
+  } finally {
+    reservation?.settle(lease);
+  }
+}
+
+/** A new agent from its first events; the one made before, where the request id was seen. */
+export async function recordCreation(
+  parts: Recording,
+  events: readonly { readonly atMs: number; readonly event: Event }[],
+  request: RequestKey | null,
+): Promise<{ readonly agentId: string; readonly created: AgentState | null }> {
+  const agentId = Bun.randomUUIDv7();
+  const atMs = parts.clock.nowMs();
+  const state = fold(events.map((entry, index) => ({ ...entry, sequence: index + 1 })));
+  return withRoom(parts, state, atMs, async (due) => {
+    const made = await parts.store.create({ agentId, atMs, events, state, request, ...due });
+    if (made.created) parts.agents.keep(agentId, state);
+    const created = made.created ? state : null;
+    return { lease: made.lease, written: { agentId: made.agentId, created } };
+  });
+}
+
+/** Records a command behind whatever stands in the log by then. Fails as `accept` refuses. */
+export async function recordCommand(
+  parts: Recording,
+  agentId: string,
+  command: Command,
+): Promise<Recorded> {
+  for (let tries = 0; tries < engineLimits.conflictsMax; tries++) {
+    const state = await parts.agents.load(agentId);
+    const { events, sequence } = accept(state, command);
+    if (events.length === 0) return { sequence, state };
+    try {
+      return await appendCommand(parts, { agentId, state, events });
+    } catch (error) {
+      if (EngramError.of(error).code !== "conflict") throw error;
+    }
+  }
+  throw new EngramError("unavailable", `agent ${agentId} is busy; try again`, { transient: true });
+}
+
+async function appendCommand(
+  parts: Recording,
+  on: { readonly agentId: string; readonly state: AgentState; readonly events: readonly Event[] },
+): Promise<Recorded> {
+  const { agentId, events } = on;
+  const after = on.state.sequence;
+  const atMs = parts.clock.nowMs();
+  const logged: LoggedEvent[] = events.map((event, index) => ({
+    sequence: after + index + 1,
+    atMs,
+    event,
+  }));
+  const state = fold(logged, on.state);
+  return withRoom(parts, state, atMs, async (due) => {
+    const lease = await parts.store.append({
+      agentId,
+      after,
+      atMs,
+      events,
+      state,
+      epoch: null,
+      leaseUntilMs: null,
+      dropDraft: false,
+      ...due,
+    });
+    parts.agents.keep(agentId, state);
+    return { lease, written: { sequence: after + 1, state } };
+  });
+}
