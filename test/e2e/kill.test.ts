@@ -1,0 +1,99 @@
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { createAgent, historyOf, openChat, talk, valuesOf } from "../support/conversation.ts";
+import { openEngine } from "../support/engine-process.ts";
+import { type FakeOllama, openFakeOllama } from "../support/fake-ollama.ts";
+import { makeListener } from "../support/listener.ts";
+
+setDefaultTimeout(60_000);
+
+let ollama: FakeOllama;
+beforeAll(async () => {
+  ollama = await openFakeOllama({ delayMs: 10 });
+});
+afterAll(() => ollama.close());
+
+/** The scripted model's words are numbered, so that one lost or doubled shows. */
+const numbersIn = (text: string): readonly number[] =>
+  text.split(" ").map((word) => Number(word.split("-")[1]));
+const numbersTo = (count: number): readonly number[] =>
+  Array.from({ length: count }, (_, index) => index + 1);
+const wordsIn = (text: string): number => (text === "" ? 0 : text.split(" ").length);
+
+const backends = {
+  "the scripted model": { model: "scripted:10", settings: () => ({}), anew: 0 },
+  "an Ollama that continues answers": {
+    model: "qwen3",
+    settings: () => ({ LLM_PROVIDER: "ollama", OLLAMA_URL: ollama.url }),
+    anew: 0,
+  },
+  "an Ollama that cannot continue answers": {
+    model: "qwen3-no-prefill",
+    settings: () => ({ LLM_PROVIDER: "ollama", OLLAMA_URL: ollama.url }),
+    anew: 1,
+  },
+};
+
+describe.each(Object.entries(backends))("kill -9 in mid-answer of %s", (_, backend) => {
+  test("loses and doubles nothing that was shown, and the agent knows what it knew", async () => {
+    await using engine = await openEngine(backend.settings());
+    const agentId = await createAgent(engine.client, {
+      model: backend.model,
+      config: { enableObservation: true },
+    });
+    await talk(engine.client, agentId, "The secret code is 42.");
+    const listener = makeListener();
+    await using before = openChat(engine.client, agentId, { after: 1n, listener });
+    before.say("write 200 words");
+    await before.until(() => wordsIn(listener.partial) > 60);
+    await engine.kill();
+    await before.broken();
+    const shown = listener.partial;
+    const seen = listener.sequence;
+    await engine.start();
+    await using after = openChat(engine.client, agentId, { after: seen, listener });
+    await after.end();
+
+    const text = listener.texts.at(-1) ?? "";
+    expect(numbersIn(text)).toEqual(numbersTo(200));
+    expect(text.startsWith(shown)).toBe(true);
+    // The same text comes anew, so that what was shown stays true; only the pieces begin again.
+    expect(valuesOf(after.heard, "text").length).toBe(1);
+    const notes = valuesOf(after.heard, "observation").map(({ content }) => content);
+    expect(notes.filter((note) => note.startsWith("recovered")).length).toBe(1);
+    expect(notes.filter((note) => note.startsWith("answered anew")).length).toBe(backend.anew);
+    expect(valuesOf(after.heard, "textDelta").filter(({ offset }) => offset === 0n).length).toBe(
+      1 + backend.anew,
+    );
+
+    const answer = await talk(engine.client, agentId, "What is the secret code?");
+    expect(valuesOf(answer, "text")[0]?.content).toContain("42");
+    const history = await historyOf(engine.client, agentId);
+    expect(valuesOf(history, "text").filter(({ content }) => content === text).length).toBe(1);
+  });
+});
+
+test("an answer survives several kills in a row", async () => {
+  await using engine = await openEngine();
+  const agentId = await createAgent(engine.client, { model: "scripted:10" });
+  const listener = makeListener();
+  {
+    await using chat = openChat(engine.client, agentId, { listener });
+    chat.say("write 200 words");
+    await chat.until(() => wordsIn(listener.partial) > 20);
+    await engine.kill();
+    await chat.broken();
+  }
+  for (const words of [60, 100, 140]) {
+    await engine.start();
+    await using chat = openChat(engine.client, agentId, { after: listener.sequence, listener });
+    await chat.until(() => wordsIn(listener.partial) > words);
+    await engine.kill();
+    await chat.broken();
+  }
+  await engine.start();
+  await using chat = openChat(engine.client, agentId, { after: listener.sequence, listener });
+  await chat.end();
+  expect(listener.texts.map(numbersIn)).toEqual([numbersTo(200)]);
+  expect(listener.restarts).toBe(0);
+  await historyOf(engine.client, agentId);
+});
