@@ -100,6 +100,8 @@ export const serverLimits = {
   streamResetsPerSecond: 33,
   /** The largest answer is a text of the longest reply (3 bytes a character) beside its tool results. */
   responseBytesMax: 64 * mib,
+  /** What one call writes in one turn of the event loop: twice what a stream buffers before it says "full". */
+  answerBytesPerTurn: 32 * kib,
   /** A key in a header; longer ones are wrong. */
   apiKeyBytesMax: 4 * kib,
   readyTimeoutMs: 5_000,

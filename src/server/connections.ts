@@ -30,7 +30,9 @@ type ConnectionsOptions = {
 
 /** An answer that came before the end of its request leaves the client the time of a goodbye to stop sending. */
 const endUnreadRequest = (request: HttpRequest, response: HttpResponse, sweep: Sweep): void => {
-  response.once("finish", () => {
+  // HTTP/2's response finishes only with its stream, which waits for the request; the stream's own half is in time.
+  const half = "stream" in response ? response.stream : response;
+  half.once("finish", () => {
     if (request.complete) return;
     const cancel = sweep.watch(serverLimits.goodbyeMs, () => {
       if ("stream" in request) request.stream.close();

@@ -3,7 +3,7 @@ import type { Clock } from "../clock.ts";
 import { messageOf } from "../errors.ts";
 import { missingKeyMessage } from "./api-keys.ts";
 import type { OriginVerdict } from "./cors.ts";
-import type { Log } from "./log.ts";
+import type { Log } from "../log.ts";
 import { askReady } from "./readiness.ts";
 import { refuse, type Refusal } from "./refusal.ts";
 import type { Rpc } from "./rpc.ts";

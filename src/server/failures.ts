@@ -1,6 +1,6 @@
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { serverLimits } from "../limits.ts";
-import type { Log } from "./log.ts";
+import type { Log } from "../log.ts";
 import type { Sweep } from "./sweep.ts";
 import { timed } from "./timed.ts";
 

@@ -5,7 +5,7 @@ import type { Clock } from "../clock.ts";
 import { EngramError, messageOf } from "../errors.ts";
 import { serverLimits } from "../limits.ts";
 import type { Connections } from "./connections.ts";
-import type { Log } from "./log.ts";
+import type { Log } from "../log.ts";
 
 export type TlsFiles = { readonly certPath: string; readonly keyPath: string };
 

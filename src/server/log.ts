@@ -1,12 +1,6 @@
 import type { Clock } from "../clock.ts";
 import { serverLimits } from "../limits.ts";
-
-/** Where the port's own lines go. Fields hold no key and no message content. */
-export type Log = (
-  level: "debug" | "info" | "warn" | "error",
-  message: string,
-  fields?: Record<string, unknown>,
-) => void;
+import type { Log } from "../log.ts";
 
 /** A warning that a stranger can cause: one line an interval, with the number left out since the last one. */
 export const makeThrottledWarning = (

@@ -19,6 +19,7 @@ export const refuse = (
   response: HttpResponse,
   { code, httpStatus, message, headers = {} }: Refusal,
 ): void => {
+  if (response.destroyed) return;
   const grpc = grpcContentType.exec(request.headers["content-type"] ?? "")?.[0];
   if (grpc !== undefined) {
     const status = { "grpc-status": String(code), "grpc-message": encodeURIComponent(message) };

@@ -19,7 +19,8 @@ import { messageOf } from "../errors.ts";
 import { requestLimits, serverLimits } from "../limits.ts";
 import { clampDeadline } from "./deadline-header.ts";
 import { correctParseFailure, makeGuard, requestFailure } from "./failures.ts";
-import type { Log } from "./log.ts";
+import type { Log } from "../log.ts";
+import { pace } from "./pace.ts";
 import { refuse, type Refusal } from "./refusal.ts";
 import type { Sweep } from "./sweep.ts";
 import { timed } from "./timed.ts";
@@ -110,6 +111,21 @@ const releaseWriterOnClose = (response: HttpResponse): void => {
   response.once("close", () => queueMicrotask(() => void response.emit("drain")));
 };
 
+const badUrl: Refusal = {
+  code: Code.InvalidArgument,
+  httpStatus: 400,
+  message: "the request has no usable host or path",
+};
+
+/** null: its host and path make no URL. */
+const universalOf = ({ request, response }: Exchange): UniversalServerRequest | null => {
+  try {
+    return universalRequestFromNodeRequest(request, response, undefined, undefined);
+  } catch {
+    return null;
+  }
+};
+
 export const makeRpc = ({ routes, gate, shutdownSignal, sweep, log }: RpcOptions): Rpc => {
   const router = createConnectRouter({
     acceptCompression: [compressionGzip],
@@ -125,9 +141,12 @@ export const makeRpc = ({ routes, gate, shutdownSignal, sweep, log }: RpcOptions
   routes(router);
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
 
-  const answer = async (handler: UniversalHandler, exchange: Exchange): Promise<void> => {
+  const answer = async (
+    handler: UniversalHandler,
+    exchange: Exchange,
+    universal: UniversalServerRequest,
+  ): Promise<void> => {
     const { request, response } = exchange;
-    const universal = universalRequestFromNodeRequest(request, response, undefined, undefined);
     clampDeadline(universal.header);
     const streamsIn = /^(client|bidi)_streaming$/.test(handler.method.methodKind);
     const result = await handler(streamsIn ? universal : withTimedBody(universal, exchange, sweep));
@@ -135,24 +154,23 @@ export const makeRpc = ({ routes, gate, shutdownSignal, sweep, log }: RpcOptions
       refuse(request, response, shapeRefusal(result, handler, request));
       return;
     }
-    await universalResponseToNodeResponse(result, response);
+    const paced = result.body === undefined ? result : { ...result, body: pace(result.body) };
+    await universalResponseToNodeResponse(paced, response);
   };
   return {
     handlers,
     services: () => [...new Set(router.handlers.map(({ service }) => service))],
     serve: async (handler, exchange) => {
+      const universal = universalOf(exchange);
+      if (universal === null) {
+        refuse(exchange.request, exchange.response, badUrl);
+        return;
+      }
       releaseWriterOnClose(exchange.response);
       try {
-        await answer(handler, exchange);
+        await answer(handler, exchange, universal);
       } catch (error) {
-        log("debug", "an answer was not sent", { error: messageOf(error) });
-        if (exchange.response.headersSent) return;
-        const message = "the request has no usable host or path";
-        refuse(exchange.request, exchange.response, {
-          code: Code.InvalidArgument,
-          httpStatus: 400,
-          message,
-        });
+        log("debug", "an answer could not be sent", { error: messageOf(error) });
       }
     },
   };

@@ -3,8 +3,8 @@ import type { Clock } from "../../src/clock.ts";
 export type ManualClock = Clock & {
   /** Moves the time on, firing what falls due on the way in the order of its time. */
   readonly advance: (byMs: number) => void;
-  /** Settles once a timer waits. */
-  readonly armed: () => Promise<void>;
+  /** How many timers wait. */
+  readonly waiting: () => number;
 };
 
 type Timer = { readonly dueMs: number; readonly fn: () => void };
@@ -13,7 +13,6 @@ type Timer = { readonly dueMs: number; readonly fn: () => void };
 export const makeManualClock = (): ManualClock => {
   let nowMs = 1_000_000;
   const timers = new Set<Timer>();
-  const waiting: (() => void)[] = [];
   const nextDue = (untilMs: number): Timer | undefined =>
     [...timers].filter(({ dueMs }) => dueMs <= untilMs).toSorted((a, b) => a.dueMs - b.dueMs)[0];
   return {
@@ -22,7 +21,6 @@ export const makeManualClock = (): ManualClock => {
     after: (delayMs, fn) => {
       const timer = { dueMs: nowMs + delayMs, fn };
       timers.add(timer);
-      for (const wake of waiting.splice(0)) wake();
       return () => void timers.delete(timer);
     },
     advance: (byMs) => {
@@ -34,9 +32,6 @@ export const makeManualClock = (): ManualClock => {
       }
       nowMs = untilMs;
     },
-    armed: async () => {
-      if (timers.size > 0) return;
-      await new Promise<void>((resolve) => waiting.push(resolve));
-    },
+    waiting: () => timers.size,
   };
 };

@@ -1,0 +1,213 @@
+import { expect, test } from "bun:test";
+import { createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { connect, type Socket } from "node:net";
+import { AgentService } from "../../src/gen/engram/api/v1/agent_pb.ts";
+import { serverLimits } from "../../src/limits.ts";
+import { makeManualClock, type ManualClock } from "../support/manual-clock.ts";
+import { openSession, post } from "../support/raw-http2.ts";
+import { openTestServer, type TestServer } from "../support/server.ts";
+
+const { sniffMs, headMs, bodyMs, idleMs, goodbyeMs, pingIntervalMs, pingTimeoutMs } = serverLimits;
+const service = "/engram.api.v1.AgentService";
+const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const frame = (type: number, flags: number, stream: number, payload = ""): Buffer => {
+  const bytes = Buffer.alloc(9 + payload.length);
+  bytes.writeUIntBE(payload.length, 0, 3);
+  bytes.writeUInt8(type, 3);
+  bytes.writeUInt8(flags, 4);
+  bytes.writeUInt32BE(stream, 5);
+  bytes.write(payload, 9, "latin1");
+  return bytes;
+};
+const settings = frame(4, 0, 0);
+const greeting = Buffer.concat([Buffer.from(preface), settings]);
+const ping = frame(6, 0, 0, "\0".repeat(8));
+const endHeaders = 4;
+/** HPACK: a POST over http to `path`, with gRPC's content type; no name is indexed. */
+const grpcHead = (path: string): string => {
+  const text = (value: string): string => String.fromCharCode(value.length) + value;
+  const field = (name: string, value: string): string => `\0${text(name)}${text(value)}`;
+  const authority = field(":authority", "a");
+  return `\x83\x86${field(":path", path)}${authority}${field("content-type", "application/grpc")}`;
+};
+
+type Setting = { readonly server: TestServer; readonly clock: ManualClock };
+type Closing = { readonly closed: () => boolean };
+type Client = Closing & { readonly socket: Socket; readonly said: () => string };
+
+const openSetting = async (): Promise<AsyncDisposable & Setting> => {
+  const clock = makeManualClock();
+  const server = await openTestServer({ clock });
+  return { server, clock, [Symbol.asyncDispose]: server.close };
+};
+
+/** A whole answer on another connection: what was sent before it has been read by then. */
+const roundTrip = async ({ server }: Setting): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const socket = connect(server.port, "127.0.0.1", () =>
+      socket.write("GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
+    );
+    socket.on("error", reject).on("data", () => {});
+    socket.on("close", () => resolve());
+  });
+
+const dial = async (setting: Setting, bytes: string | Uint8Array = ""): Promise<Client> => {
+  let said = "";
+  let closed = false;
+  const socket = connect({ port: setting.server.port, host: "127.0.0.1", noDelay: true });
+  await new Promise<void>((resolve, reject) =>
+    socket.once("error", reject).once("connect", resolve),
+  );
+  socket.on("data", (chunk: Buffer) => (said += chunk.toString("latin1")));
+  socket.on("close", () => (closed = true));
+  socket.on("error", () => {});
+  if (bytes.length > 0) socket.write(bytes);
+  await roundTrip(setting);
+  return { socket, said: () => said, closed: () => closed };
+};
+
+/** Moves the time on second by second until the connection is closed, and gives how long that took. */
+const lifeMs = async (
+  setting: Setting,
+  { closed }: Closing,
+  eachSecond: () => unknown = () => {},
+): Promise<number> => {
+  for (let second = 1; second <= 300; second += 1) {
+    setting.clock.advance(1000);
+    eachSecond();
+    await roundTrip(setting);
+    if (closed()) return second * 1000;
+  }
+  throw new Error("still open after 300 s");
+};
+
+/** The sweep may be late by one interval, and so may the one after it. */
+const slackMs = 2 * serverLimits.sweepIntervalMs;
+const expectWithin = (actualMs: number, fromMs: number, toMs = fromMs): void => {
+  expect(actualMs).toBeGreaterThanOrEqual(fromMs);
+  expect(actualMs).toBeLessThanOrEqual(toMs + slackMs);
+};
+
+test("a client that says nothing, or not enough to be known", async () => {
+  await using setting = await openSetting();
+  for (const bytes of ["", "P", preface.slice(0, 23)]) {
+    const client = await dial(setting, bytes);
+    expectWithin(await lifeMs(setting, client), sniffMs);
+    expect(client.said()).toBe("");
+  }
+});
+
+test("HTTP/1.1 heads that drip", async () => {
+  await using setting = await openSetting();
+  const client = await dial(setting, "GET /healthz HTTP/1.1\r\nHost: a\r\n");
+  const drip = (): unknown => client.socket.write("X-Drip: 1\r\n");
+  expectWithin(await lifeMs(setting, client, drip), headMs, headMs + goodbyeMs);
+});
+
+test("HTTP/1.1 between two requests", async () => {
+  await using setting = await openSetting();
+  const client = await dial(setting, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+  expect(client.said()).toContain("200 OK");
+  expectWithin(await lifeMs(setting, client), idleMs, idleMs + goodbyeMs);
+});
+
+test("an HTTP/1.1 body that stalls is answered with DEADLINE_EXCEEDED first", async () => {
+  await using setting = await openSetting();
+  const head = `POST ${service}/GetAgent HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{`;
+  const client = await dial(setting, head);
+  const drip = (): unknown => client.socket.write(" ");
+  expectWithin(await lifeMs(setting, client, drip), bodyMs, bodyMs + goodbyeMs);
+  expect(client.said()).toContain("deadline_exceeded");
+});
+
+test("HTTP/2 without a call, whether it pings or not", async () => {
+  await using setting = await openSetting();
+  for (const drip of [Buffer.of(), ping]) {
+    const client = await dial(setting, greeting);
+    const life = await lifeMs(setting, client, () => drip.length > 0 && client.socket.write(drip));
+    expectWithin(life, headMs, headMs + goodbyeMs);
+  }
+});
+
+test("an HTTP/2 head that never ends", async () => {
+  await using setting = await openSetting();
+  const headers = frame(1, 0, 1, grpcHead(`${service}/GetAgent`));
+  const client = await dial(setting, Buffer.concat([greeting, headers]));
+  const drip = (): unknown => client.socket.write(frame(9, 0, 1));
+  expectWithin(await lifeMs(setting, client, drip), headMs, headMs + goodbyeMs);
+});
+
+test("HTTP/2 between two calls", async () => {
+  await using setting = await openSetting();
+  const session = await openSession(setting.server.url);
+  let closed = false;
+  session.on("close", () => (closed = true));
+  const answer = await post(session, "/healthz", { ":method": "GET" }, Buffer.of());
+  expect(answer.body.toString()).toBe("ok\n");
+  expectWithin(await lifeMs(setting, { closed: () => closed }), idleMs, idleMs + goodbyeMs);
+});
+
+for (const method of ["GetAgent", "Replay", "Chat"]) {
+  test(`${method} without a message is answered with DEADLINE_EXCEEDED`, async () => {
+    await using setting = await openSetting();
+    const session = await openSession(setting.server.url);
+    const stream = session.request({
+      ":method": "POST",
+      ":path": `${service}/${method}`,
+      "content-type": "application/grpc",
+    });
+    // Half an envelope: bytes, but no message.
+    stream.write(Buffer.of(0, 0, 0));
+    let status: unknown = null;
+    const take = (headers: Record<string, unknown>): void =>
+      void (status ??= headers["grpc-status"]);
+    stream
+      .on("response", take)
+      .on("trailers", take)
+      .on("data", () => {});
+    let closed = false;
+    stream.on("close", () => (closed = true));
+    await roundTrip(setting);
+    setting.clock.advance(bodyMs - 1000);
+    await roundTrip(setting);
+    expect(status).toBeNull();
+    expectWithin(await lifeMs(setting, { closed: () => closed }), 1000, 1000 + goodbyeMs);
+    expect(status).toBe("4");
+    expect(setting.server.agents.running()).toBe(0);
+    session.destroy();
+  });
+}
+
+test("a peer that gives no sign of life loses its calls; one that does keeps them", async () => {
+  await using setting = await openSetting();
+  const transport = createGrpcTransport({ baseUrl: setting.server.url });
+  const alive = createClient(AgentService, transport).sendMessage({ agentId: "a" });
+  const running = alive.then((answer) => answer.text);
+  await setting.server.agents.untilRunning(1);
+
+  // It speaks HTTP/2 by hand and answers no PING.
+  const message = frame(0, 1, 1, "\0\0\0\0\0");
+  const headers = frame(1, endHeaders, 1, grpcHead(`${service}/SendMessage`));
+  const dead = await dial(setting, Buffer.concat([greeting, headers, message]));
+  await setting.server.agents.untilRunning(2);
+  expectWithin(await lifeMs(setting, dead), pingIntervalMs, pingIntervalMs + pingTimeoutMs);
+  await setting.server.agents.untilRunning(1);
+
+  for (let step = 0; step < 120; step += 1) {
+    setting.clock.advance(pingTimeoutMs / 4);
+    await roundTrip(setting);
+  }
+  setting.server.agents.release();
+  expect(await running).toBe("done");
+});
+
+test("the sweep stands still while nobody is connected", async () => {
+  await using setting = await openSetting();
+  expect(setting.clock.waiting()).toBe(0);
+  await dial(setting);
+  expect(setting.clock.waiting()).toBe(1);
+  await setting.server.close();
+  setting.clock.advance(serverLimits.sweepIntervalMs);
+  expect(setting.clock.waiting()).toBe(0);
+});

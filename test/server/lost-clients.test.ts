@@ -1,0 +1,70 @@
+import { expect, test } from "bun:test";
+import { connect } from "node:net";
+import { openSession } from "../support/raw-http2.ts";
+import { openTestServer, type TestServer } from "../support/server.ts";
+
+/** Settles once the floods have stood still for a while in which the server answered others. */
+const untilStuck = async ({ agents, url }: TestServer): Promise<void> => {
+  for (let still = 0, seen = agents.flooded(); still < 50; still += 1) {
+    await (await fetch(`${url}/healthz`)).text();
+    if (agents.flooded() !== seen) still = 0;
+    seen = agents.flooded();
+  }
+};
+
+test("killed clients leave no handler behind, not even one that is stuck in a write", async () => {
+  await using server = await openTestServer();
+  const count = 10;
+  const script = `${import.meta.dir}/../support/stuck-clients.ts`;
+  for (let round = 0; round < 2; round += 1) {
+    await using child = Bun.spawn([process.execPath, script, server.url, String(count)], {
+      stderr: "inherit",
+    });
+    await server.agents.untilRunning(3 * count);
+    child.kill("SIGSTOP");
+    await untilStuck(server);
+    expect(server.agents.flooded()).toBeGreaterThan(0);
+    child.kill("SIGKILL");
+    await child.exited;
+    await server.agents.untilRunning(0);
+  }
+});
+
+test("a chat that is reset before its first message is canceled, and its handler ends", async () => {
+  await using server = await openTestServer();
+  const session = await openSession(server.url);
+  const stream = session.request({
+    ":method": "POST",
+    ":path": "/engram.api.v1.AgentService/Chat",
+    "content-type": "application/grpc",
+  });
+  stream.on("error", () => {});
+  await server.agents.untilRunning(1);
+  stream.close(8);
+  await server.agents.untilRunning(0);
+  session.destroy();
+  expect(server.logged.filter(({ level }) => level === "error")).toEqual([]);
+});
+
+test("HTTP/1.1 clients that go away in mid-request and mid-answer leave nothing", async () => {
+  await using server = await openTestServer();
+  const head = (method: string, type: string, length: number): string =>
+    `POST /engram.api.v1.AgentService/${method} HTTP/1.1\r\nHost: a\r\nContent-Type: application/${type}\r\nContent-Length: ${length}\r\n\r\n`;
+  const follow = '{"agentId":"follow"}';
+  const envelope = `\0\0\0\0${String.fromCharCode(follow.length)}${follow}`;
+  const answering = connect(server.port, "127.0.0.1", () =>
+    answering.write(head("Replay", "connect+json", envelope.length) + envelope),
+  );
+  await new Promise((resolve) => answering.once("data", resolve));
+  await server.agents.untilRunning(1);
+  answering.destroy();
+  await server.agents.untilRunning(0);
+
+  const asking = connect(server.port, "127.0.0.1", () => {
+    asking.write(`${head("SendMessage", "json", 100)}{`);
+    asking.destroySoon();
+  });
+  await new Promise((resolve) => asking.once("close", resolve));
+  await server.drain(10_000);
+  expect(server.logged.filter(({ level }) => level === "error")).toEqual([]);
+});

@@ -1,0 +1,35 @@
+import { connect } from "node:http2";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { ClientMessageSchema } from "../../src/gen/engram/api/v1/agent_pb.ts";
+import { envelope } from "./raw-http2.ts";
+
+/**
+ * Chats over connections of their own: some ask for a flood, some for silence, some go on. To be stopped, so that the
+ * server is stuck in its writes, and killed. Arguments: URL, number of chats of each kind.
+ */
+const [url = "", count = "1"] = process.argv.slice(2);
+const ask = (content: string): Uint8Array =>
+  envelope(
+    toBinary(
+      ClientMessageSchema,
+      create(ClientMessageSchema, {
+        agentId: "a",
+        payload: { case: "userInput", value: { content } },
+      }),
+    ),
+  );
+for (let each = 0; each < Number(count); each += 1) {
+  for (const content of ["flood", "hold", "hello"]) {
+    // A window that is never full: only TCP can hold the flood back.
+    const session = connect(url, { settings: { initialWindowSize: 2 ** 31 - 1 } });
+    session.on("connect", () => session.setLocalWindowSize(2 ** 31 - 1));
+    const stream = session.request({
+      ":method": "POST",
+      ":path": "/engram.api.v1.AgentService/Chat",
+      "content-type": "application/grpc",
+    });
+    stream.on("error", () => {});
+    session.on("error", () => {});
+    stream.write(ask(content));
+  }
+}
