@@ -12,7 +12,8 @@ const sectionName = "engram.tool";
 
 const compile = async (name: string): Promise<Uint8Array> => {
   const built = new Map<string, Uint8Array>();
-  const { error, stderr } = await asc.main(
+  let complaints = "";
+  const { error } = await asc.main(
     [
       `${name}.ts`,
       "--outFile",
@@ -29,11 +30,12 @@ const compile = async (name: string): Promise<Uint8Array> => {
         built.set(file, typeof contents === "string" ? Buffer.from(contents) : contents);
       },
       listFiles: () => [],
+      stderr: { write: (text) => void (complaints += String(text)) },
     },
   );
   const module = built.get("tool.wasm");
   if (error !== null || module === undefined)
-    throw new Error(`${name} does not compile:\n${stderr}`);
+    throw new Error(`${name} does not compile:\n${complaints}`);
   return module;
 };
 
