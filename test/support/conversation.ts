@@ -65,9 +65,8 @@ export const openChat = (
   const controller = new AbortController();
   outgoing.push(create(ClientMessageSchema, { agentId, resumeFromSequence: after }));
   listener.attach(after === 0n ? null : after);
-  const stream = client
-    .chat(outgoing.read(), { signal: controller.signal })
-    [Symbol.asyncIterator]();
+  const messages = client.chat(outgoing.read(), { signal: controller.signal });
+  const stream = messages[Symbol.asyncIterator]();
   const send = (message: Outgoing): void =>
     outgoing.push(create(ClientMessageSchema, { agentId, ...message }));
   const next = async (): Promise<ServerMessage | null> => {

@@ -7,14 +7,17 @@ const requirements = [
   "grpcio-tools==1.76.0",
   "grpcio-health-checking==1.76.0",
   "grpcio-reflection==1.76.0",
-  "protobuf==6.33.1",
+  "protobuf==6.33.2",
 ];
+/** The published client of the original engine; its package has the name of our stubs' one, so it has a folder of its own. */
+const publishedClient = "engram-sdk==0.1.1";
 const protos = ["engram/api/v1/agent.proto", "dura/api/v1/agent.proto"];
 
 const repository = join(import.meta.dir, "..", "..");
 const cache = join(repository, ".cache", "python");
 const scripts = join(import.meta.dir, "python");
 const python = join(cache, "bin", "python");
+const published = join(cache, "engram-sdk");
 
 const run = (command: string[]): void => {
   const { exitCode, stdout, stderr } = Bun.spawnSync(command, { stdout: "pipe", stderr: "pipe" });
@@ -26,13 +29,15 @@ const run = (command: string[]): void => {
 
 /** Makes the environment beside the old one, so that an interrupted installation is not taken for a whole one. */
 const installEnvironment = (): void => {
-  const wanted = `${requirements.join("\n")}\n`;
+  const wanted = `${[...requirements, publishedClient].join("\n")}\n`;
   const marker = join(cache, "requirements.txt");
   if (existsSync(marker) && readFileSync(marker, "utf8") === wanted) return;
   rmSync(cache, { recursive: true, force: true });
   mkdirSync(join(repository, ".cache"), { recursive: true });
   run(["python3", "-m", "venv", cache]);
-  run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", ...requirements]);
+  const install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+  run([...install, ...requirements]);
+  run([...install, "--no-deps", "--target", published, publishedClient]);
   writeFileSync(marker, wanted);
 };
 
@@ -56,12 +61,14 @@ const prepare = (): string => {
   return (stubs ??= generateStubs());
 };
 
-/** Starts test/support/python/NAME with the stubs of proto/ importable. The caller awaits or kills it. */
+/** Starts test/support/python/NAME with the stubs of proto/, or those of the published client, importable. The caller awaits or kills it. */
 export const spawnPython = (
   name: string,
   args: readonly string[],
+  stubs: "ours" | "published" = "ours",
 ): Bun.Subprocess<"pipe", "pipe", "pipe"> => {
-  const path = prepare();
+  const made = prepare();
+  const path = stubs === "ours" ? made : published;
   return Bun.spawn([python, join(scripts, name), ...args], {
     env: { ...process.env, PYTHONPATH: path, PYTHONDONTWRITEBYTECODE: "1" },
     stdin: "pipe",
@@ -71,8 +78,12 @@ export const spawnPython = (
 };
 
 /** Runs a script to its end and gives what it printed, as JSON; throws with its stderr when it fails. */
-export const runPython = async (name: string, args: readonly string[]): Promise<unknown> => {
-  const child = spawnPython(name, args);
+export const runPython = async (
+  name: string,
+  args: readonly string[],
+  stubs: "ours" | "published" = "ours",
+): Promise<unknown> => {
+  const child = spawnPython(name, args, stubs);
   const [stdout, stderr, exitCode] = await Promise.all([
     new Response(child.stdout).text(),
     new Response(child.stderr).text(),
