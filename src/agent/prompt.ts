@@ -119,6 +119,7 @@ function timed(
   return `[${timeText(item.atMs)}]${now} ${content}`;
 }
 
+// oxlint-disable-next-line no-restricted-globals -- it formats a time that is given, and reads no clock
 const timeText = (ms: number): string => new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
 
 const inlined = (attachments: readonly Attachment[]): readonly string[] =>

@@ -1,11 +1,4 @@
-import type {
-  AgentSpec,
-  Attachment,
-  MessageKey,
-  ToolDefinition,
-  ToolErrorCode,
-  TurnErrorCode,
-} from "./event.ts";
+import type { AgentSpec, Attachment, MessageKey, ToolDefinition, ToolErrorCode } from "./event.ts";
 
 /** What the conversation consists of, in the order in which the model is shown it. */
 export type TranscriptItem =
@@ -128,8 +121,6 @@ export function statusOf(state: AgentState): Status {
 /** Nothing happens to the agent before a client acts. */
 export const isResting = (status: Status): boolean =>
   status !== "waiting_for_step" && status !== "processing";
-
-export type FailureReason = { readonly code: TurnErrorCode; readonly message: string };
 
 export const keyOf = (
   state: AgentState,

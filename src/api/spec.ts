@@ -57,7 +57,7 @@ export function msOf(field: string, duration: Duration | undefined): number {
 }
 
 /** A 64-bit integer as a number. Fails with invalid_argument past 2^53. */
-export function numberOf(field: string, value: bigint): number {
+function numberOf(field: string, value: bigint): number {
   const number = Number(value);
   if (Number.isSafeInteger(number)) return number;
   throw new EngramError(

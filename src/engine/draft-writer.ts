@@ -39,11 +39,17 @@ export function makeDraftWriter(
         fault = EngramError.of(error);
       }
     }
-    writing = null;
   };
-  const start = (): Promise<void> => (writing ??= write());
+  const start = (): Promise<void> => {
+    writing ??= write().finally(() => {
+      writing = null;
+      if (isBehind()) void start(); // Added behind the last look of the write that ends here.
+    });
+    return writing;
+  };
+  const isBehind = (): boolean => writing !== null || (pending.length > 0 && fault === null);
   const flush = async (): Promise<void> => {
-    while (writing !== null || (pending.length > 0 && fault === null)) await start();
+    while (isBehind()) await start();
     if (fault !== null) throw fault;
   };
 

@@ -54,46 +54,51 @@ export async function drive(parts: DriveParts, lease: Lease, signal: AbortSignal
   }
 }
 
-/** One action and its append. True when the lease was let go of. */
+/** One action and its append; where a client has written meanwhile, a new look instead. True when the lease was let go of. */
 async function advance(step: Step, outer: AbortSignal): Promise<boolean> {
   const { parts, lease } = step;
   outer.throwIfAborted();
-  const action = decide(step.state, parts.clock.nowMs());
   try {
-    switch (action.type) {
-      case "Rest":
-      case "Wait": {
-        const wakeAtMs = action.type === "Wait" ? action.untilMs : null;
-        if (await parts.store.release(lease, step.state.sequence, wakeAtMs)) return true;
-        break;
-      }
-      case "FailTurn":
-        return await record(step, failure(action.code, action.message));
-      case "CallModel":
-        return await interruptible(
-          parts,
-          { agentId: lease.agentId, deadlineMs: action.deadlineMs, outer },
-          (signal) => callModel(step, signal),
-        );
-      case "RunTools":
-        return await interruptible(
-          parts,
-          { agentId: lease.agentId, deadlineMs: action.deadlineMs, outer },
-          (signal) => runTools(step, action, signal),
-        );
-    }
+    if (await perform(step, outer)) return true;
   } catch (error) {
-    const stop = error instanceof Interrupt ? error.reason : null;
-    const met = error instanceof EngramError && error.code === "conflict";
-    if (stop === "outOfTime") {
-      const { code, message } = durationExceeded(step.state);
-      return await record(step, failure(code, message));
-    }
-    if (stop !== "stopped" && !met) throw error;
+    const stopped = error instanceof Interrupt && error.reason === "stopped";
+    if (!stopped && EngramError.of(error).code !== "conflict") throw error;
+    step.state = await parts.agents.load(lease.agentId);
   }
-  // Someone else has written: look again.
-  step.state = await parts.agents.load(lease.agentId);
   return false;
+}
+
+async function perform(step: Step, outer: AbortSignal): Promise<boolean> {
+  const { parts, lease, state } = step;
+  const action = decide(state, parts.clock.nowMs());
+  switch (action.type) {
+    case "Rest":
+      return release(step, null);
+    case "Wait":
+      return release(step, action.untilMs);
+    case "FailTurn":
+      return record(step, failure(action.code, action.message));
+    case "CallModel":
+    case "RunTools":
+      break;
+  }
+  const { agentId } = lease;
+  const { deadlineMs } = action;
+  try {
+    return await interruptible(parts, { agentId, deadlineMs, outer }, (signal) =>
+      action.type === "CallModel" ? callModel(step, signal) : runTools(step, action, signal),
+    );
+  } catch (error) {
+    if (!(error instanceof Interrupt) || error.reason !== "outOfTime") throw error;
+    const { code, message } = durationExceeded(step.state);
+    return record(step, failure(code, message));
+  }
+}
+
+async function release(step: Step, wakeAtMs: number | null): Promise<boolean> {
+  const { parts, lease, state } = step;
+  if (await parts.store.release(lease, state.sequence, wakeAtMs)) return true;
+  throw new EngramError("conflict", "a client has written behind the state that was to rest");
 }
 
 const failure = (code: TurnErrorCode, message: string) => (): readonly Event[] => [
@@ -161,7 +166,7 @@ async function callModel(step: Step, signal: AbortSignal): Promise<boolean> {
       replyEvents(reply, call, sequence, toolbox.needsConfirmation);
     return await record(step, events, true);
   } catch (error) {
-    return await modelFailed(step, call, error);
+    return modelFailed(step, call, error);
   }
 }
 

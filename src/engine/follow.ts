@@ -1,6 +1,6 @@
 import type { LoggedEvent, ModelCall } from "../agent/event.ts";
 import type { Clock } from "../clock.ts";
-import type { DraftPiece, Store } from "../store/store.ts";
+import type { Draft, DraftPiece, Store } from "../store/store.ts";
 
 /** What a follower is given: an event in its place, or a live piece of the answer being written behind it. */
 export type Followed =
@@ -20,83 +20,53 @@ export interface Follower {
   close(): void;
 }
 
-/** How much of which answer a follower has been given. */
-type Progress = {
-  readonly afterSequence: number;
-  pieces: number;
-  readonly bytes: { thinking: number; text: number };
-};
-
 /** `after` is the last event not to be given; deltas are given of answers that are not whole yet at `head`. */
 export function openFollower(
-  parts: { readonly store: Store; readonly clock: Clock },
+  { store, clock }: { readonly store: Store; readonly clock: Clock },
   agentId: string,
   from: { readonly after: number; readonly head: number; readonly deltas: boolean },
 ): Follower {
-  const { store, clock } = parts;
+  const answer = makeAnswer();
   let cursor = from.after;
-  let progress: Progress | null = null;
-  let lastCall: ModelCall | null = null;
   let changed = true;
-  let waiting: (() => void) | null = null;
+  let waiting = (): void => {};
   const wake = (): void => {
     changed = true;
-    waiting?.();
+    waiting();
   };
   const unfollow = store.follow(agentId, wake);
-
-  /** The rest of an answer that became whole before its last pieces were seen. */
-  const remainder = ({ sequence, event }: LoggedEvent): readonly Followed[] => {
-    if (event.type !== "ModelThought" && event.type !== "ModelSpoke") return [];
-    lastCall = event.head?.call ?? lastCall;
-    if (!from.deltas || lastCall === null || sequence <= from.head) return [];
-    const kind = event.type === "ModelThought" ? "thinking" : "text";
-    const offset = progress?.afterSequence === lastCall.afterSequence ? progress.bytes[kind] : 0;
-    const rest = Buffer.from(event.content).subarray(offset).toString();
-    if (rest === "") return [];
-    return [{ kind: "delta", sequence: cursor, piece: { kind, offset, content: rest } }];
-  };
 
   const events = async (): Promise<readonly Followed[]> => {
     const followed: Followed[] = [];
     for (const logged of await store.read(agentId, cursor)) {
-      followed.push(...remainder(logged), { kind: "event", logged });
+      const live = from.deltas && logged.sequence > from.head;
+      const rest = live ? answer.whole(logged) : null;
+      if (rest !== null) followed.push({ kind: "delta", sequence: cursor, piece: rest });
+      followed.push({ kind: "event", logged });
       cursor = logged.sequence;
     }
     return followed;
   };
-
   const deltas = async (): Promise<readonly Followed[]> => {
-    const draft = await store.readDraft(agentId, progress?.pieces ?? 0);
-    if (draft === null) return [];
-    if (draft.call.afterSequence > cursor) {
-      changed = true; // The answer before it is whole by now: its events come first.
-      return [];
+    const draft = await store.readDraft(agentId, answer.piecesTaken());
+    // One that begins behind the cursor: the answer before it is whole by now, and its events come first.
+    if (draft !== null && draft.call.afterSequence > cursor) changed = true;
+    else if (draft !== null && answer.isOf(draft))
+      return answer.take(draft).map((piece) => ({ kind: "delta", sequence: cursor, piece }));
+    else if (draft !== null) {
+      answer.begin(draft);
+      changed = true;
     }
-    if (progress?.afterSequence !== draft.call.afterSequence) {
-      const known = progress !== null && progress.pieces > 0;
-      progress = newProgress(draft.call);
-      if (known) return deltas();
-    }
-    const reached = progress;
-    return draft.pieces.map((piece) => {
-      reached.pieces++;
-      reached.bytes[piece.kind] = piece.offset + Buffer.byteLength(piece.content);
-      return { kind: "delta", sequence: cursor, piece };
-    });
+    return [];
   };
 
   return {
     take: async () => {
       changed = false;
       const found = await events();
-      if (found.length > 0 || !from.deltas) {
-        changed ||= found.length > 0;
-        return found;
-      }
-      const pieces = await deltas();
-      changed ||= pieces.length > 0;
-      return pieces;
+      const followed = found.length === 0 && from.deltas ? await deltas() : found;
+      changed ||= followed.length > 0;
+      return followed;
     },
     wait: async (timeoutMs) => {
       if (changed) return true;
@@ -105,19 +75,45 @@ export function openFollower(
       const cancel = clock.after(timeoutMs, resolve);
       await promise;
       cancel();
-      waiting = null;
       return changed;
     },
     wake,
     close: () => {
       unfollow();
-      waiting?.();
+      waiting();
     },
   };
 }
 
-const newProgress = ({ afterSequence }: ModelCall): Progress => ({
-  afterSequence,
-  pieces: 0,
-  bytes: { thinking: 0, text: 0 },
-});
+/** How much of which answer a follower has been given. */
+function makeAnswer() {
+  let afterSequence = -1;
+  let pieces = 0;
+  let bytes = { thinking: 0, text: 0 };
+  let call: ModelCall | null = null;
+
+  return {
+    piecesTaken: (): number => pieces,
+    isOf: (draft: Draft): boolean => draft.call.afterSequence === afterSequence,
+    begin: (draft: Draft): void => {
+      ({ afterSequence } = draft.call);
+      pieces = 0;
+      bytes = { thinking: 0, text: 0 };
+    },
+    take: (draft: Draft): readonly DraftPiece[] => {
+      pieces += draft.pieces.length;
+      for (const { kind, offset, content } of draft.pieces)
+        bytes[kind] = offset + Buffer.byteLength(content);
+      return draft.pieces;
+    },
+    /** What of an answer was not given before it was whole; null: nothing, or the event is no answer. */
+    whole: ({ event }: LoggedEvent): DraftPiece | null => {
+      if (event.type !== "ModelThought" && event.type !== "ModelSpoke") return null;
+      call = event.head?.call ?? call;
+      const kind = event.type === "ModelThought" ? "thinking" : "text";
+      const offset = call?.afterSequence === afterSequence ? bytes[kind] : 0;
+      const rest = Buffer.from(event.content).subarray(offset).toString();
+      return rest === "" ? null : { kind, offset, content: rest };
+    },
+  };
+}

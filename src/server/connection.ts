@@ -71,10 +71,12 @@ export const makeConnection = (socket: Socket, surroundings: Surroundings): Conn
   let session: ServerHttp2Session | null = null;
   let calls = 0;
   let leaving = false;
+  let gone = false;
   let cancelDeadline = sweep.watch(serverLimits.sniffMs, () => socket.destroy());
   const setDeadline = (delayMs: number, onLate: () => void): void => {
     cancelDeadline();
-    cancelDeadline = sweep.watch(delayMs, onLate);
+    // Events of a call may come after its socket's last one.
+    if (!gone) cancelDeadline = sweep.watch(delayMs, onLate);
   };
   /** Both ends are polite: what was answered still goes out. */
   const end = (): void => {
@@ -83,7 +85,10 @@ export const makeConnection = (socket: Socket, surroundings: Surroundings): Conn
     setDeadline(serverLimits.goodbyeMs, () => socket.destroy());
   };
   socket.on("error", nothing);
-  socket.once("close", () => cancelDeadline());
+  socket.once("close", () => {
+    gone = true;
+    cancelDeadline();
+  });
 
   const connection: Connection = {
     sniff: () =>
@@ -108,7 +113,7 @@ export const makeConnection = (socket: Socket, surroundings: Surroundings): Conn
     },
     callEnded: () => {
       calls -= 1;
-      if (calls > 0 || socket.destroyed) return;
+      if (calls > 0) return;
       if (leaving) end();
       else setDeadline(serverLimits.idleMs, end);
     },

@@ -138,10 +138,12 @@ const makeEnding = (
   let draining: Promise<void> | null = null;
   const close = async (): Promise<void> => {
     if (sockets.listening) sockets.close();
+    const empty = connections.goodbye();
     connections.destroyAll();
     http1.close();
     http2.close();
-    await closed;
+    // The port may be closed before its last sockets are.
+    await Promise.all([closed, empty]);
   };
   const drain = async (deadlineMs: number): Promise<void> => {
     sockets.close();

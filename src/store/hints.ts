@@ -1,8 +1,10 @@
 /** Who waits for changes of which agent, in this process. */
-export function makeHints(): {
+export type Hints = {
   follow(agentId: string, hint: () => void): () => void;
   send(agentId: string): void;
-} {
+};
+
+export function makeHints(): Hints {
   const listeners = new Map<string, Set<() => void>>();
   return {
     follow: (agentId, hint) => {

@@ -4,7 +4,7 @@ import { statusOf } from "../agent/state.ts";
 import { EngramError } from "../errors.ts";
 import { storeLimits } from "../limits.ts";
 import { decodeEvent, encodeEvent } from "./codec.ts";
-import { makeHints } from "./hints.ts";
+import { type Hints, makeHints } from "./hints.ts";
 import type { Append, Creation, DraftPiece, Lease, LeaseWish, Store } from "./store.ts";
 
 type Entry = {
@@ -18,136 +18,157 @@ type Entry = {
   claims: number;
 };
 
+type Memory = {
+  readonly agents: Map<string, Entry>;
+  readonly requests: Map<string, { readonly agentId: string; readonly digest: string }>;
+  readonly hints: Hints;
+};
+
 /** The store's promise in its plainest form, but for durability: what the other stores are compared with. */
 export function openMemoryStore(): Store {
-  const agents = new Map<string, Entry>();
-  const requests = new Map<string, { readonly agentId: string; readonly digest: string }>();
-  const hints = makeHints();
-
-  const entryOf = (agentId: string): Entry => {
-    const entry = agents.get(agentId);
-    if (entry === undefined) throw new EngramError("not_found", `no agent ${agentId}`);
-    return entry;
-  };
-  const fenced = (agentId: string, epoch: number): Entry => {
-    const entry = entryOf(agentId);
-    if (entry.epoch === epoch) return entry;
-    throw new EngramError("fenced", `epoch ${epoch} of agent ${agentId} is stale`);
-  };
-
+  const memory: Memory = { agents: new Map(), requests: new Map(), hints: makeHints() };
   return {
-    create: async (creation) => {
-      const { agentId, request } = creation;
-      const known = request === null ? undefined : requests.get(request.requestId);
-      if (known !== undefined) {
-        if (known.digest === request?.digest)
-          return { agentId: known.agentId, created: false, lease: null };
-        throw new EngramError("already_exists", "request_id was used for another agent");
-      }
-      if (agents.has(agentId))
-        throw new EngramError("already_exists", `agent ${agentId} is there already`);
-      const entry = entryFor(creation);
-      agents.set(agentId, entry);
-      if (request !== null) requests.set(request.requestId, { agentId, digest: request.digest });
-      const lease = grant(entry, creation.wish, creation.wakeAtMs, creation.atMs);
-      hints.send(agentId);
-      return { agentId, created: true, lease };
-    },
-    append: async (append) => {
-      const { agentId, epoch } = append;
-      const entry = epoch === null ? entryOf(agentId) : fenced(agentId, epoch);
-      if (entry.row.sequence !== append.after)
-        throw new EngramError(
-          "conflict",
-          `the log of ${agentId} is at ${entry.row.sequence}, not ${append.after}`,
-        );
-      const lease = write(entry, append);
-      hints.send(agentId);
-      return lease;
-    },
-    read: async (agentId, after) =>
-      entryOf(agentId)
-        .log.slice(after, after + storeLimits.readEventsMax)
-        .map(({ sequence, atMs, body }): LoggedEvent => ({
-          sequence,
-          atMs,
-          event: decodeEvent(body),
-        })),
-    row: async (agentId, nowMs) => {
-      const entry = agents.get(agentId);
-      return entry === undefined ? null : shown(entry, nowMs);
-    },
-    list: async ({ status, limit, beforeAgentId }, nowMs) =>
-      [...agents.values()]
-        .map((entry) => shown(entry, nowMs))
-        .filter((row) => status === null || row.status === status)
-        .filter((row) => beforeAgentId === null || row.agentId < beforeAgentId)
-        .sort((a, b) => (a.agentId < b.agentId ? 1 : -1))
-        .slice(0, limit),
-    remove: async (agentId, _atMs, force) => {
-      if (!force && entryOf(agentId).row.status === "waiting_for_step")
-        throw new EngramError(
-          "failed_precondition",
-          `agent ${agentId} is working; pause or cancel it first, or delete it with force`,
-        );
-      entryOf(agentId);
-      agents.delete(agentId);
-      for (const [requestId, request] of requests)
-        if (request.agentId === agentId) requests.delete(requestId);
-      hints.send(agentId);
-    },
-    writeDraft: async (agentId, epoch, call, pieces) => {
-      const entry = fenced(agentId, epoch);
-      mustWork(entry);
-      const begun = entry.draft?.call.afterSequence === call.afterSequence ? entry.draft : null;
-      entry.draft = { call, pieces: begun?.pieces ?? [] };
-      entry.draft.pieces.push(...pieces);
-      entry.claims = 0;
-      hints.send(agentId);
-    },
-    readDraft: async (agentId, from) => {
-      const draft = agents.get(agentId)?.draft ?? null;
-      if (draft === null) return null;
-      const { call, pieces } = draft;
-      return {
-        call,
-        pieces: pieces.slice(from, from + storeLimits.readEventsMax),
-        piecesTotal: pieces.length,
-      };
-    },
-    claim: async (wish, nowMs, limit) =>
-      [...agents.values()]
-        .filter(({ wakeAtMs }) => wakeAtMs !== null && wakeAtMs <= nowMs)
-        .sort((a, b) => (a.wakeAtMs ?? 0) - (b.wakeAtMs ?? 0))
-        .slice(0, limit)
-        .map((entry) => take(entry, wish)),
-    renew: async (leases, untilMs) =>
-      leases
-        .filter(({ agentId, epoch }) => {
-          const entry = agents.get(agentId);
-          if (entry?.epoch !== epoch || entry.worker === null) return true;
-          entry.wakeAtMs = entry.leaseUntilMs = untilMs;
-          return false;
-        })
-        .map(({ agentId }) => agentId),
-    release: async ({ agentId, epoch }, after, wakeAtMs) => {
-      const entry = agents.get(agentId);
-      if (entry?.epoch !== epoch || entry.worker === null) return true;
-      if (after !== null && entry.row.sequence !== after) return false;
-      letGo(entry, wakeAtMs);
-      return true;
-    },
-    nextWakeMs: async () =>
-      [...agents.values()].reduce<number | null>(
-        (next, { wakeAtMs }) =>
-          wakeAtMs === null || (next ?? Infinity) < wakeAtMs ? next : wakeAtMs,
-        null,
-      ),
-    follow: hints.follow,
+    ...logs(memory),
+    ...drafts(memory),
+    ...listings(memory),
+    ...leases(memory),
+    follow: memory.hints.follow,
     probe: async () => {},
     close: async () => {},
   };
 }
+
+function entryOf({ agents }: Memory, agentId: string): Entry {
+  const entry = agents.get(agentId);
+  if (entry === undefined) throw new EngramError("not_found", `no agent ${agentId}`);
+  return entry;
+}
+
+function fenced(memory: Memory, agentId: string, epoch: number): Entry {
+  const entry = entryOf(memory, agentId);
+  if (entry.epoch === epoch) return entry;
+  throw new EngramError("fenced", `epoch ${epoch} of agent ${agentId} is stale`);
+}
+
+const logs = (memory: Memory): Pick<Store, "create" | "append" | "read" | "remove"> => ({
+  create: async (creation) => {
+    const { agentId, request } = creation;
+    const known = request === null ? undefined : memory.requests.get(request.requestId);
+    if (known !== undefined) {
+      if (known.digest === request?.digest)
+        return { agentId: known.agentId, created: false, lease: null };
+      throw new EngramError("already_exists", "request_id was used for another agent");
+    }
+    if (memory.agents.has(agentId))
+      throw new EngramError("already_exists", `agent ${agentId} is there already`);
+    const entry = entryFor(creation);
+    memory.agents.set(agentId, entry);
+    if (request !== null)
+      memory.requests.set(request.requestId, { agentId, digest: request.digest });
+    const lease = grant(entry, creation.wish, creation.wakeAtMs, creation.atMs);
+    memory.hints.send(agentId);
+    return { agentId, created: true, lease };
+  },
+  append: async (append) => {
+    const { agentId, epoch } = append;
+    const entry = epoch === null ? entryOf(memory, agentId) : fenced(memory, agentId, epoch);
+    if (entry.row.sequence !== append.after)
+      throw new EngramError(
+        "conflict",
+        `the log of ${agentId} is at ${entry.row.sequence}, not ${append.after}`,
+      );
+    const lease = write(entry, append);
+    memory.hints.send(agentId);
+    return lease;
+  },
+  read: async (agentId, after) =>
+    entryOf(memory, agentId)
+      .log.slice(after, after + storeLimits.readEventsMax)
+      .map(({ sequence, atMs, body }): LoggedEvent => ({
+        sequence,
+        atMs,
+        event: decodeEvent(body),
+      })),
+  remove: async (agentId, _atMs, force) => {
+    if (!force && entryOf(memory, agentId).row.status === "waiting_for_step")
+      throw new EngramError(
+        "failed_precondition",
+        `agent ${agentId} is working; pause or cancel it first, or delete it with force`,
+      );
+    entryOf(memory, agentId);
+    memory.agents.delete(agentId);
+    for (const [requestId, request] of memory.requests)
+      if (request.agentId === agentId) memory.requests.delete(requestId);
+    memory.hints.send(agentId);
+  },
+});
+
+const drafts = (memory: Memory): Pick<Store, "writeDraft" | "readDraft"> => ({
+  writeDraft: async (agentId, epoch, call, pieces) => {
+    const entry = fenced(memory, agentId, epoch);
+    mustWork(entry);
+    const begun = entry.draft?.call.afterSequence === call.afterSequence ? entry.draft : null;
+    entry.draft = { call, pieces: begun?.pieces ?? [] };
+    entry.draft.pieces.push(...pieces);
+    entry.claims = 0;
+    memory.hints.send(agentId);
+  },
+  readDraft: async (agentId, from) => {
+    const draft = memory.agents.get(agentId)?.draft ?? null;
+    if (draft === null) return null;
+    const { call, pieces } = draft;
+    return {
+      call,
+      pieces: pieces.slice(from, from + storeLimits.readEventsMax),
+      piecesTotal: pieces.length,
+    };
+  },
+});
+
+const listings = ({ agents }: Memory): Pick<Store, "row" | "list"> => ({
+  row: async (agentId, nowMs) => {
+    const entry = agents.get(agentId);
+    return entry === undefined ? null : shown(entry, nowMs);
+  },
+  list: async ({ status, limit, beforeAgentId }, nowMs) =>
+    [...agents.values()]
+      .map((entry) => shown(entry, nowMs))
+      .filter((row) => status === null || row.status === status)
+      .filter((row) => beforeAgentId === null || row.agentId < beforeAgentId)
+      .toSorted((a, b) => (a.agentId < b.agentId ? 1 : -1))
+      .slice(0, limit),
+});
+
+const leases = ({ agents }: Memory): Pick<Store, "claim" | "renew" | "release" | "nextWakeMs"> => ({
+  claim: async (wish, nowMs, limit) =>
+    [...agents.values()]
+      .filter(({ wakeAtMs }) => wakeAtMs !== null && wakeAtMs <= nowMs)
+      .toSorted((a, b) => (a.wakeAtMs ?? 0) - (b.wakeAtMs ?? 0))
+      .slice(0, limit)
+      .map((entry) => take(entry, wish)),
+  renew: async (held, untilMs) =>
+    held
+      .filter(({ agentId, epoch }) => {
+        const entry = agents.get(agentId);
+        if (entry?.epoch !== epoch || entry.worker === null) return true;
+        entry.wakeAtMs = entry.leaseUntilMs = untilMs;
+        return false;
+      })
+      .map(({ agentId }) => agentId),
+  release: async ({ agentId, epoch }, after, wakeAtMs) => {
+    const entry = agents.get(agentId);
+    if (entry?.epoch !== epoch || entry.worker === null) return true;
+    if (after !== null && entry.row.sequence !== after) return false;
+    letGo(entry, wakeAtMs);
+    return true;
+  },
+  nextWakeMs: async () =>
+    [...agents.values()].reduce<number | null>(
+      (next, { wakeAtMs }) =>
+        wakeAtMs === null || (next ?? Infinity) < wakeAtMs ? next : wakeAtMs,
+      null,
+    ),
+});
 
 function mustWork({ row }: Entry): void {
   if (row.status === "waiting_for_step") return;

@@ -71,89 +71,102 @@ type NewHead = {
 };
 
 /** Every statement of the store, prepared once; `finalize` before the database is closed. */
-export function openStatements(db: Database) {
+export function openStatements(db: Database): Statements {
   const all: Statement[] = [];
   const prepare = <Row, Params extends Parameters<Statement<Row>["run"]>>(text: string) => {
     const statement = db.prepare<Row, Params>(text);
     all.push(statement);
     return statement;
   };
-  const deletions = [
-    "DELETE FROM event WHERE agent = ?",
-    "DELETE FROM draft_piece WHERE agent = ?",
-    "DELETE FROM request WHERE agent = ?",
-    "DELETE FROM agent WHERE id = ?",
-  ].map((text) => prepare<null, [number]>(text));
   return {
-    held: prepare<Held, [string]>(`SELECT ${heldColumns} FROM agent WHERE agent_id = ?`),
-    agent: prepare<StoredRow, [string]>(`SELECT ${rowColumns} FROM agent WHERE agent_id = ?`),
-    list: listing(prepare),
-    events: prepare<EventRow, [number, number, number]>(
-      "SELECT sequence, at, body, hash FROM event WHERE agent = ? AND sequence >= ? ORDER BY sequence LIMIT ?",
-    ),
-    pieces: prepare<DraftPiece, [number, number, number]>(
-      "SELECT kind, offset, content FROM draft_piece WHERE agent = ? AND number >= ? ORDER BY number LIMIT ?",
-    ),
-    due: prepare<Held, [number, number]>(
-      `SELECT ${heldColumns} FROM agent WHERE wake <= ? ORDER BY wake LIMIT ?`,
-    ),
-    nextWake: prepare<{ wake: number | null }, []>(
-      "SELECT min(wake) AS wake FROM agent WHERE wake IS NOT NULL",
-    ),
-    request: prepare<{ agent_id: string; digest: string }, [string]>(
-      "SELECT agent_id, digest FROM request JOIN agent ON agent.id = request.agent WHERE request_id = ?",
-    ),
-    insertRequest: prepare<null, [string, number, string]>("INSERT INTO request VALUES(?, ?, ?)"),
-    insertAgent: prepare<null, [NewAgent]>(
-      `INSERT INTO agent VALUES(NULL, $agentId, $createdAtMs, $atMs, $status, $reason, $sequence, $hash,
-        $stats, $spec, $parent, NULL, NULL, 0, 0, 0, NULL, 0)`,
-    ),
-    insertEvent: prepare<null, [number, number, number, string, Uint8Array]>(
-      "INSERT INTO event VALUES(NULL, ?, ?, ?, ?, ?)",
-    ),
-    setHash: prepare<null, [Uint8Array, number]>("UPDATE agent SET hash = ? WHERE id = ?"),
-    setHead: prepare<null, [NewHead]>(
-      "UPDATE agent SET updated_at = $atMs, status = $status, reason = $reason, head = $sequence, hash = $hash, stats = $stats WHERE id = $id",
-    ),
-    setSpec: prepare<null, [string, string, number]>(
-      "UPDATE agent SET spec = ?, parent = ? WHERE id = ?",
-    ),
-    setWake: prepare<null, [number | null, number]>("UPDATE agent SET wake = ? WHERE id = ?"),
-    take: prepare<null, [string, number, number, number]>(
-      "UPDATE agent SET worker = ?, wake = ?, lease_until = ?, epoch = epoch + 1, claims = claims + 1 WHERE id = ?",
-    ),
-    keep: prepare<null, [number, number, number]>(
-      "UPDATE agent SET wake = ?, lease_until = ?, claims = 0 WHERE id = ?",
-    ),
-    finish: prepare<null, [number | null, number]>(
-      "UPDATE agent SET wake = ?, worker = NULL, lease_until = 0, claims = 0 WHERE id = ?",
-    ),
-    renew: prepare<null, [number, number, string, number]>(
-      "UPDATE agent SET wake = ?, lease_until = ? WHERE agent_id = ? AND epoch = ? AND worker IS NOT NULL",
-    ),
-    setDraft: prepare<null, [string, number, number]>(
-      "UPDATE agent SET draft_call = ?, draft_pieces = ?, claims = 0 WHERE id = ?",
-    ),
-    dropDraft: prepare<null, [number]>(
-      "UPDATE agent SET draft_call = NULL, draft_pieces = 0 WHERE id = ?",
-    ),
-    insertPiece: prepare<null, [number, number, string, number, string]>(
-      "INSERT INTO draft_piece VALUES(?, ?, ?, ?, ?)",
-    ),
-    dropPieces: prepare<null, [number]>("DELETE FROM draft_piece WHERE agent = ?"),
-    deletions,
-    bury: prepare<null, [string, number]>("INSERT OR REPLACE INTO tombstone VALUES(?, ?)"),
+    ...agentStatements(prepare),
+    ...leaseStatements(prepare),
+    ...logStatements(prepare),
     finalize: () => {
       for (const statement of all) statement.finalize();
     },
   };
 }
 
-export type Statements = ReturnType<typeof openStatements>;
+export type Statements = ReturnType<typeof agentStatements> &
+  ReturnType<typeof leaseStatements> &
+  ReturnType<typeof logStatements> & { finalize(): void };
 
 type Prepare = <Row, Params extends Parameters<Statement<Row>["run"]>>(
   text: string,
 ) => Statement<Row, Params>;
+
+const agentStatements = (prepare: Prepare) => ({
+  held: prepare<Held, [string]>(`SELECT ${heldColumns} FROM agent WHERE agent_id = ?`),
+  agent: prepare<StoredRow, [string]>(`SELECT ${rowColumns} FROM agent WHERE agent_id = ?`),
+  list: listing(prepare),
+  insertAgent: prepare<null, [NewAgent]>(
+    `INSERT INTO agent VALUES(NULL, $agentId, $createdAtMs, $atMs, $status, $reason, $sequence, $hash,
+      $stats, $spec, $parent, NULL, NULL, 0, 0, 0, NULL, 0)`,
+  ),
+  setHash: prepare<null, [Uint8Array, number]>("UPDATE agent SET hash = ? WHERE id = ?"),
+  setHead: prepare<null, [NewHead]>(
+    "UPDATE agent SET updated_at = $atMs, status = $status, reason = $reason, head = $sequence, hash = $hash, stats = $stats WHERE id = $id",
+  ),
+  setSpec: prepare<null, [string, string, number]>(
+    "UPDATE agent SET spec = ?, parent = ? WHERE id = ?",
+  ),
+  bury: prepare<null, [string, number]>("INSERT OR REPLACE INTO tombstone VALUES(?, ?)"),
+});
+
+const leaseStatements = (prepare: Prepare) => ({
+  due: prepare<Held, [number, number]>(
+    `SELECT ${heldColumns} FROM agent WHERE wake <= ? ORDER BY wake LIMIT ?`,
+  ),
+  nextWake: prepare<{ wake: number | null }, []>(
+    "SELECT min(wake) AS wake FROM agent WHERE wake IS NOT NULL",
+  ),
+  setWake: prepare<null, [number | null, number]>("UPDATE agent SET wake = ? WHERE id = ?"),
+  take: prepare<null, [string, number, number, number]>(
+    "UPDATE agent SET worker = ?, wake = ?, lease_until = ?, epoch = epoch + 1, claims = claims + 1 WHERE id = ?",
+  ),
+  keep: prepare<null, [number, number, number]>(
+    "UPDATE agent SET wake = ?, lease_until = ?, claims = 0 WHERE id = ?",
+  ),
+  finish: prepare<null, [number | null, number]>(
+    "UPDATE agent SET wake = ?, worker = NULL, lease_until = 0, claims = 0 WHERE id = ?",
+  ),
+  renew: prepare<null, [number, number, string, number]>(
+    "UPDATE agent SET wake = ?, lease_until = ? WHERE agent_id = ? AND epoch = ? AND worker IS NOT NULL",
+  ),
+});
+
+const logStatements = (prepare: Prepare) => ({
+  events: prepare<EventRow, [number, number, number]>(
+    "SELECT sequence, at, body, hash FROM event WHERE agent = ? AND sequence >= ? ORDER BY sequence LIMIT ?",
+  ),
+  pieces: prepare<DraftPiece, [number, number, number]>(
+    "SELECT kind, offset, content FROM draft_piece WHERE agent = ? AND number >= ? ORDER BY number LIMIT ?",
+  ),
+  request: prepare<{ agent_id: string; digest: string }, [string]>(
+    "SELECT agent_id, digest FROM request JOIN agent ON agent.id = request.agent WHERE request_id = ?",
+  ),
+  insertRequest: prepare<null, [string, number, string]>("INSERT INTO request VALUES(?, ?, ?)"),
+  insertEvent: prepare<null, [number, number, number, string, Uint8Array]>(
+    "INSERT INTO event VALUES(NULL, ?, ?, ?, ?, ?)",
+  ),
+  setDraft: prepare<null, [string, number, number]>(
+    "UPDATE agent SET draft_call = ?, draft_pieces = ?, claims = 0 WHERE id = ?",
+  ),
+  dropDraft: prepare<null, [number]>(
+    "UPDATE agent SET draft_call = NULL, draft_pieces = 0 WHERE id = ?",
+  ),
+  insertPiece: prepare<null, [number, number, string, number, string]>(
+    "INSERT INTO draft_piece VALUES(?, ?, ?, ?, ?)",
+  ),
+  dropPieces: prepare<null, [number]>("DELETE FROM draft_piece WHERE agent = ?"),
+  deletions: [
+    "DELETE FROM event WHERE agent = ?",
+    "DELETE FROM draft_piece WHERE agent = ?",
+    "DELETE FROM request WHERE agent = ?",
+    "DELETE FROM agent WHERE id = ?",
+  ].map((text) => prepare<null, [number]>(text)),
+});
 
 /** One statement for each way to filter, so that each walks an index from the page's start. */
 function listing(prepare: Prepare) {

@@ -10,7 +10,7 @@ import { makeHints } from "./hints.ts";
 import { openGroupCommit, storeFault } from "./sqlite-commit.ts";
 import { agentRowOf, type Held, openStatements, type Statements } from "./sqlite-rows.ts";
 import { prepareSchema } from "./sqlite-schema.ts";
-import type { Append, Creation, DraftPiece, Lease, LeaseWish, Store } from "./store.ts";
+import type { Append, Creation, Draft, DraftPiece, Lease, LeaseWish, Store } from "./store.ts";
 
 /**
  * Agents in the SQLite file `engram.db` of a folder, which is made where it is missing. One engine at a time opens a
@@ -105,16 +105,7 @@ function storeOn(db: Database, lock: Database): Store {
     remove: (agentId, atMs, force) => write(agentId, () => remove(sql, { agentId, atMs, force })),
     writeDraft: (agentId, epoch, call, pieces) =>
       write(agentId, () => addToDraft(sql, fenced(sql, agentId, epoch), call, pieces)),
-    readDraft: async (agentId, from) =>
-      reading(() => {
-        const held = sql.held.get(agentId);
-        if (held === null || held.draft_call === null) return null;
-        return {
-          call: decodeCall(held.draft_call),
-          pieces: sql.pieces.all(held.id, from, storeLimits.readEventsMax),
-          piecesTotal: held.draft_pieces,
-        };
-      }),
+    readDraft: async (agentId, from) => reading(() => readDraft(sql, agentId, from)),
     claim: (wish, nowMs, limit) =>
       commits.write(() => sql.due.all(nowMs, limit).map((held) => take(sql, held, wish))),
     renew: (leases, untilMs) =>
@@ -312,6 +303,16 @@ function remove(
     );
   for (const statement of sql.deletions) statement.run(held.id);
   sql.bury.run(agentId, atMs);
+}
+
+function readDraft(sql: Statements, agentId: string, from: number): Draft | null {
+  const held = sql.held.get(agentId);
+  if (held === null || held.draft_call === null) return null;
+  return {
+    call: decodeCall(held.draft_call),
+    pieces: sql.pieces.all(held.id, from, storeLimits.readEventsMax),
+    piecesTotal: held.draft_pieces,
+  };
 }
 
 /** A page of the log, its hashes checked against the chain. */
