@@ -65,10 +65,10 @@ const prepare = (): string => {
 export const spawnPython = (
   name: string,
   args: readonly string[],
-  stubs: "ours" | "published" = "ours",
+  whose: "ours" | "published" = "ours",
 ): Bun.Subprocess<"pipe", "pipe", "pipe"> => {
   const made = prepare();
-  const path = stubs === "ours" ? made : published;
+  const path = whose === "ours" ? made : published;
   return Bun.spawn([python, join(scripts, name), ...args], {
     env: { ...process.env, PYTHONPATH: path, PYTHONDONTWRITEBYTECODE: "1" },
     stdin: "pipe",
@@ -81,9 +81,9 @@ export const spawnPython = (
 export const runPython = async (
   name: string,
   args: readonly string[],
-  stubs: "ours" | "published" = "ours",
+  whose: "ours" | "published" = "ours",
 ): Promise<unknown> => {
-  const child = spawnPython(name, args, stubs);
+  const child = spawnPython(name, args, whose);
   const [stdout, stderr, exitCode] = await Promise.all([
     new Response(child.stdout).text(),
     new Response(child.stderr).text(),
