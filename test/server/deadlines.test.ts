@@ -5,33 +5,20 @@ import { connect, type Socket } from "node:net";
 import { AgentService } from "../../src/gen/engram/api/v1/agent_pb.ts";
 import { serverLimits } from "../../src/limits.ts";
 import { makeManualClock, type ManualClock } from "../support/manual-clock.ts";
-import { openSession, post } from "../support/raw-http2.ts";
+import {
+  endHeaders,
+  frame,
+  greeting,
+  grpcHead,
+  openSession,
+  ping,
+  post,
+  preface,
+} from "../support/raw-http2.ts";
 import { openTestServer, type TestServer } from "../support/server.ts";
 
 const { sniffMs, headMs, bodyMs, idleMs, goodbyeMs, pingIntervalMs, pingTimeoutMs } = serverLimits;
 const service = "/engram.api.v1.AgentService";
-const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const frame = (type: number, flags: number, stream: number, payload = ""): Buffer => {
-  const bytes = Buffer.alloc(9 + payload.length);
-  bytes.writeUIntBE(payload.length, 0, 3);
-  bytes.writeUInt8(type, 3);
-  bytes.writeUInt8(flags, 4);
-  bytes.writeUInt32BE(stream, 5);
-  bytes.write(payload, 9, "latin1");
-  return bytes;
-};
-const settings = frame(4, 0, 0);
-const greeting = Buffer.concat([Buffer.from(preface), settings]);
-const ping = frame(6, 0, 0, "\0".repeat(8));
-const endHeaders = 4;
-/** HPACK: a POST over http to `path`, with gRPC's content type; no name is indexed. */
-const grpcHead = (path: string): string => {
-  const text = (value: string): string => String.fromCharCode(value.length) + value;
-  const field = (name: string, value: string): string => `\0${text(name)}${text(value)}`;
-  const authority = field(":authority", "a");
-  return `\x83\x86${field(":path", path)}${authority}${field("content-type", "application/grpc")}`;
-};
-
 type Setting = { readonly server: TestServer; readonly clock: ManualClock };
 type Closing = { readonly closed: () => boolean };
 type Client = Closing & { readonly socket: Socket; readonly said: () => string };

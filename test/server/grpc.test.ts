@@ -55,8 +55,17 @@ test(
 );
 
 const methods = [
-  ...["CreateAgent", "GetAgent", "ListAgents", "DeleteAgent", "ControlAgent", "Chat", "Replay"],
-  ...["SetAgentStatus", "SendMessage", "ForkAgent", "ListTools"],
+  "CreateAgent",
+  "GetAgent",
+  "ListAgents",
+  "DeleteAgent",
+  "ControlAgent",
+  "Chat",
+  "Replay",
+  "SetAgentStatus",
+  "SendMessage",
+  "ForkAgent",
+  "ListTools",
 ];
 const servicesHere = {
   "engram.api.v1.AgentService": methods,

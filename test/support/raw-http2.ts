@@ -40,3 +40,30 @@ export const envelope = (message: Uint8Array, flags = 0): Uint8Array => {
   framed.set(message, 5);
   return framed;
 };
+
+export const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/** A frame of HTTP/2; the payload's characters are its bytes. */
+export const frame = (type: number, flags: number, stream: number, payload = ""): Buffer => {
+  const bytes = Buffer.alloc(9 + payload.length);
+  bytes.writeUIntBE(payload.length, 0, 3);
+  bytes.writeUInt8(type, 3);
+  bytes.writeUInt8(flags, 4);
+  bytes.writeUInt32BE(stream, 5);
+  bytes.write(payload, 9, "latin1");
+  return bytes;
+};
+
+/** What a client says first: the preface and empty settings. */
+export const greeting = Buffer.concat([Buffer.from(preface), frame(4, 0, 0)]);
+export const ping = frame(6, 0, 0, "\0".repeat(8));
+/** The flag of a HEADERS frame that holds the whole head. */
+export const endHeaders = 4;
+
+/** HPACK: a POST over http to `path`, with gRPC's content type; no name is indexed. */
+export const grpcHead = (path: string): string => {
+  const text = (value: string): string => String.fromCharCode(value.length) + value;
+  const field = (name: string, value: string): string => `\0${text(name)}${text(value)}`;
+  const authority = field(":authority", "a");
+  return `\x83\x86${field(":path", path)}${authority}${field("content-type", "application/grpc")}`;
+};

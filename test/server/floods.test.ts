@@ -1,0 +1,76 @@
+import { expect, test } from "bun:test";
+import { constants } from "node:http2";
+import { connect } from "node:net";
+import { serverLimits } from "../../src/limits.ts";
+import { curl } from "../support/curl.ts";
+import { endHeaders, frame, greeting, grpcHead, openSession, post } from "../support/raw-http2.ts";
+import { openTestServer } from "../support/server.ts";
+
+const chat = {
+  ":method": "POST",
+  ":path": "/engram.api.v1.AgentService/Chat",
+  "content-type": "application/grpc",
+};
+
+const frameType = { headers: 1, reset: 3, goaway: 7 };
+/** The error code of the first GOAWAY among these frames; null: there is none. */
+const goawayCode = (bytes: Buffer): number | null => {
+  for (let at = 0; at + 9 <= bytes.length; at += 9 + bytes.readUIntBE(at, 3)) {
+    if (bytes[at + 3] === frameType.goaway) return bytes.readUInt32BE(at + 13);
+  }
+  return null;
+};
+
+test("a connection is told how many calls it may have, and how long a head may be", async () => {
+  await using server = await openTestServer();
+  const session = await openSession(server.url);
+  await post(session, "/healthz", { ":method": "GET" }, Buffer.of());
+  expect(session.remoteSettings).toMatchObject({
+    maxConcurrentStreams: serverLimits.streamsPerConnectionMax,
+    maxHeaderListSize: serverLimits.headerBytesMax,
+  });
+  session.destroy();
+});
+
+test("a storm of resets ends its connection and leaves no handler; others are served", async () => {
+  await using server = await openTestServer();
+  const { path, reset } = { path: chat[":path"], reset: "\0\0\0\x08" };
+  const storm = Array.from({ length: 2 * serverLimits.streamResetsBurst }, (_, call) => {
+    const stream = 2 * call + 1;
+    const head = frame(frameType.headers, endHeaders, stream, grpcHead(path));
+    return Buffer.concat([head, frame(frameType.reset, 0, stream, reset)]);
+  });
+  const socket = connect(server.port, "127.0.0.1", () =>
+    socket.write(Buffer.concat([greeting, ...storm])),
+  );
+  const said: Buffer[] = [];
+  socket.on("error", () => {}).on("data", (chunk: Buffer) => said.push(chunk));
+  await new Promise((resolve) => socket.once("close", resolve));
+  expect(goawayCode(Buffer.concat(said))).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  await server.agents.untilRunning(0);
+  expect((await curl(`${server.url}/healthz`)).status).toBe(200);
+});
+
+test("clients that cancel now and then keep their connection", async () => {
+  await using server = await openTestServer();
+  const session = await openSession(server.url);
+  for (let call = 0; call < serverLimits.streamResetsBurst / 2; call += 1) {
+    const stream = session.request(chat);
+    const closed = new Promise<void>((resolve) => stream.once("close", () => resolve()));
+    stream.close(constants.NGHTTP2_CANCEL);
+    await closed;
+  }
+  const answer = await post(session, "/healthz", { ":method": "GET" }, Buffer.of());
+  expect(answer.body.toString()).toBe("ok\n");
+  session.destroy();
+});
+
+test("a head that is too long is refused on both versions", async () => {
+  await using server = await openTestServer();
+  const long = ["--header", `x-long: ${"x".repeat(2 * serverLimits.headerBytesMax)}`];
+  const http1 = await curl(`${server.url}/healthz`, "--http1.1", ...long);
+  expect(http1.status).toBeGreaterThanOrEqual(400);
+  const http2 = await curl(`${server.url}/healthz`, "--http2-prior-knowledge", ...long);
+  expect(http2.status).not.toBe(200);
+  expect((await curl(`${server.url}/healthz`)).status).toBe(200);
+});
