@@ -3,6 +3,7 @@ import { createAgent, historyOf, openChat, talk, valuesOf } from "../support/con
 import { openEngine } from "../support/engine-process.ts";
 import { type FakeOllama, openFakeOllama } from "../support/fake-ollama.ts";
 import { makeListener } from "../support/listener.ts";
+import { numbersIn, numbersTo, wordsIn } from "../support/numbered-words.ts";
 
 setDefaultTimeout(60_000);
 
@@ -11,13 +12,6 @@ beforeAll(async () => {
   ollama = await openFakeOllama({ delayMs: 10 });
 });
 afterAll(() => ollama.close());
-
-/** The scripted model's words are numbered, so that one lost or doubled shows. */
-const numbersIn = (text: string): readonly number[] =>
-  text.split(" ").map((word) => Number(word.split("-")[1]));
-const numbersTo = (count: number): readonly number[] =>
-  Array.from({ length: count }, (_, index) => index + 1);
-const wordsIn = (text: string): number => (text === "" ? 0 : text.split(" ").length);
 
 const backends = {
   "the scripted model": { model: "scripted:10", settings: () => ({}), anew: 0 },
