@@ -1,13 +1,13 @@
 /**
- * Builds each tool of tools/src that has a description (NAME.json beside NAME.ts) into tools/NAME.wasm, the description
- * inside as the custom section `engram.tool`. The same sources give the same bytes.
+ * Builds each tool of tools/src that has a description (NAME.json beside NAME.ts) into NAME.wasm, the description inside
+ * as the custom section `engram.tool`. The same sources give the same bytes. An argument names a folder other than tools/.
  */
 import { readFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import asc from "assemblyscript/asc";
 
-const toolsDir = import.meta.dir;
-const sourceDir = join(toolsDir, "src");
+const sourceDir = join(import.meta.dir, "src");
+const targetDir = process.argv[2] ?? import.meta.dir;
 const sectionName = "engram.tool";
 
 const compile = async (name: string): Promise<Uint8Array> => {
@@ -51,7 +51,7 @@ const customSection = (name: string, content: Uint8Array): Buffer => {
 const build = async (name: string): Promise<void> => {
   const described: unknown = JSON.parse(await readFile(join(sourceDir, `${name}.json`), "utf8"));
   const section = customSection(sectionName, Buffer.from(JSON.stringify(described)));
-  const file = join(toolsDir, `${name}.wasm`);
+  const file = join(targetDir, `${name}.wasm`);
   await writeFile(file, Buffer.concat([await compile(name), section]));
   console.log(file);
 };

@@ -20,8 +20,9 @@ import {
 import { guardProcess } from "./guard.ts";
 import { checkInput } from "./input.ts";
 import { limitMemory } from "./meter/meter.ts";
+import { pageBytes } from "./meter/shape.ts";
 import { type PreparedFile, infoToJson, prepareFile, readCached } from "./module-cache.ts";
-import { type RunOrder, type RunResult, failures, pageBytes, runModule } from "./run-module.ts";
+import { type RunOrder, type RunResult, failures, runModule } from "./run-module.ts";
 
 const stdin = 0;
 const stdout = 1;

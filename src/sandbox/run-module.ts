@@ -1,11 +1,9 @@
 import type { ToolErrorCode } from "../agent/event.ts";
 import { messageOf } from "../errors.ts";
 import { sandboxLimits } from "../limits.ts";
-import { hostExport } from "./meter/sections.ts";
+import { hostExport } from "./meter/shape.ts";
 import { type Ending, type Guest, type GuestExports, openSink, written } from "./wasi/guest.ts";
 import { wasiImports } from "./wasi/wasi.ts";
-
-export const pageBytes = 65_536;
 
 export type RunOrder = {
   readonly name: string;
@@ -111,6 +109,11 @@ export const failures = {
   }),
 } as const;
 
+const stackFailure: Failure = {
+  code: "TOOL_TRAPPED",
+  message: "the tool's call stack overflowed",
+};
+
 const endingFailure = (order: RunOrder, guest: Guest, ending: Ending): Failure | null => {
   switch (ending.kind) {
     case "exit":
@@ -126,7 +129,7 @@ const endingFailure = (order: RunOrder, guest: Guest, ending: Ending): Failure |
     case "output":
       return failures.output(order);
     case "stack":
-      return { code: "TOOL_TRAPPED", message: "the tool's call stack overflowed" };
+      return stackFailure;
     case "host":
       return {
         code: "TOOL_TRAPPED",
@@ -136,9 +139,7 @@ const endingFailure = (order: RunOrder, guest: Guest, ending: Ending): Failure |
 };
 
 const trapFailure = (guest: Guest, error: unknown): Failure => {
-  if (error instanceof RangeError) {
-    return { code: "TOOL_TRAPPED", message: "the tool's call stack overflowed" };
-  }
+  if (error instanceof RangeError) return stackFailure;
   const what =
     error instanceof Error
       ? error.message.replace(/ \(evaluating[^]*$/, "")
@@ -201,7 +202,9 @@ export const runModule = (module: WebAssembly.Module, order: RunOrder): RunResul
   exports.fuelSet(BigInt(order.fuel));
   const { failure, fuelLeft } = call(order, guest, exports);
   const error = failure !== null && exports.growFailed() ? blameMemory(order, failure) : failure;
-  const used = BigInt(order.fuel) - (fuelLeft < 0n ? 0n : fuelLeft);
+  // How deep the stack goes depends on how the code was compiled so far; what was used must not.
+  const isSpent = failure === stackFailure || fuelLeft < 0n;
+  const used = BigInt(order.fuel) - (isSpent ? 0n : fuelLeft);
   return {
     error,
     stdout: error?.code === "TOOL_OUTPUT_TOO_LARGE" ? new Uint8Array(0) : written(guest.stdout),

@@ -10,8 +10,9 @@ import { type Folder, type Preparation, type Tool, openFolder } from "./folder.t
 import { numberOf, objectOf, optional, textOf } from "./frame.ts";
 import { resolveLimits } from "./metadata.ts";
 import { type ModuleInfo, cacheFileOf, infoFromJson } from "./module-cache.ts";
+import { pageBytes } from "./meter/shape.ts";
 import { type Pool, openPool } from "./pool.ts";
-import { failures, pageBytes } from "./run-module.ts";
+import { failures } from "./run-module.ts";
 import type { ToolFile } from "../agent/toolbox.ts";
 import type { Sandbox, ToolCall } from "./sandbox.ts";
 import type { Job, JobEnd, Log } from "./worker.ts";

@@ -1,5 +1,5 @@
 /** Modules byte by byte, for what no assembler writes. */
-const header = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
+export const moduleHeader = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
 
 export const unsigned = (value: number): number[] => {
   const bytes: number[] = [];
@@ -62,7 +62,7 @@ export const moduleBytes = (
   const body = [locals, code].flat();
   return new Uint8Array(
     [
-      header,
+      moduleHeader,
       parts.before ?? [],
       section(1, [types.length + 1, 0x60, 0, 0, ...types.flat()]),
       section(3, [1, 0]),
@@ -72,9 +72,11 @@ export const moduleBytes = (
       section(7, [
         2 + exports.length,
         ...nameBytes("_start"),
-        ...[0, 0],
+        0,
+        0,
         ...nameBytes("memory"),
-        ...[2, 0],
+        2,
+        0,
         ...exports.flat(),
       ]),
       parts.start === undefined ? [] : section(8, unsigned(parts.start)),
@@ -90,7 +92,7 @@ export const moduleBytes = (
 
 /** A module of these sections only. */
 export const rawModule = (...sections: readonly (readonly number[])[]): Uint8Array<ArrayBuffer> =>
-  new Uint8Array([header, ...sections].flat());
+  new Uint8Array([moduleHeader, ...sections].flat());
 
 /** The module with a custom section behind it. */
 export const withCustomSection = (

@@ -2,7 +2,7 @@ import { moduleLimits } from "../../limits.ts";
 import { type Cursor, u32, valueType } from "./cursor.ts";
 import { type Point, point } from "./point.ts";
 import { malformed, overLimit } from "./refusal.ts";
-import type { ModuleShape } from "./sections.ts";
+import type { ModuleShape } from "./shape.ts";
 import { staticCosts } from "./cost.ts";
 
 /** A construct that is open while a body is scanned; the first one is the function itself. */

@@ -9,7 +9,7 @@ import {
   hostExport,
   section,
   sectionOrder,
-} from "./sections.ts";
+} from "./shape.ts";
 import {
   type Writer,
   closeSize,
@@ -25,7 +25,7 @@ const typeI32 = 0x7f;
 const typeI64 = 0x7e;
 const functionForm = 0x60;
 const hasMax = 1;
-/** All of the 32-bit address space, in pages of 64 KiB. */
+/** All of the 32-bit address space. */
 const pagesMax = 65_536;
 
 /** Types that metering appends, in this order. */

@@ -25,8 +25,8 @@
  * 9. Doubt is refusal: the decoder is as strict as the format where the engine's validator is laxer (labels in dead
  *    code, else without if), and both have to accept a module, before and after.
  */
-import { externalKind, readSections } from "./sections.ts";
-import type { ModuleShape } from "./sections.ts";
+import { readSections } from "./sections.ts";
+import { type ModuleShape, externalKind } from "./shape.ts";
 import { emit } from "./emit.ts";
 import { plan } from "./plan.ts";
 import { ModuleRefused, malformed } from "./refusal.ts";

@@ -1,6 +1,6 @@
 import { moduleLimits } from "../../limits.ts";
 import type { Body } from "./body.ts";
-import type { ModuleShape } from "./sections.ts";
+import type { ModuleShape } from "./shape.ts";
 
 /** More ways back than this are checked at the loop's head: a check at each would bloat interpreters' dispatch loops. */
 const backEdgesMax = 2;

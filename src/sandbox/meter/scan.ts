@@ -4,7 +4,7 @@ import { type Cursor, indexBelow, skipSigned, u32 } from "./cursor.ts";
 import { malformed, unsupported } from "./refusal.ts";
 import { controlInstructions } from "./scan-control.ts";
 import { otherInstructions, refuseInstruction } from "./scan-other.ts";
-import { type ModuleShape, section } from "./sections.ts";
+import { type ModuleShape, section } from "./shape.ts";
 
 /** How an instruction that no point comes from goes on behind its opcode. */
 const plain = 1;

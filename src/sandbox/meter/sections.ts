@@ -1,4 +1,4 @@
-import { moduleLimits } from "../../limits.ts";
+import { moduleLimits, toolCeilings } from "../../limits.ts";
 import { preview1Module, preview1Signature } from "../preview1.ts";
 import {
   type Cursor,
@@ -12,75 +12,14 @@ import {
   valueType,
 } from "./cursor.ts";
 import { ModuleRefused, malformed, overLimit, unsupported } from "./refusal.ts";
-
-/** Section numbers of the binary format. */
-export const section = {
-  custom: 0,
-  type: 1,
-  import: 2,
-  function: 3,
-  table: 4,
-  memory: 5,
-  global: 6,
-  export: 7,
-  start: 8,
-  element: 9,
-  code: 10,
-  data: 11,
-  dataCount: 12,
-  tag: 13,
-} as const;
-
-/** The order in which sections stand in a file. */
-export const sectionOrder: readonly number[] = [
-  section.type,
-  section.import,
-  section.function,
-  section.table,
-  section.memory,
-  section.tag,
-  section.global,
-  section.export,
-  section.start,
-  section.element,
-  section.dataCount,
-  section.code,
-  section.data,
-];
-
-/** A table's or memory's limits, and where in the file they stand. */
-export type Limits = {
-  readonly min: number;
-  /** Infinity: none given. */
-  readonly max: number;
-  readonly at: number;
-  readonly end: number;
-};
-
-/** What the sections before the code say. */
-export type ModuleShape = {
-  readonly bytes: Uint8Array;
-  /** Where each section's content is; absent sections are not in it. */
-  readonly sections: ReadonlyMap<number, { readonly at: number; readonly end: number }>;
-  /** The text of the custom section `engram.tool`. */
-  readonly toolSection: string | null;
-  readonly typeCount: number;
-  readonly paramCounts: readonly number[];
-  /** As in preview1.ts; types beyond i32 and i64 are `?`. */
-  readonly signatures: readonly string[];
-  readonly imports: readonly string[];
-  readonly importedCount: number;
-  /** Type index by function index, imported functions first. */
-  readonly functionTypes: readonly number[];
-  readonly tables: readonly Limits[];
-  readonly memory: Limits | null;
-  readonly globalCount: number;
-  readonly tagCount: number;
-  readonly exports: ReadonlyMap<string, { readonly kind: number; readonly index: number }>;
-  readonly start: number | null;
-  /** By function index: 1 where it can be called other than by a direct call, so that it must charge itself. */
-  readonly reachable: Uint8Array;
-};
+import {
+  type Limits,
+  type ModuleShape,
+  externalKind,
+  pageBytes,
+  section,
+  sectionOrder,
+} from "./shape.ts";
 
 type Draft = {
   -readonly [K in keyof ModuleShape]: ModuleShape[K] extends readonly (infer T)[]
@@ -91,15 +30,7 @@ type Draft = {
 };
 
 const externalKinds = ["function", "table", "memory", "global", "tag"] as const;
-export const externalKind = { function: 0, memory: 2, global: 3 } as const;
 
-/** Names of exports through which the host reaches what metering adds. */
-export const hostExport = {
-  fuelGet: "__engram_fuel_get",
-  fuelSet: "__engram_fuel_set",
-  growFailed: "__engram_grow_failed",
-  start: "__engram_start",
-} as const;
 const reservedPrefix = "__engram_";
 
 const checkHeader = (bytes: Uint8Array): void => {
@@ -252,7 +183,13 @@ const readTables = (shape: Draft, cursor: Cursor, count: number): void => {
 
 const readMemory = (shape: Draft, cursor: Cursor, count: number): void => {
   if (count > 1) unsupported("multi-memory", `${count} memories`);
-  if (count === 1) shape.memory = readLimits(cursor, "memory");
+  if (count !== 1) return;
+  shape.memory = readLimits(cursor, "memory");
+  countWithin(
+    shape.memory.min * pageBytes,
+    toolCeilings.memoryBytes,
+    "bytes of memory at its start",
+  );
 };
 
 const readExports = (shape: Draft, cursor: Cursor, count: number): void => {
