@@ -28,6 +28,8 @@ async function run(args: readonly string[]): Promise<number> {
 
 async function main(): Promise<void> {
   if (process.argv[2] === "__sandbox") runSandboxChild();
+  // A reader that has gone away (engram --help | head) is no failure to speak of.
+  process.stdout.on("error", () => process.exit(1));
   try {
     process.exit(await run(process.argv.slice(2)));
   } catch (error) {
