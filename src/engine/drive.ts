@@ -19,6 +19,7 @@ import { type Toolbox, toolboxOf } from "../agent/toolbox.ts";
  * 3. The append that lets an agent rest lets go of the lease too; what a client appends in between makes it a conflict,
  *    and the worker looks again. So no input is left without a worker or a wake time.
  * 4. What came of an action that a client stopped is dropped, but for the draft, which was durable already.
+ * 5. Behind an event that stops the agent stand clients' events only, until a client sets it going again.
  */
 
 export type DriveParts = Parts & { readonly agents: Agents };
@@ -34,42 +35,43 @@ export async function drive(parts: DriveParts, lease: Lease, signal: AbortSignal
   const { agentId } = lease;
   try {
     const step: Step = { parts, lease, state: await parts.agents.load(agentId) };
-    if (
-      lease.claims > turnLimits.claimsWithoutAppendMax &&
-      statusOf(step.state) === "waiting_for_step"
-    ) {
-      await record(
-        step,
-        failure("INTERNAL", "the agent's step ended its engine three times in a row"),
-      );
-      return;
-    }
-    if (lease.recovered && step.state.spec.config.enableObservation)
-      await record(step, () => [
-        { type: "Observed", content: "recovered: the engine that drove this agent had gone" },
-      ]);
-    while (!(await advance(step, signal)));
+    let done = await attempt(step, () => begin(step));
+    while (!done) done = await attempt(step, () => perform(step, signal));
   } catch (error) {
     await giveUp(parts, lease, error);
   }
 }
 
-/** One action and its append; where a client has written meanwhile, a new look instead. True when the lease was let go of. */
-async function advance(step: Step, outer: AbortSignal): Promise<boolean> {
-  const { parts, lease } = step;
-  outer.throwIfAborted();
+/** One step; where a client has written meanwhile, a new look instead. True when the lease was let go of. */
+async function attempt(step: Step, run: () => Promise<boolean>): Promise<boolean> {
   try {
-    if (await perform(step, outer)) return true;
+    return await run();
   } catch (error) {
     const stopped = error instanceof Interrupt && error.reason === "stopped";
     if (!stopped && EngramError.of(error).code !== "conflict") throw error;
-    step.state = await parts.agents.load(lease.agentId);
+    step.state = await step.parts.agents.load(step.lease.agentId);
+    return false;
   }
-  return false;
+}
+
+/** What is to be recorded of the lease itself. An agent that a client has stopped is left as it is (invariant 5). */
+async function begin(step: Step): Promise<boolean> {
+  const { lease, state } = step;
+  if (statusOf(state) !== "waiting_for_step") return false;
+  if (lease.claims > turnLimits.claimsWithoutAppendMax)
+    return record(
+      step,
+      failure("INTERNAL", "the agent's step ended its engine three times in a row"),
+    );
+  if (!lease.recovered || !state.spec.config.enableObservation) return false;
+  return record(step, () => [
+    { type: "Observed", content: "recovered: the engine that drove this agent had gone" },
+  ]);
 }
 
 async function perform(step: Step, outer: AbortSignal): Promise<boolean> {
   const { parts, lease, state } = step;
+  outer.throwIfAborted();
   const action = decide(state, parts.clock.nowMs());
   switch (action.type) {
     case "Rest":
@@ -233,7 +235,7 @@ function retryDelayMs(attempts: number, askedForMs: number | null): number {
   );
 }
 
-/** All calls at once; each result is appended as it comes. */
+/** All calls at once; each result is appended as it comes. None outlives the step. */
 async function runTools(
   step: Step,
   { calls }: Extract<Action, { readonly type: "RunTools" }>,
@@ -241,8 +243,10 @@ async function runTools(
 ): Promise<boolean> {
   const { parts, state } = step;
   const toolbox = toolboxOf(state.spec, await parts.sandbox.list());
+  const ended = new AbortController();
+  const either = AbortSignal.any([signal, ended.signal]);
   const running = new Map(
-    calls.map((call) => [call.callId, runTool(parts, { state, toolbox, call }, signal)]),
+    calls.map((call) => [call.callId, runTool(parts, { state, toolbox, call }, either)]),
   );
   let done = false;
   try {
@@ -252,7 +256,8 @@ async function runTools(
       done = await record(step, () => [event]);
     }
   } finally {
-    // A call that was stopped ends by itself; its outcome is nobody's.
+    // Calls are left only where the step has failed or was stopped: their outcome is nobody's.
+    ended.abort(new Interrupt("stopped"));
     await Promise.allSettled(running.values());
   }
   return done;
@@ -285,7 +290,7 @@ async function giveUp(parts: DriveParts, lease: Lease, error: unknown): Promise<
   const { agentId } = lease;
   try {
     if (error instanceof Interrupt) {
-      if (error.reason === "handOver") await parts.store.release(lease, null, parts.clock.nowMs());
+      if (error.reason === "handOver") await letGo(parts, lease);
       return;
     }
     const { code, message, cause } = EngramError.of(error);
@@ -299,9 +304,16 @@ async function giveUp(parts: DriveParts, lease: Lease, error: unknown): Promise<
       return;
     }
     const step: Step = { parts, lease, state: await parts.agents.load(agentId) };
-    await record(step, failure("INTERNAL", "a step failed inside the engine; its log says why"));
+    const failed = failure("INTERNAL", "a step failed inside the engine; its log says why");
+    const working = statusOf(step.state) === "waiting_for_step";
+    if (!(await attempt(step, () => (working ? record(step, failed) : release(step, null)))))
+      await letGo(parts, lease);
   } catch (fault) {
     const { code, message } = EngramError.of(fault);
     parts.log("warn", "could not let go of an agent", { agentId, code, message });
   }
 }
+
+/** The agent is due at once: whoever takes it looks what is to be done. */
+const letGo = ({ store, clock }: Parts, lease: Lease): Promise<boolean> =>
+  store.release(lease, null, clock.nowMs());

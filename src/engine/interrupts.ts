@@ -41,6 +41,8 @@ export async function interruptible<T>(
   try {
     const signal = AbortSignal.any([on.outer, controller.signal]);
     signal.throwIfAborted();
+    // What was recorded before the first hint was listened for.
+    void check();
     return await work(signal);
   } finally {
     unfollow();

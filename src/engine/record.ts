@@ -36,6 +36,7 @@ async function withRoom<T>(
     return answer.written;
   } finally {
     reservation?.settle(lease);
+    if (due && reservation === null) scheduler.poke();
   }
 }
 

@@ -11,6 +11,8 @@ export type Reservation = { readonly wish: LeaseWish; settle(lease: Lease | null
 export interface Scheduler {
   /** Room for a step whose lease comes with an append; null: none, the agent waits its turn. */
   reserve(): Reservation | null;
+  /** Looks for due agents now: one became due without a lease. */
+  poke(): void;
   /** Takes no more work, hands over what is under way, and resolves when every lease is let go of. */
   drain(): Promise<void>;
 }
@@ -22,12 +24,17 @@ export function startScheduler(
 ): Scheduler {
   const { clock, settings } = parts;
   let reserved = 0;
+  let settled = (): void => {};
   let draining = false;
   const room = (): number => (draining ? 0 : settings.concurrency - running.size() - reserved);
   const wish = (): LeaseWish => ({
     worker: workerId,
     untilMs: clock.nowMs() + settings.leaseTtlMs,
   });
+  const giveBack = (steps: number): void => {
+    reserved -= steps;
+    if (reserved === 0) settled();
+  };
 
   const lookout = makeLookout(parts, room, async (nowMs) => {
     const free = room();
@@ -35,7 +42,7 @@ export function startScheduler(
     try {
       for (const lease of await parts.store.claim(wish(), nowMs, free)) running.start(lease);
     } finally {
-      reserved -= free;
+      giveBack(free);
     }
   });
   const running = makeRunning(parts, drive, lookout.poke);
@@ -48,23 +55,29 @@ export function startScheduler(
       return {
         wish: wish(),
         settle: (lease) => {
-          reserved--;
           if (lease !== null) running.start(lease);
-          else lookout.poke(); // The room that was kept may be another's.
+          giveBack(1);
+          if (lease === null) lookout.poke(); // The room that was kept may be another's.
         },
       };
     },
+    poke: lookout.poke,
     drain: async () => {
       draining = true;
       lookout.stop();
       await running.handOver();
+      if (reserved > 0) await new Promise<void>((resolve) => (settled = resolve));
+      await running.handOver(); // What was asked for before the drain may have brought a lease since.
     },
   };
 }
 
-/** Watches for due agents: at a poke, and when the store's next wake time comes. One look at a time. */
+/**
+ * Watches for due agents: at a poke, and when the store's next wake time comes. One look at a time. Nobody tells of an
+ * agent that another engine took and then died with, so that a look comes once in a lease's time at least.
+ */
 function makeLookout(
-  { store, clock, log }: Parts,
+  { store, clock, log, settings }: Parts,
   room: () => number,
   take: (nowMs: number) => Promise<void>,
 ): { poke(): void; stop(): void } {
@@ -79,9 +92,9 @@ function makeLookout(
       if (room() <= 0) return; // The end of a step looks again.
       const nowMs = clock.nowMs();
       const nextMs = await store.nextWakeMs();
-      if (nextMs === null) continue;
-      if (nextMs > nowMs) {
-        cancelWake = clock.after(nextMs - nowMs, poke);
+      const waitMs = Math.min((nextMs ?? Infinity) - nowMs, settings.leaseTtlMs);
+      if (waitMs > 0) {
+        cancelWake = clock.after(waitMs, poke);
         continue;
       }
       if (room() <= 0) return;
