@@ -47,26 +47,30 @@ export function openFollower(
     }
     return followed;
   };
-  const deltas = async (): Promise<readonly Followed[]> => {
+  /** What was not yet given of the answer that is written behind event `place`. */
+  const deltas = async (place: number): Promise<readonly Followed[]> => {
     const draft = await store.readDraft(agentId, answer.piecesTaken());
-    // One that begins behind the cursor: the answer before it is whole by now, and its events come first.
-    if (draft !== null && draft.call.afterSequence > cursor) changed = true;
-    else if (draft !== null && answer.isOf(draft))
-      return answer.take(draft).map((piece) => ({ kind: "delta", sequence: cursor, piece }));
-    else if (draft !== null) {
-      answer.begin(draft);
-      changed = true;
+    if (draft === null) return [];
+    if (draft.call.afterSequence > place) {
+      changed = true; // The answer before it is whole by now, and its events come first.
+      return [];
     }
-    return [];
+    if (!answer.isOf(draft)) {
+      answer.begin(draft);
+      return deltas(place);
+    }
+    return answer.take(draft).map((piece) => ({ kind: "delta", sequence: place, piece }));
   };
 
   return {
     take: async () => {
       changed = false;
+      const place = cursor;
       const found = await events();
-      const followed = found.length === 0 && from.deltas ? await deltas() : found;
-      changed ||= followed.length > 0;
-      return followed;
+      // Read behind the events and given before them: nothing of an answer comes behind the pause that stopped it.
+      const pieces = from.deltas ? await deltas(place) : [];
+      changed ||= pieces.length + found.length > 0;
+      return [...pieces, ...found];
     },
     wait: async (timeoutMs) => {
       if (changed) return true;

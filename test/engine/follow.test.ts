@@ -1,0 +1,75 @@
+import { expect, test } from "bun:test";
+import type { Event } from "../../src/agent/event.ts";
+import { fold } from "../../src/agent/fold.ts";
+import { openFollower } from "../../src/engine/follow.ts";
+import { openMemoryStore } from "../../src/store/memory.ts";
+import type { Store } from "../../src/store/store.ts";
+import { born, callAfter, logged, paused, said, spoke, startMs } from "../support/events.ts";
+import { makeManualClock } from "../support/manual-clock.ts";
+
+const agentId = "a";
+const wish = { worker: "w", untilMs: startMs + 60_000 };
+
+/** An agent that a worker drives, with the means to write to it as the worker and as a client. */
+const openAgent = async (store: Store) => {
+  const events: Event[] = [born()];
+  const { lease } = await store.create({
+    agentId,
+    atMs: startMs,
+    events: [{ atMs: startMs, event: events[0]! }],
+    state: fold(logged(events)),
+    wakeAtMs: startMs,
+    wish,
+    request: null,
+  });
+  const epoch = lease!.epoch;
+  const append = async (event: Event, asWorker: boolean): Promise<void> => {
+    const after = events.push(event) - 1;
+    await store.append({
+      agentId,
+      after,
+      atMs: startMs,
+      events: [event],
+      state: fold(logged(events)),
+      epoch: asWorker ? epoch : null,
+      leaseUntilMs: asWorker ? wish.untilMs : null,
+      wakeAtMs: null,
+      wish: null,
+      dropDraft: asWorker,
+    });
+  };
+  const write = (offset: number, content: string): Promise<void> =>
+    store.writeDraft(agentId, epoch, callAfter(1), [{ kind: "text", offset, content }]);
+  const follower = openFollower({ store, clock: makeManualClock() }, agentId, {
+    after: 1,
+    head: 1,
+    deltas: true,
+  });
+  const taken = async (): Promise<readonly string[]> =>
+    (await follower.take()).map((item) =>
+      item.kind === "event"
+        ? `${item.logged.sequence} ${item.logged.event.type}`
+        : `${item.sequence} at ${item.piece.offset}: ${item.piece.content}`,
+    );
+  return { append, write, taken };
+};
+
+test("what was written before a pause is given before it, however late it is read", async () => {
+  const { append, write, taken } = await openAgent(openMemoryStore());
+  await write(0, "one ");
+  expect(await taken()).toEqual(["1 at 0: one "]);
+  await write(4, "two ");
+  await append(paused(), false);
+  expect(await taken()).toEqual(["1 at 4: two ", "2 AgentPaused"]);
+  expect(await taken()).toEqual([]);
+});
+
+test("an answer that became whole before its last pieces were read is given to its end", async () => {
+  const { append, write, taken } = await openAgent(openMemoryStore());
+  await write(0, "one ");
+  expect(await taken()).toEqual(["1 at 0: one "]);
+  await write(4, "two ");
+  await append(said("joins"), false);
+  await append(spoke("one two three", 1), true);
+  expect(await taken()).toEqual(["2 MessageReceived", "2 at 4: two three", "3 ModelSpoke"]);
+});
