@@ -1,0 +1,103 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import type { LoggedEvent } from "../../src/agent/event.ts";
+import type { AgentState } from "../../src/agent/state.ts";
+import { isResting, statusOf } from "../../src/agent/state.ts";
+import { live, type Lived, lives } from "../support/crash-lives.ts";
+import { seeded } from "../support/seed.ts";
+import { backends } from "../support/stores.ts";
+
+/** What must be equal whatever happened on the way: ids and times are not. */
+function gist({ transcript, stats, lifecycle, paused, spec }: AgentState): unknown {
+  const items = transcript.map((item) => {
+    switch (item.kind) {
+      case "assistant":
+        return `assistant: ${item.content} ${item.toolCalls.map((call) => call.inputJson).join()}`;
+      case "tool":
+        return `tool ${item.name}: ${item.content}`;
+      case "user":
+      case "operator":
+        return `${item.kind}: ${item.content}`;
+    }
+  });
+  const { workedMs: _, ...counts } = stats;
+  // Two tools at once may come back in either order.
+  return { items: items.toSorted(), counts, lifecycle, paused, spec };
+}
+
+const ofClients = new Set([
+  "MessageReceived",
+  "AgentPaused",
+  "AgentEdited",
+  "AgentCanceled",
+  "ToolConfirmed",
+]);
+
+/** Events that an agent's worker wrote while it was paused, failed or canceled. */
+function trespasses(log: readonly LoggedEvent[]): readonly string[] {
+  const found: string[] = [];
+  let still = false;
+  for (const { event, sequence } of log) {
+    if (event.type === "AgentPaused" || event.type === "AgentCanceled") still = true;
+    else if (event.type === "AgentResumed" || event.type === "AgentForked") still = false;
+    else if (still && !ofClients.has(event.type)) found.push(`${event.type} at ${sequence}`);
+  }
+  return found;
+}
+
+/** Each tool call of the log once; a second result would not have been folded. */
+const unanswered = ({ pendingCalls }: AgentState): readonly unknown[] => pendingCalls;
+
+function hold(lived: Lived, free: Lived, drifting: boolean): void {
+  const { endings, faults, crashes, model, sandbox } = lived;
+  expect(faults).toEqual([]);
+  for (const { state, log } of endings) {
+    expect(isResting(statusOf(state))).toBe(true);
+    expect(unanswered(state)).toEqual([]);
+    expect(trespasses(log)).toEqual([]);
+  }
+  if (!drifting)
+    expect(endings.map(({ state }) => gist(state))).toEqual(
+      free.endings.map(({ state }) => gist(state)),
+    );
+  expect(model.calls.length).toBeLessThanOrEqual(free.model.calls.length + crashes);
+  for (const inputJson of new Set(sandbox.calls.map((call) => call.inputJson)))
+    expect(sandbox.calls.filter((call) => call.inputJson === inputJson).length).toBeLessThanOrEqual(
+      1 + crashes,
+    );
+}
+
+describe.each(backends)("an engine that dies at any point: $name", ({ name, fixture }) => {
+  // Each life on a disk costs its syncs.
+  const pairs = name === "memory" ? 60 : 10;
+
+  describe.each(lives)("$name", (life) => {
+    const { drifting = false } = life;
+    test("comes to the same end after one crash, wherever", async () => {
+      const free = await live(life, fixture(), new Set());
+      hold(free, free, drifting);
+      expect(free.points).toBeGreaterThan(8);
+      let died = 0;
+      for (let point = 0; point < free.points; point++) {
+        const lived = await live(life, fixture(), new Set([point]));
+        died += lived.crashes;
+        hold(lived, free, drifting);
+      }
+      expect(died).toBeGreaterThan(free.points / 2);
+    });
+    test("comes to the same end after two crashes", async () => {
+      const free = await live(life, fixture(), new Set());
+      await fc.assert(
+        fc.asyncProperty(
+          fc.nat({ max: free.points - 1 }),
+          fc.nat({ max: free.points - 1 }),
+          async (first, gap) => {
+            const lived = await live(life, fixture(), new Set([first, first + 1 + gap]));
+            hold(lived, free, drifting);
+          },
+        ),
+        { ...seeded(pairs), endOnFailure: true },
+      );
+    });
+  });
+});

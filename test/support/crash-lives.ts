@@ -1,0 +1,191 @@
+import { EngramError } from "../../src/errors.ts";
+import { born } from "./events.ts";
+import { type CrashWorld, type Ending, openCrashWorld } from "./crash-world.ts";
+import {
+  askedOf,
+  makePlayedModel,
+  partialOf,
+  type PlayedModel,
+  type PlayedReply,
+  unlessAborted,
+} from "./played-model.ts";
+import { makePlayedSandbox, type PlayedSandbox } from "./played-sandbox.ts";
+import type { Fixture } from "./stores.ts";
+
+/** What a life was made of and what it came to. */
+export type Lived = {
+  readonly endings: readonly Ending[];
+  readonly model: PlayedModel;
+  readonly sandbox: PlayedSandbox;
+  /** Broken promises seen on the way. */
+  readonly faults: readonly string[];
+  readonly crashes: number;
+  readonly points: number;
+};
+
+/** A life of an agent and its client; answers the ids of the agents it made. */
+type Life = {
+  readonly name: string;
+  readonly play: (world: CrashWorld, gate: { open(): void }) => Promise<readonly string[]>;
+  /** The model cannot go on with a partial answer. */
+  readonly forgetful?: boolean;
+  /** The model says something else at each call: only what was promised to the client can be compared. */
+  readonly drifting?: boolean;
+};
+
+const { type: _type, parent: _parent, ...spec } = born({ enableObservation: true });
+const goal = (text: string) => ({ ...spec, goal: text });
+
+const answered =
+  (text: string) =>
+  async (world: CrashWorld): Promise<readonly string[]> => {
+    const agentId = await world.create(goal(text));
+    await world.untilSettled(agentId);
+    return [agentId];
+  };
+
+const confirmed =
+  (approve: boolean) =>
+  async (world: CrashWorld): Promise<readonly string[]> => {
+    const agentId = await world.create(goal("risky"));
+    await world.untilStatus(agentId, "waiting_for_confirmation");
+    const callId = (await world.ending(agentId)).state.pendingCalls[0]!.callId;
+    await world.send(agentId, { type: "Confirm", callId, approve, reason: "" });
+    await world.untilSettled(agentId);
+    return [agentId];
+  };
+
+/** Lets the model write its first two words, and no more while the gate is closed. */
+const begun = async (world: CrashWorld): Promise<string> => {
+  const agentId = await world.create(goal("held"));
+  await world.until("two words are seen", () => world.watcher(agentId).textBytes() >= 4);
+  return agentId;
+};
+
+const paused: Life["play"] = async (world, gate) => {
+  const agentId = await begun(world);
+  await world.send(agentId, { type: "Pause", reason: "wait" });
+  await world.send(agentId, { type: "Say", content: "plain", attachments: [] });
+  await world.untilSettled(agentId);
+  gate.open();
+  await world.send(agentId, { type: "Resume" });
+  await world.untilSettled(agentId);
+  return [agentId];
+};
+
+const canceled: Life["play"] = async (world) => {
+  const agentId = await begun(world);
+  await world.send(agentId, { type: "Cancel" });
+  await world.untilSettled(agentId);
+  return [agentId];
+};
+
+const forked: Life["play"] = async (world) => {
+  const parentId = await world.create(goal("tools"));
+  await world.untilSettled(parentId);
+  const agentId = await world.fork(parentId, 1);
+  await world.send(agentId, { type: "Say", content: "think", attachments: [] });
+  await world.untilSettled(agentId);
+  return [parentId, agentId];
+};
+
+export const lives: readonly Life[] = [
+  { name: "text", play: answered("plain") },
+  { name: "thinking", play: answered("think") },
+  { name: "two tools at once", play: answered("tools") },
+  { name: "an approved tool", play: confirmed(true) },
+  { name: "a rejected tool", play: confirmed(false) },
+  { name: "a pause in mid-answer", play: paused },
+  { name: "a cancel in mid-answer", play: canceled },
+  { name: "a fork", play: forked },
+  { name: "a final answer", play: answered("final") },
+  { name: "a model that fails once", play: answered("faulty") },
+  { name: "a model that cannot continue", play: answered("think"), forgetful: true },
+  { name: "a model that never repeats itself", play: answered("plain"), drifting: true },
+];
+
+/** Lives it, with the engine dying at these points. */
+export async function live(
+  { play, forgetful = false, drifting = false }: Life,
+  fixture: Fixture,
+  crashAt: ReadonlySet<number>,
+): Promise<Lived> {
+  const gate = Promise.withResolvers<void>();
+  const faults: string[] = [];
+  const say = (name: string): PlayedReply => replies[name] ?? replyTo(name, gate.promise);
+  const model = makePlayedModel((request, number) => {
+    const reply = say(askedOf(request.messages));
+    return drifting ? drifted(partialOf(request.messages), number) : failing(reply, number);
+  }, !forgetful);
+  const sandbox = makePlayedSandbox(async (call) => {
+    for (const agentId of made) {
+      const { log } = await world.ending(agentId);
+      if (log.some(({ event }) => event.type === "ToolReturned" && event.output === call.inputJson))
+        faults.push(`the call ${call.inputJson} has a result and ran again`);
+    }
+    return {};
+  });
+  const made: string[] = [];
+  const world = openCrashWorld({ fixture, model, sandbox, crashAt });
+  const noted: CrashWorld = {
+    ...world,
+    create: async (it) => {
+      const agentId = await world.create(it);
+      made.push(agentId);
+      return agentId;
+    },
+  };
+  try {
+    const agentIds = await play(noted, { open: gate.resolve });
+    const endings = await Promise.all(agentIds.map(world.ending));
+    for (const agentId of agentIds) faults.push(...world.watcher(agentId).faults);
+    return { endings, model, sandbox, faults, crashes: world.crashes(), points: world.points() };
+  } finally {
+    await world.end();
+  }
+}
+
+const replies: Readonly<Record<string, PlayedReply>> = {
+  plain: { text: ["one ", "two ", "three"] },
+  think: { thinking: ["hm ", "so "], text: ["wéll ", "yes"] },
+  tools: {
+    thinking: ["both"],
+    calls: [
+      { name: "echo", input: { n: 1 } },
+      { name: "echo", input: { n: 2 } },
+    ],
+  },
+  risky: { text: ["let me"], calls: [{ name: "risky", input: { n: 3 } }] },
+  final: {
+    text: ["here ", "it is"],
+    calls: [{ name: "final_answer", input: { content: "42", structured: { n: 42 } } }],
+  },
+};
+
+function replyTo(asked: string, gate: Promise<void>): PlayedReply {
+  if (asked.startsWith('{"n"')) return { text: ["that was ", "all"] };
+  if (asked.startsWith("Error TOOL_REJECTED")) return { text: ["as you wish"] };
+  if (asked === "faulty") return { text: ["x ", "y ", "z"], before: async () => {} };
+  return {
+    text: ["a ", "b ", "c ", "d"],
+    before: async (index, signal) => {
+      if (index >= 2) await unlessAborted(gate, signal);
+    },
+  };
+}
+
+/** The first call of all breaks off in mid-answer. */
+function failing(reply: PlayedReply, number: number): PlayedReply {
+  if (reply.text?.[0] !== "x " || number > 1) return reply;
+  return {
+    ...reply,
+    before: async (index) => {
+      if (index === 2)
+        throw new EngramError("model_unavailable", "the server went away", { transient: true });
+    },
+  };
+}
+
+const drifted = (partial: string, number: number): PlayedReply => ({
+  text: [partial, ...["one", "two", "three"].map((word) => `${word}-${number} `)],
+});

@@ -1,0 +1,173 @@
+import type { Command } from "../../src/agent/accept.ts";
+import type { AgentSpec, LoggedEvent } from "../../src/agent/event.ts";
+import { fold } from "../../src/agent/fold.ts";
+import type { AgentState } from "../../src/agent/state.ts";
+import { isResting, statusOf } from "../../src/agent/state.ts";
+import { type Engine, startEngine } from "../../src/engine/engine.ts";
+import type { Model } from "../../src/llm/model.ts";
+import type { Sandbox } from "../../src/sandbox/sandbox.ts";
+import type { Store } from "../../src/store/store.ts";
+import { makeManualClock } from "./manual-clock.ts";
+import {
+  type Life,
+  makeLife,
+  mortalClock,
+  mortalModel,
+  mortalSandbox,
+  mortalStore,
+} from "./mortal.ts";
+import { turn } from "./played-model.ts";
+import { type Fixture, readAll } from "./stores.ts";
+import { makeWatcher, type Watcher } from "./watcher.ts";
+
+/** What an agent has come to. */
+export type Ending = { readonly log: readonly LoggedEvent[]; readonly state: AgentState };
+
+/** A client that sends each command until it is answered, and the engine it talks to, raised after each crash. */
+export type CrashWorld = {
+  create(spec: AgentSpec): Promise<string>;
+  fork(agentId: string, atSequence: number): Promise<string>;
+  /** `key` null in the command; each gets an id of its own. */
+  send(agentId: string, command: Unkeyed): Promise<void>;
+  /** Waits, moving the clock whenever nothing else happens. Fails where nothing leads there. */
+  until(what: string, holds: () => Promise<boolean> | boolean): Promise<void>;
+  untilStatus(agentId: string, status: string): Promise<void>;
+  /** Waits until the agent rests and nobody holds it. */
+  untilSettled(agentId: string): Promise<void>;
+  ending(agentId: string): Promise<Ending>;
+  watcher(agentId: string): Watcher;
+  crashes(): number;
+  /** Places so far at which an engine could have died. */
+  points(): number;
+  end(): Promise<void>;
+};
+
+export type Unkeyed = Command extends infer C
+  ? C extends Command
+    ? Omit<C, "key">
+    : never
+  : never;
+
+export type WorldParts = {
+  readonly fixture: Fixture;
+  readonly model: Model;
+  readonly sandbox: Sandbox;
+  /** The numbers of the points at which the engine dies. */
+  readonly crashAt: ReadonlySet<number>;
+};
+
+const leaseTtlMs = 1_000;
+/** Time is moved by this where nothing else happens; so often, and the agent is stuck. */
+const tickMs = 100;
+const ticksMax = 300;
+/** Turns of the event loop without a call of any part after which nothing more will happen by itself. */
+const quietTurns = 12;
+
+export function openCrashWorld({ fixture, model, sandbox, crashAt }: WorldParts): CrashWorld {
+  const clock = makeManualClock();
+  const watchers = new Map<string, Watcher>();
+  let store: Store = fixture.open();
+  let points = 0;
+  let crashes = 0;
+  let keys = 0;
+  let stirred = 0;
+
+  const raise = (): { readonly life: Life; readonly engine: Engine } => {
+    const life = makeLife(
+      () => crashAt.has(points++),
+      () => void stirred++,
+    );
+    const parts = {
+      store: mortalStore(store, life),
+      model: mortalModel(model, life),
+      sandbox: mortalSandbox(sandbox, life),
+      clock: mortalClock(clock, life),
+      log: () => {},
+      settings: { concurrency: 2, leaseTtlMs },
+    };
+    return { life, engine: startEngine(parts, `engine-${crashes}`) };
+  };
+  let { life, engine } = raise();
+  const watch = (agentId: string): void => {
+    const watcher = watchers.get(agentId) ?? makeWatcher();
+    watchers.set(agentId, watcher);
+    void watcher.watch(engine, agentId);
+  };
+  const rise = async (): Promise<void> => {
+    crashes++;
+    await store.close();
+    store = fixture.open();
+    clock.advance(leaseTtlMs + 1);
+    ({ life, engine } = raise());
+    for (const agentId of watchers.keys()) watch(agentId);
+  };
+  const again = async <T>(ask: () => Promise<T>): Promise<T> => {
+    for (;;) {
+      const answer = await Promise.race([ask().then((value) => ({ value })), life.died]);
+      if (answer !== undefined) return answer.value;
+      await rise();
+    }
+  };
+  const until = async (what: string, holds: () => Promise<boolean> | boolean): Promise<void> => {
+    for (let quiet = 0, ticks = 0; ;) {
+      if (life.isDead()) await rise();
+      if (await holds()) return;
+      const before = stirred;
+      await turn();
+      quiet = stirred === before ? quiet + 1 : 0;
+      if (quiet < quietTurns) continue;
+      quiet = 0;
+      if (++ticks > ticksMax) throw new Error(`stuck: ${what}`);
+      clock.advance(tickMs);
+    }
+  };
+  const ending = async (agentId: string): Promise<Ending> => {
+    const log = await readAll(store, agentId);
+    return { log, state: fold(log) };
+  };
+  const untilStatus = (agentId: string, status: string): Promise<void> =>
+    until(
+      `${agentId} is ${status}`,
+      async () => statusOf((await ending(agentId)).state) === status,
+    );
+
+  return {
+    create: async (spec) => {
+      const request = { requestId: `request-${keys++}`, digest: "" };
+      const { agentId } = await again(() => engine.create(spec, request));
+      watch(agentId);
+      return agentId;
+    },
+    fork: async (parentId, atSequence) => {
+      const request = { requestId: `request-${keys++}`, digest: "" };
+      const wishes = { metadata: {}, request };
+      const { agentId } = await again(() => engine.fork(parentId, atSequence, wishes));
+      watch(agentId);
+      return agentId;
+    },
+    send: async (agentId, command) => {
+      const key = { messageId: `message-${keys++}`, digest: "" };
+      await again(() => engine.command(agentId, { ...command, key }));
+    },
+    until,
+    untilStatus,
+    untilSettled: (agentId) =>
+      until(`${agentId} rests`, async () => {
+        const { state } = await ending(agentId);
+        return (
+          isResting(statusOf(state)) &&
+          (await store.nextWakeMs()) === null &&
+          watchers.get(agentId)?.seen.length === state.sequence
+        );
+      }),
+    ending,
+    watcher: (agentId) => watchers.get(agentId) ?? makeWatcher(),
+    crashes: () => crashes,
+    points: () => points,
+    end: async () => {
+      life.end();
+      await store.close();
+      fixture.drop();
+    },
+  };
+}

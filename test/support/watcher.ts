@@ -1,0 +1,77 @@
+import type { LoggedEvent } from "../../src/agent/event.ts";
+import type { Engine } from "../../src/engine/engine.ts";
+import type { Followed } from "../../src/engine/follow.ts";
+import type { DraftPiece } from "../../src/store/store.ts";
+
+type Kind = DraftPiece["kind"];
+
+/** A client that holds what it sees to the output rule, over however many streams. */
+export type Watcher = {
+  readonly seen: readonly LoggedEvent[];
+  /** Pieces seen, by all streams. */
+  readonly pieces: () => number;
+  /** Bytes seen so far of the text being written. */
+  readonly textBytes: () => number;
+  /** What was not as promised. */
+  readonly faults: readonly string[];
+  take(item: Followed): void;
+  /** Follows until the agent or the engine is gone; a new stream attaches behind what was seen. */
+  watch(engine: Engine, agentId: string): Promise<void>;
+};
+
+export function makeWatcher(): Watcher {
+  const seen: LoggedEvent[] = [];
+  const faults: string[] = [];
+  let written: Record<Kind, Buffer> = { thinking: Buffer.alloc(0), text: Buffer.alloc(0) };
+  let ever: Record<Kind, Buffer> = { thinking: Buffer.alloc(0), text: Buffer.alloc(0) };
+  let pieces = 0;
+
+  const whole = (kind: Kind, content: string, sequence: number): void => {
+    if (written[kind].toString() !== content)
+      faults.push(
+        `${kind} at ${sequence}: pieces give ${written[kind].toString()}, the event ${content}`,
+      );
+    if (!Buffer.from(content).subarray(0, ever[kind].length).equals(ever[kind]))
+      faults.push(`${kind} at ${sequence}: ${ever[kind].toString()} was shown and taken back`);
+  };
+  const clear = (): void => {
+    written = { thinking: Buffer.alloc(0), text: Buffer.alloc(0) };
+    ever = { thinking: Buffer.alloc(0), text: Buffer.alloc(0) };
+  };
+  const event = (logged: LoggedEvent): void => {
+    const { sequence, event: it } = logged;
+    if (sequence !== seen.length + 1) faults.push(`event ${sequence} behind ${seen.length}`);
+    seen.push(logged);
+    if (it.type === "ModelThought") whole("thinking", it.content, sequence);
+    if (it.type === "ModelSpoke") whole("text", it.content, sequence);
+    if (it.type === "AnswerAbandoned" || it.type === "ModelSpoke" || it.type === "FinalAnswered")
+      clear();
+    if (it.type === "ToolRequested") clear();
+  };
+  const piece = ({ kind, offset, content }: DraftPiece): void => {
+    pieces++;
+    if (offset > written[kind].length)
+      faults.push(`a piece of ${kind} at ${offset}, behind ${written[kind].length}`);
+    written[kind] = Buffer.concat([written[kind].subarray(0, offset), Buffer.from(content)]);
+    if (written[kind].length > ever[kind].length) ever[kind] = written[kind];
+  };
+  const take = (item: Followed): void => {
+    if (item.kind === "event") event(item.logged);
+    else piece(item.piece);
+  };
+
+  return {
+    seen,
+    faults,
+    pieces: () => pieces,
+    textBytes: () => written.text.length,
+    take,
+    watch: async (engine, agentId) => {
+      const follower = await engine.follow(agentId, seen.length, true);
+      for (;;) {
+        for (const item of await follower.take()) take(item);
+        await follower.wait(3_600_000);
+      }
+    },
+  };
+}
