@@ -88,11 +88,10 @@ type Doorkeeper = {
   readonly hasKey: (request: HttpRequest) => boolean;
 };
 
-/** Who may call: with a key (health is open to all), while there is room, and until the server stops. */
+/** Who may call: with a key (health is open to all), and while there is room. */
 const makeDoorkeeper = (
   { apiKeys, clock, log }: ServerOptions,
   calls: () => number,
-  stopping: () => boolean,
 ): Doorkeeper => {
   const check = makeKeyCheck(apiKeys);
   const warn = makeThrottledWarning(log, clock);
@@ -102,9 +101,6 @@ const makeDoorkeeper = (
       if (!open && !check((name) => requestHeader.get(name) ?? undefined)) {
         warn("a call without a valid API key was refused", { path: new URL(url).pathname });
         throw new ConnectError(missingKeyMessage, Code.Unauthenticated);
-      }
-      if (stopping()) {
-        throw new ConnectError("the server is stopping: connect again", Code.Unavailable);
       }
       if (calls() > serverLimits.callsMax) {
         const message = `the server has ${serverLimits.callsMax} open calls: try again later`;
@@ -137,7 +133,7 @@ const makeEnding = (
   const closed = new Promise<void>((resolve) => sockets.once("close", () => resolve()));
   let draining: Promise<void> | null = null;
   const close = async (): Promise<void> => {
-    if (sockets.listening) sockets.close();
+    sockets.close();
     const empty = connections.goodbye();
     connections.destroyAll();
     http1.close();
@@ -175,7 +171,7 @@ export const openServer = async (options: ServerOptions): Promise<Server> => {
   const shutdown = new AbortController();
   let stopping = false;
 
-  const { gate, hasKey } = makeDoorkeeper(options, connections.calls, () => stopping);
+  const { gate, hasKey } = makeDoorkeeper(options, connections.calls);
   const services = () => rpc.services();
   const health = makeHealth({
     ready: options.ready,

@@ -20,8 +20,8 @@ export type Timed<T> = AsyncIterable<T> & {
 };
 
 /**
- * The source's items under a deadline, to be read once. A reader that stops early does not end the source: ending a
- * request's body destroys its socket or stream, and the answer with it.
+ * The source's items under a deadline, to be read once. A reader that stops early leaves the source as it is: to end a
+ * request's body is to end its socket or stream, perhaps before the answer is out.
  */
 export const timed = <T>(items: AsyncIterable<T>, terms: Terms): Timed<T> => {
   const source = items[Symbol.asyncIterator]();

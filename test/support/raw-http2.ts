@@ -57,6 +57,8 @@ export const frame = (type: number, flags: number, stream: number, payload = "")
 /** What a client says first: the preface and empty settings. */
 export const greeting = Buffer.concat([Buffer.from(preface), frame(4, 0, 0)]);
 export const ping = frame(6, 0, 0, "\0".repeat(8));
+/** The answer to a PING of zeros, which is what the runtime asks with. */
+export const pong = frame(6, 1, 0, "\0".repeat(8));
 /** The flag of a HEADERS frame that holds the whole head. */
 export const endHeaders = 4;
 
