@@ -103,7 +103,7 @@ export const makeDispatch = (options: DispatchOptions): Listener => {
   const plain = makePlainPaths(options);
 
   const nothingHere = (request: HttpRequest): Refusal => {
-    const calls = rpc.services().map(({ typeName }) => `/${typeName}/`);
+    const calls = rpc.services.map(({ typeName }) => `/${typeName}/`);
     const paths = [...plain.open.keys(), ...plain.locked.keys()];
     // gRPC has a code of its own for a method that is not there.
     const grpc = request.headers["content-type"]?.startsWith("application/grpc") === true;

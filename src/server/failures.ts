@@ -41,6 +41,16 @@ const abortedWith = (signal: AbortSignal): ConnectError | null => {
   return reason instanceof ConnectError ? reason : null;
 };
 
+const causesMax = 4;
+
+/** The stack, and those of what caused it. */
+const traceOf = (error: unknown, causesLeft = causesMax): string => {
+  if (!(error instanceof Error)) return String(error);
+  const trace = error.stack ?? error.message;
+  const caused = error.cause !== undefined && causesLeft > 0;
+  return caused ? `${trace}\ncaused by ${traceOf(error.cause, causesLeft - 1)}` : trace;
+};
+
 type Call = { readonly name: string; readonly signal: AbortSignal; readonly log: Log };
 
 /**
@@ -52,8 +62,7 @@ const handlerFailure = (error: unknown, { name, signal, log }: Call): ConnectErr
   const reason = abortedWith(signal);
   if (reason !== null) return reason;
   if (signal.aborted) return new ConnectError("the client ended the call", Code.Canceled);
-  const cause = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  log("error", "a call failed by a bug", { call: name, cause });
+  log("error", "a call failed by a bug", { call: name, cause: traceOf(error) });
   return new ConnectError("internal error: the server's log has the cause", Code.Internal);
 };
 

@@ -31,7 +31,7 @@ type Exchange = { readonly request: HttpRequest; readonly response: HttpResponse
 export type Rpc = {
   /** Every path that is a call. */
   readonly handlers: ReadonlyMap<string, UniversalHandler>;
-  readonly services: () => readonly DescService[];
+  readonly services: readonly DescService[];
   /** Answers one call in whichever of the three protocols it came; never throws. */
   readonly serve: (handler: UniversalHandler, exchange: Exchange) => Promise<void>;
 };
@@ -159,7 +159,7 @@ export const makeRpc = ({ routes, gate, shutdownSignal, sweep, log }: RpcOptions
   };
   return {
     handlers,
-    services: () => [...new Set(router.handlers.map(({ service }) => service))],
+    services: [...new Set(router.handlers.map(({ service }) => service))],
     serve: async (handler, exchange) => {
       const universal = universalOf(exchange);
       if (universal === null) {

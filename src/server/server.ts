@@ -88,7 +88,7 @@ type Doorkeeper = {
   readonly hasKey: (request: HttpRequest) => boolean;
 };
 
-/** Who may call: with a key (health is open to all), and while there is room. */
+/** Who may call: with a key and while there is room; health is for all and always. */
 const makeDoorkeeper = (
   { apiKeys, clock, log }: ServerOptions,
   calls: () => number,
@@ -97,8 +97,8 @@ const makeDoorkeeper = (
   const warn = makeThrottledWarning(log, clock);
   return {
     gate: ({ requestHeader, service, url }) => {
-      const open = service.typeName === Health.typeName;
-      if (!open && !check((name) => requestHeader.get(name) ?? undefined)) {
+      if (service.typeName === Health.typeName) return;
+      if (!check((name) => requestHeader.get(name) ?? undefined)) {
         warn("a call without a valid API key was refused", { path: new URL(url).pathname });
         throw new ConnectError(missingKeyMessage, Code.Unauthenticated);
       }
@@ -161,7 +161,10 @@ const makeEnding = (
   };
 };
 
-/** Opens the port: gRPC, gRPC-Web, Connect and the plain paths, on HTTP/1.1 and HTTP/2 alike. The caller closes it. */
+/**
+ * Opens the port: gRPC, gRPC-Web, Connect and the plain paths, on HTTP/1.1 and HTTP/2 alike. The caller closes it.
+ * TLS files that cannot be used are `invalid_argument`, a port that cannot be had `unavailable`.
+ */
 export const openServer = async (options: ServerOptions): Promise<Server> => {
   const { host, port, tls, clock, log } = options;
   const sweep = makeSweep(clock);
@@ -172,7 +175,8 @@ export const openServer = async (options: ServerOptions): Promise<Server> => {
   let stopping = false;
 
   const { gate, hasKey } = makeDoorkeeper(options, connections.calls);
-  const services = () => rpc.services();
+  // Known once all have been added, these among them.
+  const services = () => rpc.services;
   const health = makeHealth({
     ready: options.ready,
     services: () => services().map(({ typeName }) => typeName),
