@@ -15,7 +15,7 @@ import { type Pool, openPool } from "./pool.ts";
 import { failures } from "./run-module.ts";
 import type { ToolFile } from "../agent/toolbox.ts";
 import type { Sandbox, ToolCall } from "./sandbox.ts";
-import type { Job, JobEnd, Log } from "./worker.ts";
+import { type Job, type JobEnd, type Log, closedError } from "./worker.ts";
 
 export type SandboxOptions = {
   /** Need not exist. */
@@ -252,14 +252,19 @@ export const openSandbox = async (options: SandboxOptions): Promise<WasmSandbox>
     log,
   });
   const parts: Parts = { options, folder, runners };
+  let isClosed = false;
   return {
     list: async () => (await folder.list()).map(({ file }) => file),
-    run: async (call, signal) => run(parts, call, signal),
+    run: async (call, signal) => {
+      if (isClosed) throw closedError();
+      return run(parts, call, signal);
+    },
     inspect: async (name) => {
       const tool = await folder.find(name);
       return tool === null ? null : inspectionOf(tool);
     },
     close: async () => {
+      isClosed = true;
       folder.close();
       await Promise.all([preparers.close(), runners.close()]);
     },

@@ -4,7 +4,11 @@ import { join } from "node:path";
 import wabt from "wabt";
 import type { ToolLimits, ToolOutcome } from "../../src/agent/event.ts";
 import { systemClock } from "../../src/clock.ts";
-import { type WasmSandbox, openSandbox } from "../../src/sandbox/wasm-sandbox.ts";
+import {
+  type SandboxOptions,
+  type WasmSandbox,
+  openSandbox,
+} from "../../src/sandbox/wasm-sandbox.ts";
 
 const features = {
   mutable_globals: true,
@@ -91,8 +95,50 @@ export type Harness = {
   close(): Promise<void>;
 };
 
+/** Prints each of its arguments and then stdin, with a `|` behind each. */
+export const echoText = moduleText(
+  `(data (i32.const 0) "|")
+  (func $put (param $at i32) (param $length i32)
+    (i32.store (i32.const 16) (local.get $at)) (i32.store (i32.const 20) (local.get $length))
+    (drop (call $fd_write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 8)))
+    (i32.store (i32.const 16) (i32.const 0)) (i32.store (i32.const 20) (i32.const 1))
+    (drop (call $fd_write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 8))))
+  (func $length (param $at i32) (result i32) (local $n i32)
+    (block $end (loop $next
+      (br_if $end (i32.eqz (i32.load8_u (i32.add (local.get $at) (local.get $n)))))
+      (local.set $n (i32.add (local.get $n) (i32.const 1)))
+      (br $next)))
+    (local.get $n))
+  (func (export "_start") (local $i i32) (local $at i32)
+    (drop (call $args_sizes_get (i32.const 24) (i32.const 28)))
+    (drop (call $args_get (i32.const 1024) (i32.const 2048)))
+    (loop $next
+      (local.set $at (i32.load (i32.add (i32.const 1024) (i32.mul (local.get $i) (i32.const 4)))))
+      (call $put (local.get $at) (call $length (local.get $at)))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br_if $next (i32.lt_u (local.get $i) (i32.load (i32.const 24)))))
+    (i32.store (i32.const 16) (i32.const 32768)) (i32.store (i32.const 20) (i32.const 32768))
+    (drop (call $fd_read (i32.const 0) (i32.const 16) (i32.const 1) (i32.const 8)))
+    (call $put (i32.const 32768) (i32.load (i32.const 8))))`,
+  importing("args_sizes_get", "args_get", "fd_read", "fd_write"),
+);
+
+/** Computes until it is killed. */
+export const spinText = startText("(loop $l (br $l))");
+/** More fuel than any test waits for. */
+export const endlessFuel = 100_000_000_000;
+
+/** A tool that prints `text`. */
+export const printing = (text: string): string =>
+  moduleText(
+    `(data (i32.const 64) "${text}") (func (export "_start")
+      (i32.store (i32.const 0) (i32.const 64)) (i32.store (i32.const 4) (i32.const ${text.length}))
+      (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))`,
+    importing("fd_write"),
+  );
+
 /** A sandbox over a folder of its own. */
-export const openHarness = async (): Promise<Harness> => {
+export const openHarness = async (change: Partial<SandboxOptions> = {}): Promise<Harness> => {
   const root = await mkdtemp(join(tmpdir(), "engram-sandbox-"));
   const toolsPath = join(root, "tools");
   const cacheDir = join(root, "cache");
@@ -106,6 +152,7 @@ export const openHarness = async (): Promise<Harness> => {
     defaults,
     log: (level, message, fields) =>
       logged.push(`${level} ${message} ${JSON.stringify(fields ?? {})}`),
+    ...change,
   });
   return {
     toolsPath,

@@ -2,7 +2,8 @@ import { expect, test } from "bun:test";
 import { limitMemory, meter } from "../../src/sandbox/meter/meter.ts";
 import { ModuleRefused } from "../../src/sandbox/meter/refusal.ts";
 import { hostExport } from "../../src/sandbox/meter/shape.ts";
-import { type Features, type Random, randomModule, seeded } from "./random-module.ts";
+import { type Features, type Random, seeded } from "./random-body.ts";
+import { randomModule } from "./random-module.ts";
 
 type Running = {
   readonly call: (name: string, a: number, b: number) => number;

@@ -2,7 +2,7 @@ import { hexDigit, isDigit, Kind, parse } from "./lib/json";
 import { fail, print, readInput } from "./lib/wasi";
 
 /** Deeper expressions would overflow the stack. */
-const depthMax = 500;
+const depthMax = 100;
 
 /** A whole number of 64 bits where it can be, else a double. */
 class Value {

@@ -1,0 +1,79 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Harness, endlessFuel, openHarness, spinText } from "./harness.ts";
+import { moduleBytes, repeated } from "./module-bytes.ts";
+
+let harness: Harness;
+beforeAll(async () => {
+  harness = await openHarness();
+  await harness.put("spin", spinText);
+});
+afterAll(() => harness.close());
+
+const isLinux = process.platform === "linux";
+
+/** The state of a process as the kernel has it; null: there is none. */
+const stateOf = (pid: number): string | null => {
+  try {
+    return /^\d+ \(.*\) (\w)/s.exec(readFileSync(`/proc/${pid}/stat`, "latin1"))?.[1] ?? null;
+  } catch {
+    return null;
+  }
+};
+
+const cpuTicks = (pid: number): number => {
+  const fields = readFileSync(`/proc/${pid}/stat`, "latin1")
+    .replace(/^.*\) /s, "")
+    .split(" ");
+  return Number(fields[11]);
+};
+
+const childrenOf = (pid: number): readonly number[] =>
+  readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1")
+    .split(" ")
+    .filter(Boolean)
+    .map(Number);
+
+/** The kernel sends no word about someone else's process, so this has to look again and again. */
+const until = async (isSo: () => boolean): Promise<void> => {
+  while (!isSo()) await Bun.sleep(5);
+};
+
+test.skipIf(!isLinux)("a computing child does not outlive an engine that is killed", async () => {
+  const engine = Bun.spawn(
+    [
+      process.execPath,
+      join(import.meta.dir, "engine-entry.ts"),
+      harness.toolsPath,
+      harness.cacheDir,
+      "spin",
+    ],
+    { stdin: "ignore", stdout: "ignore", stderr: "inherit" },
+  );
+  let spinning: number | undefined;
+  await until(() => {
+    spinning = childrenOf(engine.pid).find((pid) => cpuTicks(pid) > 20);
+    return spinning !== undefined;
+  });
+  engine.kill("SIGKILL");
+  await engine.exited;
+  await until(() => ["Z", "X", null].includes(stateOf(spinning ?? 0)));
+});
+
+test("checking and metering a large module costs the engine no time of its own", async () => {
+  const large = moduleBytes([...repeated(650_000, [0x41, 0, 0x1a]), 0x0b]);
+  await harness.put("large", large);
+  const before = process.cpuUsage();
+  expect((await harness.run("large")).error).toBeNull();
+  const { user, system } = process.cpuUsage(before);
+  expect((user + system) / 1000).toBeLessThan(50);
+});
+
+test("while tools compute, the engine's own time stands still", async () => {
+  const calls = [1, 2].map(() => harness.run("spin", "{}", { fuel: endlessFuel, timeoutMs: 300 }));
+  const before = process.cpuUsage();
+  for (const { error } of await Promise.all(calls)) expect(error?.code).toBe("TOOL_TIMEOUT");
+  const { user, system } = process.cpuUsage(before);
+  expect((user + system) / 1000).toBeLessThan(50);
+});

@@ -1,0 +1,29 @@
+/** A child that does what a sound one does not; the first argument says what. */
+import { readSync, writeSync } from "node:fs";
+import { encodeFrame } from "../../src/sandbox/frame.ts";
+
+const hang: () => never = () => {
+  for (;;) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000);
+};
+
+readSync(0, new Uint8Array(65_536));
+switch (process.argv[2]) {
+  case "exit":
+    writeSync(2, "something went wrong\n");
+    process.exit(3);
+  case "kill":
+    process.kill(process.pid, "SIGKILL");
+    hang();
+  case "garbage":
+    writeSync(1, "Segmentation fault, core dumped\n");
+    hang();
+  case "twice":
+    writeSync(1, encodeFrame({ kind: "ran" }));
+    writeSync(1, encodeFrame({ kind: "ran" }));
+    hang();
+  case "start":
+    writeSync(1, encodeFrame({ kind: "started" }));
+    hang();
+  default:
+    hang();
+}
