@@ -15,19 +15,27 @@ export type Watcher = {
   /** What was not as promised. */
   readonly faults: readonly string[];
   take(item: Followed): void;
-  /** Follows until the agent or the engine is gone; a new stream attaches behind what was seen. */
+  /** A new stream attaches behind what was seen. Of answers that are whole at `head` by then it gets no pieces. */
+  attach(head: number): void;
+  /** Follows until the agent or the engine is gone. */
   watch(engine: Engine, agentId: string): Promise<void>;
 };
 
-export function makeWatcher(): Watcher {
+const nothing = (): Record<Kind, Buffer> => ({ thinking: Buffer.alloc(0), text: Buffer.alloc(0) });
+
+/** `after` is the last event that its streams leave out. */
+export function makeWatcher(after = 0): Watcher {
   const seen: LoggedEvent[] = [];
   const faults: string[] = [];
-  let written: Record<Kind, Buffer> = { thinking: Buffer.alloc(0), text: Buffer.alloc(0) };
-  let ever: Record<Kind, Buffer> = { thinking: Buffer.alloc(0), text: Buffer.alloc(0) };
+  /** By the stream of now, and by any stream. */
+  let written = nothing();
+  let ever = nothing();
   let pieces = 0;
+  let headAtAttaching = 0;
 
   const whole = (kind: Kind, content: string, sequence: number): void => {
-    if (written[kind].toString() !== content)
+    const untold = sequence <= headAtAttaching && written[kind].length === 0;
+    if (!untold && written[kind].toString() !== content)
       faults.push(
         `${kind} at ${sequence}: pieces give ${written[kind].toString()}, the event ${content}`,
       );
@@ -35,12 +43,17 @@ export function makeWatcher(): Watcher {
       faults.push(`${kind} at ${sequence}: ${ever[kind].toString()} was shown and taken back`);
   };
   const clear = (): void => {
-    written = { thinking: Buffer.alloc(0), text: Buffer.alloc(0) };
-    ever = { thinking: Buffer.alloc(0), text: Buffer.alloc(0) };
+    written = nothing();
+    ever = nothing();
+  };
+  const attach = (head: number): void => {
+    headAtAttaching = head;
+    written = nothing();
   };
   const event = (logged: LoggedEvent): void => {
     const { sequence, event: it } = logged;
-    if (sequence !== seen.length + 1) faults.push(`event ${sequence} behind ${seen.length}`);
+    const expected = after + seen.length + 1;
+    if (sequence !== expected) faults.push(`event ${sequence} in the place of ${expected}`);
     seen.push(logged);
     if (it.type === "ModelThought") whole("thinking", it.content, sequence);
     if (it.type === "ModelSpoke") whole("text", it.content, sequence);
@@ -50,8 +63,8 @@ export function makeWatcher(): Watcher {
   };
   const piece = ({ kind, offset, content }: DraftPiece): void => {
     pieces++;
-    if (offset > written[kind].length)
-      faults.push(`a piece of ${kind} at ${offset}, behind ${written[kind].length}`);
+    if (offset !== written[kind].length)
+      faults.push(`a piece of ${kind} at ${offset}, behind ${written[kind].length} bytes`);
     written[kind] = Buffer.concat([written[kind].subarray(0, offset), Buffer.from(content)]);
     if (written[kind].length > ever[kind].length) ever[kind] = written[kind];
   };
@@ -66,8 +79,10 @@ export function makeWatcher(): Watcher {
     pieces: () => pieces,
     textBytes: () => written.text.length,
     take,
+    attach,
     watch: async (engine, agentId) => {
-      const follower = await engine.follow(agentId, seen.length, true);
+      const follower = await engine.follow(agentId, after + seen.length, true);
+      attach((await engine.get(agentId)).sequence);
       for (;;) {
         for (const item of await follower.take()) take(item);
         await follower.wait(3_600_000);
