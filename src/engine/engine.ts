@@ -37,7 +37,7 @@ export interface Engine {
   tools(): Promise<readonly ToolFile[]>;
   /** Why requests cannot be served just now; null: they can. */
   unreadiness(): Promise<string | null>;
-  /** Takes no more work and hands over what is under way; reading and commands go on. */
+  /** Takes no more work, hands over what is under way, and ends the followers; reading and commands go on. */
   drain(): Promise<void>;
 }
 
@@ -49,6 +49,7 @@ export function startEngine(parts: Parts, workerId: string): Engine {
     drive({ ...parts, agents }, lease, signal),
   );
   const recording = { ...parts, agents, scheduler };
+  const stopping = new AbortController();
 
   const get = async (agentId: string): Promise<AgentRow> => {
     const row = await store.row(agentId, clock.nowMs());
@@ -91,7 +92,8 @@ export function startEngine(parts: Parts, workerId: string): Engine {
     stateAt: agents.at,
     follow: async (agentId, after, deltas) => {
       const { sequence } = await get(agentId);
-      return openFollower(parts, agentId, { after: after ?? sequence, head: sequence, deltas });
+      const from = { after: after ?? sequence, head: sequence, deltas };
+      return openFollower({ store, clock, stopping: stopping.signal }, agentId, from);
     },
     tools: () => sandbox.list(),
     unreadiness: async () => {
@@ -103,7 +105,10 @@ export function startEngine(parts: Parts, workerId: string): Engine {
         return EngramError.of(error).message;
       }
     },
-    drain: scheduler.drain,
+    drain: async () => {
+      await scheduler.drain();
+      stopping.abort();
+    },
   };
 }
 

@@ -1,5 +1,6 @@
 import type { LoggedEvent, ModelCall } from "../agent/event.ts";
 import type { Clock } from "../clock.ts";
+import { EngramError } from "../errors.ts";
 import type { Draft, DraftPiece, Store } from "../store/store.ts";
 
 /** What a follower is given: an event in its place, or a live piece of the answer being written behind it. */
@@ -12,7 +13,10 @@ export type Followed =
  * call, so a slow reader holds nothing and misses nothing.
  */
 export interface Follower {
-  /** What came since the last call, in order, a page at a time; empty: nothing. Fails with not_found once the agent is deleted. */
+  /**
+   * What came since the last call, in order, a page at a time; empty: nothing. Fails with not_found once the agent is
+   * deleted, and with unavailable where the engine stops and all that it did is given.
+   */
   take(): Promise<readonly Followed[]>;
   /** Resolves true on a change or `wake`, false after `timeoutMs`. A change since the last `take` counts. */
   wait(timeoutMs: number): Promise<boolean>;
@@ -20,14 +24,22 @@ export interface Follower {
   close(): void;
 }
 
+type From = { readonly after: number; readonly head: number; readonly deltas: boolean };
+
+type FollowerParts = {
+  readonly store: Store;
+  readonly clock: Clock;
+  /** Aborts when nothing more is to come. */
+  readonly stopping: AbortSignal;
+};
+
 /** `after` is the last event not to be given; deltas are given of answers that are not whole yet at `head`. */
 export function openFollower(
-  { store, clock }: { readonly store: Store; readonly clock: Clock },
+  { store, clock, stopping }: FollowerParts,
   agentId: string,
-  from: { readonly after: number; readonly head: number; readonly deltas: boolean },
+  from: From,
 ): Follower {
-  const answer = makeAnswer();
-  let cursor = from.after;
+  const reader = makeReader(store, agentId, from);
   let changed = true;
   let waiting = (): void => {};
   const wake = (): void => {
@@ -35,42 +47,21 @@ export function openFollower(
     waiting();
   };
   const unfollow = store.follow(agentId, wake);
-
-  const events = async (): Promise<readonly Followed[]> => {
-    const followed: Followed[] = [];
-    for (const logged of await store.read(agentId, cursor)) {
-      const live = from.deltas && logged.sequence > from.head;
-      const rest = live ? answer.whole(logged) : null;
-      if (rest !== null) followed.push({ kind: "delta", sequence: cursor, piece: rest });
-      followed.push({ kind: "event", logged });
-      cursor = logged.sequence;
-    }
-    return followed;
-  };
-  /** What was not yet given of the answer that is written behind event `place`. */
-  const deltas = async (place: number): Promise<readonly Followed[]> => {
-    const draft = await store.readDraft(agentId, answer.piecesTaken());
-    if (draft === null) return [];
-    if (draft.call.afterSequence > place) {
-      changed = true; // The answer before it is whole by now, and its events come first.
-      return [];
-    }
-    if (!answer.isOf(draft)) {
-      answer.begin(draft);
-      return deltas(place);
-    }
-    return answer.take(draft).map((piece) => ({ kind: "delta", sequence: place, piece }));
-  };
+  stopping.addEventListener("abort", wake);
 
   return {
     take: async () => {
       changed = false;
-      const place = cursor;
-      const found = await events();
-      // Read behind the events and given before them: nothing of an answer comes behind the pause that stopped it.
-      const pieces = from.deltas ? await deltas(place) : [];
-      changed ||= pieces.length + found.length > 0;
-      return [...pieces, ...found];
+      const { aborted } = stopping;
+      const { followed, more } = await reader.next();
+      changed ||= more;
+      if (aborted && !changed)
+        throw new EngramError(
+          "unavailable",
+          "the engine is stopping: connect again and go on after the last sequence_id",
+          { transient: true },
+        );
+      return followed;
     },
     wait: async (timeoutMs) => {
       if (changed) return true;
@@ -84,7 +75,48 @@ export function openFollower(
     wake,
     close: () => {
       unfollow();
+      stopping.removeEventListener("abort", wake);
       waiting();
+    },
+  };
+}
+
+/** Reads a log and the answer being written behind it, from a place on. `more`: there may be more already. */
+function makeReader(store: Store, agentId: string, from: From) {
+  const answer = makeAnswer();
+  let cursor = from.after;
+
+  const events = async (): Promise<readonly Followed[]> => {
+    const followed: Followed[] = [];
+    for (const logged of await store.read(agentId, cursor)) {
+      const live = from.deltas && logged.sequence > from.head;
+      const rest = live ? answer.whole(logged) : null;
+      if (rest !== null) followed.push({ kind: "delta", sequence: cursor, piece: rest });
+      followed.push({ kind: "event", logged });
+      cursor = logged.sequence;
+    }
+    return followed;
+  };
+  /** What was not yet given of the answer that is written behind event `place`; null: one begins behind a later event. */
+  const deltas = async (place: number): Promise<readonly Followed[] | null> => {
+    const draft = await store.readDraft(agentId, answer.piecesTaken());
+    if (draft === null) return [];
+    if (draft.call.afterSequence > place) return null;
+    if (!answer.isOf(draft)) {
+      answer.begin(draft);
+      return deltas(place);
+    }
+    return answer.take(draft).map((piece) => ({ kind: "delta", sequence: place, piece }));
+  };
+
+  return {
+    next: async (): Promise<{ readonly followed: readonly Followed[]; readonly more: boolean }> => {
+      const place = cursor;
+      const found = await events();
+      // Read behind the events and given before them: nothing of an answer comes behind the pause that stopped it.
+      const pieces = from.deltas ? await deltas(place) : [];
+      const followed = [...(pieces ?? []), ...found];
+      return { followed, more: pieces === null || followed.length > 0 };
     },
   };
 }

@@ -40,7 +40,9 @@ const openAgent = async (store: Store) => {
   };
   const write = (offset: number, content: string): Promise<void> =>
     store.writeDraft(agentId, epoch, callAfter(1), [{ kind: "text", offset, content }]);
-  const follower = openFollower({ store, clock: makeManualClock() }, agentId, {
+  const stopping = new AbortController();
+  const parts = { store, clock: makeManualClock(), stopping: stopping.signal };
+  const follower = openFollower(parts, agentId, {
     after: 1,
     head: 1,
     deltas: true,
@@ -51,7 +53,7 @@ const openAgent = async (store: Store) => {
         ? `${item.logged.sequence} ${item.logged.event.type}`
         : `${item.sequence} at ${item.piece.offset}: ${item.piece.content}`,
     );
-  return { append, write, taken };
+  return { append, write, taken, follower, stop: () => stopping.abort() };
 };
 
 test("what was written before a pause is given before it, however late it is read", async () => {
@@ -72,4 +74,17 @@ test("an answer that became whole before its last pieces were read is given to i
   await append(said("joins"), false);
   await append(spoke("one two three", 1), true);
   expect(await taken()).toEqual(["2 MessageReceived", "2 at 4: two three", "3 ModelSpoke"]);
+});
+
+test("when the engine stops, what it did is given, and then the end", async () => {
+  const { append, write, taken, follower, stop } = await openAgent(openMemoryStore());
+  await append(said("joins"), false);
+  expect(await taken()).toEqual(["2 MessageReceived"]);
+  expect(await taken()).toEqual([]);
+  const waited = follower.wait(60_000);
+  stop();
+  expect(await waited).toBe(true);
+  await write(0, "one ");
+  expect(await taken()).toEqual(["2 at 0: one "]);
+  await expect(taken()).rejects.toMatchObject({ code: "unavailable" });
 });

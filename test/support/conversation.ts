@@ -99,6 +99,7 @@ export const openChat = (
       try {
         while ((await next()) !== null);
       } catch (error) {
+        outgoing.close();
         if (error instanceof ConnectError) return error;
         throw error;
       }
