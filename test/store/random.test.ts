@@ -228,7 +228,7 @@ test("any operations have the same results on SQLite as in memory, and leave the
         }
       },
     ),
-    seeded(120),
+    seeded(50),
   );
   const refusals = ["append refused: conflict", "append refused: fenced", "draft refused: fenced"];
   const others = ["create refused: already_exists", "remove refused: failed_precondition"];
