@@ -90,8 +90,8 @@ function makeLookout(
       again = false;
       cancelWake();
       if (room() <= 0) return; // The end of a step looks again.
-      const nowMs = clock.nowMs();
       const nextMs = await store.nextWakeMs();
+      const nowMs = clock.nowMs();
       const waitMs = Math.min((nextMs ?? Infinity) - nowMs, settings.leaseTtlMs);
       if (waitMs > 0) {
         cancelWake = clock.after(waitMs, poke);
