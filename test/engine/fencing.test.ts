@@ -57,7 +57,7 @@ describe("an engine that was frozen past its lease", () => {
       return (await stage.store.readDraft(agentId, 0))?.piecesTotal === 2;
     });
     thaw.open();
-    await until("the first lets go", () => stage.lines.includes("let go of an agent fenced"));
+    await until("the first lets go", () => stage.lines.includes('let go of an agent "fenced"'));
     expect((await stage.store.readDraft(agentId, 0))?.piecesTotal).toBe(2);
     hold.open();
     await stage.untilSettled(agentId);
@@ -93,7 +93,7 @@ describe("an engine that was frozen past its lease", () => {
     const second = stage.start({ name: "second", model: usesTool() });
     await stage.untilSettled(agentId);
     thaw.open();
-    await until("the first lets go", () => stage.lines.includes("let go of an agent fenced"));
+    await until("the first lets go", () => stage.lines.includes('let go of an agent "fenced"'));
     const log = await stage.log(agentId);
     expect(log.map(({ event }) => event.type)).toEqual([
       "AgentCreated",

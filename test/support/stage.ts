@@ -84,7 +84,7 @@ export function openStage(store: Store = openMemoryStore()): Stage {
           sandbox: over.sandbox ?? makePlayedSandbox(),
           clock: over.clock ?? clock,
           log: (_level, line, fields) =>
-            void lines.push(`${line} ${String(fields?.["code"] ?? "")}`),
+            void lines.push(`${line} ${JSON.stringify(fields?.["code"])}`),
           settings: { concurrency: over.concurrency ?? 8, leaseTtlMs },
         },
         over.name ?? "engine",

@@ -35,7 +35,7 @@ export function makeWatcher(after = 0): Watcher {
 
   const whole = (kind: Kind, content: string, sequence: number): void => {
     const untold = sequence <= headAtAttaching && written[kind].length === 0;
-    if (!untold && written[kind].toString() !== content)
+    if (!untold && !written[kind].equals(Buffer.from(content)))
       faults.push(
         `${kind} at ${sequence}: pieces give ${written[kind].toString()}, the event ${content}`,
       );

@@ -1,0 +1,383 @@
+import { describe, expect, test } from "bun:test";
+import { EngramError } from "../../src/errors.ts";
+import { statusOf } from "../../src/agent/state.ts";
+import type { Lease, Store } from "../../src/store/store.ts";
+import { aborted, makePlayedModel } from "../support/played-model.ts";
+import {
+  echoing,
+  leaseTtlMs,
+  makeGate,
+  openStage,
+  quiet,
+  type Stage,
+  until,
+} from "../support/stage.ts";
+
+const unavailable = (): Promise<never> =>
+  Promise.reject(new EngramError("unavailable", "the store is away", { transient: true }));
+
+/** Leases that came by a look at the store, not with an append. */
+const counting = (store: Store): { readonly store: Store; readonly claimed: Lease[] } => {
+  const claimed: Lease[] = [];
+  return {
+    claimed,
+    store: {
+      ...store,
+      claim: async (...args) => {
+        const leases = await store.claim(...args);
+        claimed.push(...leases);
+        return leases;
+      },
+    },
+  };
+};
+
+const allSettled = async (stage: Stage, agentIds: readonly string[]): Promise<void> => {
+  for (const agentId of agentIds) await stage.untilSettled(agentId);
+};
+
+describe("room", () => {
+  test("bounds the steps at once, and everyone has a turn", async () => {
+    const stage = openStage();
+    const model = echoing();
+    const engine = stage.start({ model, concurrency: 3 });
+    const agentIds = await Promise.all(
+      Array.from({ length: 12 }, (_, index) => stage.create(engine, `agent ${index}`)),
+    );
+    await allSettled(stage, agentIds);
+    expect(model.runningMost()).toBe(3);
+    expect(model.calls.length).toBe(12);
+    await engine.drain();
+  });
+
+  test("is kept with an append, which then brings the lease: nobody claims it again", async () => {
+    const stage = openStage();
+    const { store, claimed } = counting(stage.store);
+    const model = echoing();
+    const engine = stage.start({ store, model });
+    const agentId = await stage.create(engine, "hello");
+    await stage.untilSettled(agentId);
+    await stage.say(engine, agentId, "again");
+    await stage.untilSettled(agentId);
+    expect(claimed).toEqual([]);
+    expect(model.calls.length).toBe(2);
+    await engine.drain();
+  });
+
+  test("that is none at all leaves agents to others", async () => {
+    const stage = openStage();
+    const model = echoing();
+    const engine = stage.start({ model, concurrency: 0 });
+    const agentId = await stage.create(engine, "hello");
+    await quiet();
+    expect(model.calls).toEqual([]);
+    const worker = stage.start();
+    await stage.untilSettled(agentId);
+    await Promise.all([engine.drain(), worker.drain()]);
+  });
+
+  test("an agent made while there was none is looked for, though its making ends behind the last look", async () => {
+    const stage = openStage();
+    const gate = makeGate();
+    const made = makeGate();
+    const model = makePlayedModel(() => ({ text: ["done"], before: () => gate.passed }));
+    let creations = 0;
+    const engine = stage.start({
+      model,
+      concurrency: 1,
+      store: {
+        ...stage.store,
+        create: async (creation) => {
+          if (++creations === 2) await made.passed;
+          return stage.store.create(creation);
+        },
+      },
+    });
+    const first = await stage.create(engine, "first");
+    const second = stage.create(engine, "second");
+    gate.open();
+    await stage.untilSettled(first);
+    await quiet();
+    made.open();
+    await stage.untilSettled(await second);
+    expect(model.calls.length).toBe(2);
+    await engine.drain();
+  });
+
+  test("that was kept for nothing is given to who became due meanwhile", async () => {
+    const stage = openStage();
+    const refuse = makeGate();
+    let failing = true;
+    const model = makePlayedModel((_request, number) => ({
+      text: ["done"],
+      before: async () => {
+        if (number === 1) throw new EngramError("model_unavailable", "no", { transient: true });
+      },
+    }));
+    const engine = stage.start({
+      model,
+      concurrency: 1,
+      store: {
+        ...stage.store,
+        append: async (append) => {
+          if (failing && append.epoch === null) {
+            await refuse.passed;
+            return unavailable();
+          }
+          return stage.store.append(append);
+        },
+      },
+    });
+    const resting = await stage.create(engine, "rests", { waitForInput: true });
+    const retrying = await stage.create(engine, "retries");
+    await until("it backs off", async () => (await stage.events(retrying)).includes("ModelFailed"));
+    await quiet();
+    const refused = stage.say(engine, resting, "hello").catch((error: unknown) => error);
+    await quiet();
+    stage.clock.advance(700);
+    await quiet();
+    expect(model.calls.length).toBe(1);
+    refuse.open();
+    expect(await refused).toMatchObject({ code: "unavailable" });
+    failing = false;
+    await stage.untilSettled(retrying);
+    expect(model.calls.length).toBe(2);
+    await engine.drain();
+  });
+
+  test("is not widened by a creation whose answer is lost", async () => {
+    const stage = openStage();
+    const gate = makeGate();
+    const model = makePlayedModel(() => ({ text: ["done"], before: () => gate.passed }));
+    let away = true;
+    const engine = stage.start({
+      model,
+      concurrency: 1,
+      store: {
+        ...stage.store,
+        row: async (...args) => (away ? unavailable() : stage.store.row(...args)),
+      },
+    });
+    for (const goal of ["a", "b", "c"])
+      expect(await stage.create(engine, goal).catch((error: unknown) => error)).toMatchObject({
+        code: "unavailable",
+      });
+    away = false;
+    await quiet();
+    expect(model.running()).toBe(1);
+    gate.open();
+    await until("all rest", async () => (await stage.store.nextWakeMs()) === null);
+    expect([model.calls.length, model.runningMost()]).toEqual([3, 1]);
+    await engine.drain();
+  });
+});
+
+describe("waking", () => {
+  const failing = (times: number, retryAfterMs?: number) =>
+    makePlayedModel((_request, number) => ({
+      text: ["done"],
+      before: async () => {
+        if (number > times) return;
+        throw new EngramError("model_unavailable", "overloaded", {
+          transient: true,
+          ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+        });
+      },
+    }));
+
+  test("comes when the back-off is over, and not before", async () => {
+    const stage = openStage();
+    const model = failing(3);
+    const engine = stage.start({ model });
+    const agentId = await stage.create(engine, "hello");
+    for (const [attempt, leastMs] of [450, 900, 1800].entries()) {
+      await quiet();
+      expect(model.calls.length).toBe(attempt + 1);
+      stage.clock.advance(leastMs - 1);
+      await quiet();
+      expect(model.calls.length).toBe(attempt + 1);
+      stage.clock.advance(leastMs / 4);
+    }
+    await stage.untilSettled(agentId);
+    expect(await stage.events(agentId)).toEqual([
+      "AgentCreated",
+      "ModelFailed",
+      "ModelFailed",
+      "ModelFailed",
+      "ModelSpoke",
+    ]);
+    await engine.drain();
+  });
+
+  test("waits as long as the model's server asked", async () => {
+    const stage = openStage();
+    const model = failing(1, 60_000);
+    const engine = stage.start({ model });
+    const agentId = await stage.create(engine, "hello");
+    await quiet();
+    stage.clock.advance(59_999);
+    await quiet();
+    expect(model.calls.length).toBe(1);
+    stage.clock.advance(1);
+    await stage.untilSettled(agentId);
+    await engine.drain();
+  });
+
+  test("ends after five attempts more", async () => {
+    const stage = openStage();
+    const model = failing(99);
+    const engine = stage.start({ model });
+    const agentId = await stage.create(engine, "hello");
+    for (let attempt = 0; attempt < 9; attempt++) {
+      await quiet();
+      stage.clock.advance(60_000);
+    }
+    await stage.untilSettled(agentId);
+    expect(model.calls.length).toBe(6);
+    expect((await stage.state(agentId)).reason).toStartWith("MODEL_UNAVAILABLE");
+    await engine.drain();
+  });
+
+  test("survives the engine, which may be idle when another dies with the agent", async () => {
+    const stage = openStage();
+    const idle = stage.start({ name: "idle" });
+    await quiet();
+    const other = openStage(stage.store).start({
+      name: "other",
+      model: failing(1),
+      concurrency: 1,
+    });
+    const agentId = await stage.create(other, "hello");
+    await quiet();
+    stage.clock.advance(leaseTtlMs + 1);
+    await stage.untilSettled(agentId);
+    await Promise.all([idle.drain(), other.drain()]);
+  });
+});
+
+describe("a store that is away", () => {
+  /** Every operation fails while it is away. */
+  const flaky = (store: Store) => {
+    let away = false;
+    const guarded =
+      <A extends readonly unknown[], R>(operation: (...args: A) => Promise<R>) =>
+      async (...args: A): Promise<R> =>
+        away ? unavailable() : operation(...args);
+    const wrapped: Store = {
+      ...store,
+      create: guarded(store.create),
+      append: guarded(store.append),
+      read: guarded(store.read),
+      row: guarded(store.row),
+      list: guarded(store.list),
+      writeDraft: guarded(store.writeDraft),
+      readDraft: guarded(store.readDraft),
+      claim: guarded(store.claim),
+      renew: guarded(store.renew),
+      release: guarded(store.release),
+      nextWakeMs: guarded(store.nextWakeMs),
+    };
+    return { store: wrapped, set: (isAway: boolean) => void (away = isAway) };
+  };
+
+  test.each([0, 1, 2, 3])("lets agents go on afterwards (gone at piece %d)", async (gone) => {
+    const stage = openStage();
+    const { store, set } = flaky(stage.store);
+    const model = makePlayedModel((_request, number) => ({
+      text: ["one ", "two ", "three"],
+      before: async (index) => {
+        if (number === 1 && index === gone) set(true);
+      },
+    }));
+    const engine = stage.start({ store, model });
+    const agentId = await stage.create(engine, "hello");
+    await until("it lets go", () => stage.lines.includes('let go of an agent "unavailable"'));
+    for (let seconds = 0; seconds < 5; seconds++) {
+      stage.clock.advance(1_000);
+      await quiet();
+    }
+    expect(await engine.get(agentId).catch((error: unknown) => error)).toMatchObject({
+      code: "unavailable",
+    });
+    set(false);
+    for (let seconds = 0; seconds < 3; seconds++) {
+      stage.clock.advance(1_000);
+      await quiet();
+    }
+    await stage.untilSettled(agentId);
+    const log = await stage.log(agentId);
+    expect(log.map(({ event }) => event.type)).toEqual(["AgentCreated", "ModelSpoke"]);
+    expect(log[1]?.event).toMatchObject({ content: "one two three" });
+    expect(model.calls.length).toBe(2);
+    await engine.drain();
+  });
+});
+
+describe("a drain", () => {
+  test("leaves the agent due at once with its draft, and another engine goes on in mid-sentence", async () => {
+    const stage = openStage();
+    const model = makePlayedModel((_request, number) => ({
+      text: ["one ", "two ", "three"],
+      before: async (index, signal) => {
+        if (number === 1 && index === 2) await aborted(signal);
+      },
+    }));
+    const engine = stage.start({ model });
+    const agentId = await stage.create(engine, "hello");
+    await until("two pieces are durable", async () => {
+      return (await stage.store.readDraft(agentId, 0))?.piecesTotal === 2;
+    });
+    await engine.drain();
+    expect(await stage.store.nextWakeMs()).toBe(stage.clock.nowMs());
+    expect((await stage.store.row(agentId, stage.clock.nowMs()))?.status).toBe("waiting_for_step");
+    expect((await stage.store.readDraft(agentId, 0))?.piecesTotal).toBe(2);
+
+    const { store, claimed } = counting(stage.store);
+    const heir = stage.start({ name: "heir", model, store });
+    await stage.untilSettled(agentId);
+    expect(claimed).toEqual([expect.objectContaining({ claims: 1, recovered: false })]);
+    expect(model.calls[1]?.messages.at(-1)).toMatchObject({
+      role: "assistant",
+      content: "one two",
+    });
+    expect((await stage.log(agentId))[1]?.event).toMatchObject({ content: "one two three" });
+    await heir.drain();
+  });
+
+  test("waits for leases that are on their way, and lets go of them", async () => {
+    const stage = openStage();
+    const gate = makeGate();
+    const engine = stage.start({
+      store: {
+        ...stage.store,
+        create: async (creation) => {
+          const made = await stage.store.create(creation);
+          await gate.passed;
+          return made;
+        },
+      },
+    });
+    const creating = stage.create(engine, "hello");
+    await quiet();
+    const drained = engine.drain();
+    await quiet();
+    gate.open();
+    await drained;
+    expect(await stage.store.nextWakeMs()).toBe(stage.clock.nowMs());
+    const agentId = await creating;
+    expect(await stage.events(agentId)).toEqual(["AgentCreated"]);
+  });
+
+  test("takes nothing more, but still records", async () => {
+    const stage = openStage();
+    const model = echoing();
+    const engine = stage.start({ model });
+    await engine.drain();
+    const agentId = await stage.create(engine, "hello");
+    await stage.say(engine, agentId, "are you there?");
+    await quiet();
+    expect(model.calls).toEqual([]);
+    expect(statusOf(await stage.state(agentId))).toBe("waiting_for_step");
+    expect(stage.clock.waiting()).toBe(0);
+  });
+});

@@ -1,0 +1,67 @@
+import { describe, expect, test } from "bun:test";
+import { engineLimits } from "../../src/limits.ts";
+import { makePlayedModel, type PlayedReply } from "../support/played-model.ts";
+import { makeGate, openStage, quiet, until } from "../support/stage.ts";
+import { makeWatcher } from "../support/watcher.ts";
+
+describe("what the model writes", () => {
+  const answerOf = async (reply: PlayedReply): Promise<string> => {
+    const stage = openStage();
+    const engine = stage.start({ model: makePlayedModel(() => reply) });
+    const agentId = await stage.create(engine, "hello");
+    const watcher = makeWatcher();
+    void watcher.watch(engine, agentId).catch(() => {});
+    await stage.untilSettled(agentId);
+    await until("all is seen", () => watcher.seen.length === 2);
+    expect(watcher.faults).toEqual([]);
+    expect(watcher.pieces()).toBeGreaterThan(1);
+    const { event } = (await stage.log(agentId))[1]!;
+    await engine.drain();
+    return event.type === "ModelSpoke" ? event.content : event.type;
+  };
+
+  test("may cut a character in halves", async () => {
+    expect(await answerOf({ text: ["a\ud83d", "\ude00b", "\ud83d", "c"] })).toBe("a😀b\ud83dc");
+  });
+
+  test("is no answer where there is nothing, or where it ends before it is whole", async () => {
+    for (const text of [[], [""]]) {
+      const stage = openStage();
+      const engine = stage.start({ model: makePlayedModel(() => ({ text })) });
+      const agentId = await stage.create(engine, "hello");
+      await until("it is known", async () => (await stage.events(agentId)).length === 2);
+      expect((await stage.log(agentId))[1]?.event).toMatchObject({ code: "MODEL_ERROR" });
+      await engine.drain();
+    }
+  });
+
+  test("is read no faster than it can be kept", async () => {
+    const stage = openStage();
+    const gate = makeGate();
+    const piece = "x".repeat(64 * 1024);
+    const pieces = 40;
+    let read = 0;
+    const model = makePlayedModel(() => ({
+      text: Array.from({ length: pieces }, () => piece),
+      before: async () => void read++,
+    }));
+    const engine = stage.start({
+      model,
+      store: {
+        ...stage.store,
+        writeDraft: async (...args) => {
+          await gate.passed;
+          return stage.store.writeDraft(...args);
+        },
+      },
+    });
+    const agentId = await stage.create(engine, "hello");
+    for (let more = 0; more < 4; more++) await quiet();
+    // One batch is being written, one waits.
+    expect(read * piece.length).toBeLessThan(3 * engineLimits.draftPendingCharsMax);
+    gate.open();
+    await stage.untilSettled(agentId);
+    expect((await stage.log(agentId))[1]?.event).toMatchObject({ content: piece.repeat(pieces) });
+    await engine.drain();
+  });
+});
