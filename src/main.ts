@@ -2,6 +2,7 @@ import { version } from "../package.json" with { type: "json" };
 import { demo } from "./cli/demo.ts";
 import { helpText } from "./cli/help.ts";
 import { serve } from "./cli/serve.ts";
+import { tool } from "./cli/tool.ts";
 import { EngramError, messageOf } from "./errors.ts";
 import { runSandboxChild } from "./sandbox/child.ts";
 
@@ -13,6 +14,8 @@ async function run(args: readonly string[]): Promise<number> {
       return serve(rest);
     case "demo":
       return demo();
+    case "tool":
+      return tool(rest);
     case "--version":
       process.stdout.write(`engram ${version}\n`);
       return 0;

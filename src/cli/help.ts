@@ -3,6 +3,9 @@ import { settingsTable } from "./settings.ts";
 const commands = [
   ["serve", "run the engine (also without a command)"],
   ["demo", "show what the engine is for: a conversation that survives kill -9"],
+  ["tool list", "show the tools of the tools folder"],
+  ["tool run NAME [JSON]", "call a tool with an input, under the same limits as an agent's call"],
+  ["tool inspect FILE", "say what a tool's file imports, takes and may use, or why it is refused"],
   ["--version", "print the version"],
   ["--help", "print this"],
 ] as const;
@@ -15,11 +18,11 @@ export function helpText(): string {
     "Usage: engram [COMMAND] [--SETTING VALUE ...]",
     "",
     "Commands",
-    ...commands.map(([name, what]) => `  ${name.padEnd(20)}${what}`),
+    ...commands.map(([name, what]) => `  ${name.padEnd(22)}${what}`),
     "",
     "Settings, each an environment variable or a flag (GRPC_PORT, --grpc-port); a flag wins",
     ...settingsTable.map(
-      ([name, value, what]) => `  ${name.padEnd(20)}${what}${value === "" ? "" : ` [${value}]`}`,
+      ([name, value, what]) => `  ${name.padEnd(22)}${what}${value === "" ? "" : ` [${value}]`}`,
     ),
   ];
   return `${lines.join("\n")}\n`;

@@ -58,13 +58,20 @@ type Name = (typeof settingsTable)[number][0];
 
 const flagOf = (name: Name): string => name.toLowerCase().replaceAll("_", "-");
 
+type Environment = Readonly<Record<string, string | undefined>>;
+
 /** The settings of the environment, with the command line's flags over them. Fails with invalid_argument, naming the setting. */
 export function readSettings(
   args: readonly string[],
-  env: Readonly<Record<string, string | undefined>>,
+  env: Environment,
   isTerminal: boolean,
 ): Settings {
-  const text = textsOf(args, env);
+  const { words, text } = readCommandLine(args, env);
+  if (words[0] !== undefined)
+    throw new EngramError(
+      "invalid_argument",
+      `${JSON.stringify(words[0])} is one word too many; see engram --help`,
+    );
   const host = text("HOST");
   const apiKeys = listOf(text("API_KEY"));
   mustBeSafe(host, apiKeys, text("ALLOW_ANONYMOUS"));
@@ -74,19 +81,12 @@ export function readSettings(
   const number = (name: Name, min: number, max: number): number =>
     numberOf(name, text(name), { min, max });
   return {
-    dbPath: text("DB_PATH"),
+    ...toolSettingsOf(text),
     host,
     port: number("GRPC_PORT", 0, 65_535),
     apiKeys,
     tls: tlsOf(text("TLS_CERT"), text("TLS_KEY")),
     corsOrigins: listOf(text("CORS_ORIGINS")),
-    toolsPath: text("TOOLS_PATH"),
-    toolLimits: {
-      fuel: number("TOOL_FUEL", 1, toolCeilings.fuel),
-      memoryBytes: number("TOOL_MEMORY_MB", 1, toolCeilings.memoryBytes / 2 ** 20) * 2 ** 20,
-      timeoutMs: number("TOOL_TIMEOUT_MS", 1, toolCeilings.timeoutMs),
-      outputBytesMax: number("TOOL_OUTPUT_KB", 1, toolCeilings.outputBytesMax / 1024) * 1024,
-    },
     llmProvider: choice("LLM_PROVIDER", text("LLM_PROVIDER"), ["ollama", "scripted"]),
     ollamaUrl: text("OLLAMA_URL"),
     llmTimeoutMs: number("LLM_TIMEOUT_MS", 1, 24 * 3600_000),
@@ -103,26 +103,68 @@ export function readSettings(
   };
 }
 
-/** An empty variable is one that is not set. */
-function textsOf(
+/** What of the settings a command heeds that works with tools alone. */
+export type ToolSettings = Pick<Settings, "dbPath" | "toolsPath" | "toolLimits">;
+
+/**
+ * The words of a command line that are no flags, in order, and the settings for tools; all others' flags are known, and
+ * not looked at. Fails with invalid_argument, naming the setting.
+ */
+export function readToolSettings(
   args: readonly string[],
-  env: Readonly<Record<string, string | undefined>>,
-): (name: Name) => string {
-  const options = Object.fromEntries(
-    settingsTable.map(([name]) => [flagOf(name), { type: "string" as const }]),
-  );
-  let flags: Readonly<Record<string, unknown>>;
-  try {
-    flags = parseArgs({ args: [...args], options, strict: true }).values;
-  } catch (cause) {
-    throw new EngramError("invalid_argument", `${messageOf(cause)}; see engram --help`, { cause });
-  }
+  env: Environment,
+): { readonly words: readonly string[]; readonly settings: ToolSettings } {
+  const { words, text } = readCommandLine(args, env);
+  return { words, settings: toolSettingsOf(text) };
+}
+
+function toolSettingsOf(text: Texts): ToolSettings {
+  const number = (name: Name, max: number): number => numberOf(name, text(name), { min: 1, max });
+  return {
+    dbPath: text("DB_PATH"),
+    toolsPath: text("TOOLS_PATH"),
+    toolLimits: {
+      fuel: number("TOOL_FUEL", toolCeilings.fuel),
+      memoryBytes: number("TOOL_MEMORY_MB", toolCeilings.memoryBytes / 2 ** 20) * 2 ** 20,
+      timeoutMs: number("TOOL_TIMEOUT_MS", toolCeilings.timeoutMs),
+      outputBytesMax: number("TOOL_OUTPUT_KB", toolCeilings.outputBytesMax / 1024) * 1024,
+    },
+  };
+}
+
+/** The value of a setting as it was given, or its default. */
+type Texts = (name: Name) => string;
+
+/** An empty variable is one that is not set. */
+function readCommandLine(
+  args: readonly string[],
+  env: Environment,
+): { readonly words: readonly string[]; readonly text: Texts } {
+  const { words, flags } = parse(args);
   const defaults = new Map<string, string>(settingsTable.map(([name, value]) => [name, value]));
-  return (name) => {
+  const text: Texts = (name) => {
     const flag = flags[flagOf(name)];
     if (typeof flag === "string") return flag;
     return env[name] || (defaults.get(name) ?? "");
   };
+  return { words, text };
+}
+
+function parse(args: readonly string[]): {
+  readonly words: readonly string[];
+  readonly flags: Readonly<Record<string, unknown>>;
+} {
+  const options = Object.fromEntries(
+    settingsTable.map(([name]) => [flagOf(name), { type: "string" as const }]),
+  );
+  try {
+    const parsed = parseArgs({ args: [...args], options, strict: true, allowPositionals: true });
+    return { words: parsed.positionals, flags: parsed.values };
+  } catch (cause) {
+    // Some of the parser's complaints have more than one line.
+    const complaint = messageOf(cause).replaceAll(/\s*\n\s*/g, " ");
+    throw new EngramError("invalid_argument", `${complaint}; see engram --help`, { cause });
+  }
 }
 
 const bad = (name: Name, value: string, wanted: string): EngramError =>
