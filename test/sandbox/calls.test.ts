@@ -139,6 +139,36 @@ test("the same call uses the same fuel in every child and at every compiler's ti
   expect(starved.error?.code).toBe("TOOL_OUT_OF_FUEL");
 });
 
+test("system calls cost a hundred and by what they move", async () => {
+  // Entry, instructions and end of _start; the call; bytes.
+  const costs: readonly (readonly [string, number])[] = [
+    ["(drop (call $sched_yield))", 4 + 100],
+    ["(drop (call $random_get (i32.const 0) (i32.const 500)))", 6 + 100 + 500],
+    [
+      "(drop (call $fd_write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 0)))",
+      8 + 100 + 250,
+    ],
+    ["(drop (call $fd_read (i32.const 0) (i32.const 8) (i32.const 1) (i32.const 0)))", 8 + 100 + 1],
+    ["(drop (call $args_get (i32.const 0) (i32.const 64)))", 6 + 100 + 3],
+  ];
+  const imports = importing("sched_yield", "random_get", "fd_write", "fd_read", "args_get");
+  for (const [code, cost] of costs) {
+    // A buffer of 1000 bytes at 64, as the data says without an instruction.
+    const data = `(data (i32.const 8) "\\40\\00\\00\\00\\e8\\03\\00\\00")`;
+    await harness.put("caller", startText(code, imports, `(memory (export "memory") 1) ${data}`));
+    const { error, fuelUsed } = await harness.run("caller");
+    expect([code, error, fuelUsed]).toEqual([code, null, cost]);
+  }
+});
+
+test("a tool that goes on past its time is ended at its next system call, not killed", async () => {
+  const text = startText("(loop $l (drop (call $sched_yield)) (br $l))", importing("sched_yield"));
+  await harness.put("polite", text);
+  const { error, fuelUsed } = await harness.run("polite", "{}", { fuel: 1e11, timeoutMs: 20 });
+  expect(error?.code).toBe("TOOL_TIMEOUT");
+  expect(fuelUsed).toBeGreaterThan(0);
+});
+
 test("limits are the call's, else the tool's, else the engine's", async () => {
   const module = await assemble(spinText);
   const description = JSON.stringify({ limits: { fuel: 1000 } });
@@ -159,7 +189,7 @@ test("a tool that computes past its time is killed; others do not notice", async
   });
 });
 
-test("a tool cannot have all children: another one runs while it fills its share", async () => {
+test("many calls of one tool that are aborted at once leave the sandbox as it was", async () => {
   const abort = new AbortController();
   const spinning = Array.from({ length: 40 }, () =>
     harness.sandbox.run(call("spin", { fuel: endlessFuel }), abort.signal).catch(() => "aborted"),

@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { limitMemory, meter } from "../../src/sandbox/meter/meter.ts";
 import { ModuleRefused } from "../../src/sandbox/meter/refusal.ts";
 import { hostExport } from "../../src/sandbox/meter/shape.ts";
+import { assemble, moduleText } from "./harness.ts";
 import { type Features, type Random, seeded } from "./random-body.ts";
 import { randomModule } from "./random-module.ts";
 
@@ -128,6 +129,25 @@ test("functions that their callers pay for, and exceptions, never make a run che
     }
   }
   expect(calls).toBeGreaterThan(modules);
+});
+
+test("a deep stack that unwinds without fuel does not go on for long", async () => {
+  // A body too long to be charged unchecked, which counts what it does; 2000 frames of it wait.
+  const rounds = 12_000;
+  const work = "(global.set $work (i32.add (global.get $work) (i32.const 1)))".repeat(rounds);
+  const text = moduleText(`(global $work (export "work") (mut i32) (i32.const 0))
+    (func $f (export "f") (param i32)
+      (if (local.get 0) (then (call $f (i32.sub (local.get 0) (i32.const 1)))))
+      (if (local.get 0) (then ${work})))
+    (func (export "_start"))`);
+  const metered = meter(await assemble(text));
+  const { exports } = new WebAssembly.Instance(
+    new WebAssembly.Module(new Uint8Array(metered.bytes)),
+  );
+  const f = exports["f"] as (depth: number) => void;
+  (exports[hostExport.fuelSet] as (fuel: bigint) => void)(100_000n);
+  expect(() => f(2000)).toThrow();
+  expect((exports["work"] as WebAssembly.Global).value).toBeLessThanOrEqual(rounds * 2);
 });
 
 /** Bytes that mean something to a decoder. */

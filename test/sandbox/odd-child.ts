@@ -6,7 +6,8 @@ const hang: () => never = () => {
   for (;;) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000);
 };
 
-readSync(0, new Uint8Array(65_536));
+const request = Buffer.alloc(65_536);
+readSync(0, request);
 switch (process.argv[2]) {
   case "exit":
     writeSync(2, "something went wrong\n");
@@ -23,6 +24,9 @@ switch (process.argv[2]) {
     hang();
   case "start":
     writeSync(1, encodeFrame({ kind: "started" }));
+    hang();
+  case "picky":
+    if (request.includes("quick")) writeSync(1, encodeFrame({ kind: "ran" }));
     hang();
   default:
     hang();

@@ -86,6 +86,16 @@ test.skipIf(process.platform !== "linux")("a child that grows too large is kille
   expect(await ends("start", job({ memoryBytesMax: 1 }))).toMatchObject({ kind: "tooLarge" });
 });
 
+test("jobs of one key leave children to the others", async () => {
+  await withPool("picky", async (pool) => {
+    const slow = Array.from({ length: 10 }, () => pool.run(job(), never).catch(() => "closed"));
+    const quick = await pool.run(job({ key: "b", header: { kind: "quick" } }), never);
+    expect(quick).toMatchObject({ kind: "answered" });
+    await pool.close();
+    expect(new Set(await Promise.all(slow))).toEqual(new Set(["closed"]));
+  });
+});
+
 test("an abort takes a job out of the queue, or ends its child", async () => {
   await withPool("hang", async (pool) => {
     const running = new AbortController();
