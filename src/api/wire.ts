@@ -21,6 +21,9 @@ import {
   ToolResultSchema,
 } from "../gen/engram/api/v1/agent_pb.ts";
 
+/** The wire's older counter is no wider; a larger number cannot be sent at all. */
+const int32Max = 2 ** 31 - 1;
+
 /** An agent as clients are shown it. */
 export function agentOf(row: AgentRow): Agent {
   const { stats, parent } = row;
@@ -35,7 +38,7 @@ export function agentOf(row: AgentRow): Agent {
       totalSteps: stats.steps,
       toolCalls: stats.toolCalls,
       totalDuration: durationOf(stats.workedMs),
-      tokensUsed: stats.promptTokens + stats.completionTokens,
+      tokensUsed: Math.min(stats.promptTokens + stats.completionTokens, int32Max),
       promptTokens: BigInt(stats.promptTokens),
       completionTokens: BigInt(stats.completionTokens),
       fuelUsed: BigInt(stats.fuelUsed),
@@ -97,11 +100,13 @@ const limitFields = (limits: ToolLimits): MessageInitShape<typeof ToolLimitsSche
 /** A copy that protobuf may own; its types are the same but not read-only. */
 const wireObject = (object: JsonObject): WireObject => JSON.parse(JSON.stringify(object));
 
-const durationOf = (ms: number): Duration =>
-  create(DurationSchema, {
-    seconds: BigInt(Math.trunc(ms / 1000)),
-    nanos: Math.round((ms % 1000) * 1e6),
+const durationOf = (ms: number): Duration => {
+  const micros = Math.round(ms * 1000);
+  return create(DurationSchema, {
+    seconds: BigInt(Math.trunc(micros / 1e6)),
+    nanos: (micros % 1e6) * 1000,
   });
+};
 
 export const toolInfoOf = (file: ToolFile): ToolInfo =>
   create(ToolInfoSchema, {
