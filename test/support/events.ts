@@ -181,7 +181,7 @@ const specFields = {
   config: anyConfig,
   tools: fc.array(anyTool, { maxLength: 2 }),
 };
-const anySpec: fc.Arbitrary<AgentSpec> = fc.record(specFields);
+export const anySpec: fc.Arbitrary<AgentSpec> = fc.record(specFields);
 const anyDefinition: fc.Arbitrary<ToolDefinition> = fc.record({
   name: anyText,
   description: anyText,
