@@ -1,7 +1,9 @@
 /**
- * Builds each tool of tools/src that has a description (NAME.json beside NAME.ts) into NAME.wasm, the description inside
- * as the custom section `engram.tool`. The same sources give the same bytes. An argument names a folder other than tools/.
+ * Builds each tool of tools/src that has a description (NAME.json) into NAME.wasm, the description inside as the custom
+ * section `engram.tool`: from NAME.ts, or from the module in prebuilt/ where tools/prebuilt.ts has made one. The same
+ * sources give the same bytes. An argument names a folder other than tools/.
  */
+import { existsSync } from "node:fs";
 import { readFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import asc from "assemblyscript/asc";
@@ -39,6 +41,16 @@ const compile = async (name: string): Promise<Uint8Array> => {
   return module;
 };
 
+/** A module that another language's compiler has built before, held against its digest. */
+const takePrebuilt = async (name: string): Promise<Uint8Array> => {
+  const file = join(sourceDir, "prebuilt", `${name}.wasm`);
+  const module = await readFile(file);
+  const sha256 = new Bun.CryptoHasher("sha256").update(module).digest("hex");
+  if ((await readFile(`${file}.sha256`, "utf8")) !== `${sha256}  ${name}.wasm\n`)
+    throw new Error(`${file} is not what its digest says; build it anew with tools/prebuilt.ts`);
+  return module;
+};
+
 const sizeBytes = (value: number): readonly number[] =>
   value < 128 ? [value] : [(value & 127) | 128, ...sizeBytes(value >>> 7)];
 
@@ -52,7 +64,9 @@ const build = async (name: string): Promise<void> => {
   const described: unknown = JSON.parse(await readFile(join(sourceDir, `${name}.json`), "utf8"));
   const section = customSection(sectionName, Buffer.from(JSON.stringify(described)));
   const file = join(targetDir, `${name}.wasm`);
-  await writeFile(file, Buffer.concat([await compile(name), section]));
+  const isHere = existsSync(join(sourceDir, `${name}.ts`));
+  const module = isHere ? await compile(name) : await takePrebuilt(name);
+  await writeFile(file, Buffer.concat([module, section]));
   console.log(file);
 };
 

@@ -30,6 +30,7 @@ test("all of them are usable and describe themselves", async () => {
     ["calculator", null],
     ["clock", null],
     ["json_query", null],
+    ["text_stats", null],
   ]);
   for (const { description, parameters } of tools) {
     expect(description.length).toBeGreaterThan(40);
