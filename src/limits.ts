@@ -148,11 +148,16 @@ export const moduleLimits = {
   nestingMax: 5_000,
   branchTableMax: 20_000,
   globalsMax: 100_000,
+  /** WASI has 46 functions; compilers import each once. */
+  importsMax: 1_000,
+  exportsMax: 100_000,
   tagsMax: 10_000,
   segmentsMax: 100_000,
   tablesMax: 100,
   /** In all tables at the start; a tool's tables cannot grow. */
   tableEntriesMax: 100_000,
+  /** Charges make code 1.2 times as long, dense branches more. */
+  meteredBytesMax: 60 * mib,
   /** Description, schema and limits of a tool. */
   metadataBytesMax: 256 * kib,
   /** Longer straight-line bodies check their fuel at every charge, so that unwinding a deep stack cannot pass far below zero. */
@@ -185,7 +190,7 @@ export const sandboxLimits = {
   /** What of stderr goes into an error message. */
   stderrTailChars: 2_000,
   childLogCharsMax: 4_000,
-  /** The largest metered module; requests and answers stay below half of it. */
+  /** The largest metered module and what is noted of it; requests and answers stay below half of that. */
   frameBytesMax: 64 * mib,
   toolFilesMax: 1_000,
   toolNameCharsMax: 64,
@@ -193,6 +198,9 @@ export const sandboxLimits = {
   /** A file that changes while it is read is read again this often. */
   readAttemptsMax: 3,
   cacheFilesMax: 512,
+  /** Names of exports that are shown of a module. */
+  shownExportsMax: 100,
+  shownExportCharsMax: 200,
   /** A file is copied in many writes; one look at it when they are over is enough. */
   watchDelayMs: 100,
   /** Of the child that meters: the largest module's code takes about 40 times its size while it is decoded. */

@@ -18,7 +18,7 @@ import {
 import { join } from "node:path";
 import type { JsonObject } from "../agent/json.ts";
 import { messageOf } from "../errors.ts";
-import { moduleLimits } from "../limits.ts";
+import { moduleLimits, sandboxLimits } from "../limits.ts";
 import {
   decodeFrame,
   encodeFrame,
@@ -100,7 +100,7 @@ const writeAll = (fd: number, bytes: Uint8Array): void => {
 };
 
 const writeCached = (file: string, header: JsonObject, body: Uint8Array): void => {
-  const temporary = `${file}.${process.pid}.tmp`;
+  const temporary = `${file}.${crypto.randomUUID()}.tmp`;
   const fd = openSync(temporary, "wx", 0o600);
   try {
     writeAll(fd, encodeFrame(header, body));
@@ -120,7 +120,9 @@ const infoOf = (metered: MeteredModule): ModuleInfo => ({
   pagesMin: metered.pagesMin,
   pagesMax: metered.pagesMax === Infinity ? null : metered.pagesMax,
   imports: metered.imports,
-  exports: metered.exports,
+  exports: metered.exports
+    .slice(0, sandboxLimits.shownExportsMax)
+    .map((name) => name.slice(0, sandboxLimits.shownExportCharsMax)),
   functionCount: metered.functionCount,
   meteredBytes: metered.bytes.length,
   toolSection: metered.toolSection,

@@ -6,7 +6,7 @@
  * 3. A child that has run many jobs, or stays large, is replaced.
  */
 import type { Clock } from "../clock.ts";
-import { EngramError } from "../errors.ts";
+import { EngramError, messageOf } from "../errors.ts";
 import { sandboxLimits } from "../limits.ts";
 import {
   type Entry,
@@ -25,7 +25,7 @@ import {
 export type Pool = {
   /**
    * Runs a job to its end. Throws the signal's reason, after the child is dead where the job had one; `unavailable`
-   * when the pool closes; `resource_exhausted` when too many jobs wait.
+   * when the pool closes or no child can be started; `resource_exhausted` when too many jobs wait.
    */
   run(job: Job, signal: AbortSignal): Promise<JobEnd>;
   /** Kills all children; resolves when they are gone. */
@@ -66,57 +66,89 @@ const isSpent = (worker: Worker): boolean =>
   worker.jobs >= sandboxLimits.callsPerChildMax ||
   residentBytes(worker) > sandboxLimits.childMemoryBytesMax;
 
-/** Opens a pool; no child is started before the first job. */
-export const openPool = ({ command, warm, max, clock, log }: PoolOptions): Pool => {
-  const workers = new Set<Worker>();
-  const queue: Entry[] = [];
+/** Puts a job at the queue's end; an abort takes it out as long as it is in there. */
+const joinQueue = (queue: Entry[], job: Job, signal: AbortSignal): Promise<JobEnd> => {
+  const { promise, resolve, reject } = Promise.withResolvers<JobEnd>();
+  const entry: Entry = { job, signal, resolve, reject };
+  const onAbort = (): void => {
+    const at = queue.indexOf(entry);
+    if (at < 0) return;
+    queue.splice(at, 1);
+    reject(signal.reason);
+  };
+  signal.addEventListener("abort", onAbort, { once: true });
+  queue.push(entry);
+  return promise.finally(() => signal.removeEventListener("abort", onAbort));
+};
+
+type Workers = {
+  /** A child for a job of this key; null: it has to wait. Throws where there is none and none can be started. */
+  take(key: string): Worker | null;
+  close(): Promise<void>;
+};
+
+/** The children. `onFree` is called when one may be had that could not be before. */
+const openWorkers = (options: PoolOptions, onFree: () => void): Workers => {
+  const { command, warm, max, clock, log } = options;
+  const all = new Set<Worker>();
   const perKeyMax = Math.max(1, Math.ceil(max / 2));
-  let isClosed = false;
-
-  const workerFor = (key: string): Worker | null => {
-    const idle = idleFor(workers, key);
-    if (idle !== null || workers.size >= max) return idle;
-    const worker = startWorker({ command, clock, log, onIdle, onGone });
-    workers.add(worker);
-    return worker;
-  };
-
-  const pump = (): void => {
-    for (let i = 0; i < queue.length; i++) {
-      const entry = queue[i];
-      if (entry === undefined || busyWith(workers, entry.job.key) >= perKeyMax) continue;
-      const worker = workerFor(entry.job.key);
-      if (worker === null) return;
-      queue.splice(i--, 1);
-      giveJob(worker, entry);
-    }
-  };
 
   const onIdle = (worker: Worker): void => {
     if (isSpent(worker)) killWorker(worker, "retired");
-    else if (workers.size > warm) retireLater(worker);
-    pump();
+    else if (all.size > warm) retireLater(worker, () => all.size > warm);
+    onFree();
   };
 
   const onGone = (worker: Worker): void => {
-    workers.delete(worker);
-    pump();
+    all.delete(worker);
+    onFree();
   };
 
-  const enqueue = (job: Job, signal: AbortSignal): Promise<JobEnd> => {
-    const { promise, resolve, reject } = Promise.withResolvers<JobEnd>();
-    const entry: Entry = { job, signal, resolve, reject };
-    const onAbort = (): void => {
-      const at = queue.indexOf(entry);
-      if (at < 0) return;
-      queue.splice(at, 1);
-      reject(signal.reason);
-    };
-    signal.addEventListener("abort", onAbort, { once: true });
-    queue.push(entry);
-    pump();
-    return promise.finally(() => signal.removeEventListener("abort", onAbort));
+  const start = (): Worker | null => {
+    try {
+      const worker = startWorker({ command, clock, log, onIdle, onGone });
+      all.add(worker);
+      return worker;
+    } catch (error) {
+      if (all.size > 0) return null;
+      const message = `a sandbox process cannot be started: ${messageOf(error)}`;
+      throw new EngramError("unavailable", message, { cause: error, transient: true });
+    }
   };
+
+  return {
+    take: (key) => {
+      if (busyWith(all, key) >= perKeyMax) return null;
+      return idleFor(all, key) ?? (all.size < max ? start() : null);
+    },
+    close: async () => {
+      for (const worker of all) killWorker(worker, "closed");
+      await Promise.all([...all].map(({ gone }) => gone));
+    },
+  };
+};
+
+/** Opens a pool; no child is started before the first job. */
+export const openPool = (options: PoolOptions): Pool => {
+  const queue: Entry[] = [];
+  let isClosed = false;
+
+  /** Starts what can be; a job that has to wait does not hold up those of other keys. */
+  const pump = (): void => {
+    for (const entry of [...queue]) {
+      let worker: Worker | null = null;
+      try {
+        worker = workers.take(entry.job.key);
+      } catch (error) {
+        entry.reject(error);
+        queue.splice(queue.indexOf(entry), 1);
+      }
+      if (worker === null) continue;
+      queue.splice(queue.indexOf(entry), 1);
+      giveJob(worker, entry);
+    }
+  };
+  const workers = openWorkers(options, pump);
 
   return {
     run: async (job, signal) => {
@@ -126,13 +158,14 @@ export const openPool = ({ command, warm, max, clock, log }: PoolOptions): Pool 
         const message = "too many tool calls wait; try again later";
         throw new EngramError("resource_exhausted", message, { transient: true });
       }
-      return enqueue(job, signal);
+      const end = joinQueue(queue, job, signal);
+      pump();
+      return end;
     },
     close: async () => {
       isClosed = true;
       for (const entry of queue.splice(0)) entry.reject(closedError());
-      for (const worker of workers) killWorker(worker, "closed");
-      await Promise.all([...workers].map(({ gone }) => gone));
+      await workers.close();
     },
   };
 };

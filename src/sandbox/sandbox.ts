@@ -18,7 +18,9 @@ export interface Sandbox {
   list(): Promise<readonly ToolFile[]>;
   /**
    * Runs one call to its end. Whatever the tool does comes back as an outcome, never as an exception; only the
-   * abort of `signal` throws (its reason), after the child was killed, and a closed sandbox (unavailable).
+   * abort of `signal` throws (its reason), after the child was killed, a closed sandbox or one that can start no
+   * child (unavailable), and too many calls that wait (resource_exhausted). Unlike the rest, `fuelUsed` of a call that
+   * was killed (by time or memory) is 0, for nobody can tell.
    */
   run(call: ToolCall, signal: AbortSignal): Promise<ToolOutcome>;
   /** Kills the children; runs under way end as unavailable. */

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import type { ToolErrorCode, ToolLimits, ToolOutcome } from "../agent/event.ts";
 import type { JsonObject } from "../agent/json.ts";
 import type { Clock } from "../clock.ts";
-import { messageOf } from "../errors.ts";
-import { sandboxLimits } from "../limits.ts";
+import { EngramError, messageOf } from "../errors.ts";
+import { sandboxLimits, turnLimits } from "../limits.ts";
 import { type Folder, type Preparation, type Tool, openFolder } from "./folder.ts";
 import { numberOf, objectOf, optional, textOf } from "./frame.ts";
 import { resolveLimits } from "./metadata.ts";
@@ -202,6 +202,10 @@ const attempt = async (
   call: ToolCall,
   signal: AbortSignal,
 ): Promise<ToolOutcome | null> => {
+  if (call.inputJson.length > turnLimits.toolInputCharsMax) {
+    const message = `the input is longer than ${turnLimits.toolInputCharsMax} characters; send less`;
+    return failure("TOOL_INVALID_INPUT", message);
+  }
   const tool = await unlessAborted(folder.find(call.name), signal);
   if (tool === null) {
     return failure("TOOL_NOT_FOUND", `there is no tool named "${call.name.slice(0, 100)}"`);
@@ -231,10 +235,18 @@ const run = async (parts: Parts, call: ToolCall, signal: AbortSignal): Promise<T
 
 const inspectionOf = ({ file, info }: Tool): ToolInspection => ({ file, info });
 
-/** Opens the tools folder; starts no child before there is something to do. Close it. */
+/**
+ * Opens the tools folder; starts no child before there is something to do. Fails as unavailable where the cache's
+ * folder cannot be made. Close it.
+ */
 export const openSandbox = async (options: SandboxOptions): Promise<WasmSandbox> => {
   const { childCommand: command, clock, log, cacheDir } = options;
-  await mkdir(cacheDir, { recursive: true });
+  try {
+    await mkdir(cacheDir, { recursive: true });
+  } catch (error) {
+    const message = `the folder ${cacheDir} for prepared tools cannot be made: ${messageOf(error)}`;
+    throw new EngramError("unavailable", message, { cause: error });
+  }
   pruneCache(cacheDir).catch((error: unknown) =>
     log("debug", "the cache of tools was not pruned", { error: messageOf(error) }),
   );

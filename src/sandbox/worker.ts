@@ -91,12 +91,12 @@ export const killWorker = (worker: Worker, why: KilledFor): void => {
   worker.child.kill();
 };
 
-/** Kills the child after a while without a job. */
-export const retireLater = (worker: Worker): void => {
+/** Kills the child after a while without a job, if it is still one too many then. */
+export const retireLater = (worker: Worker, isSurplus: () => boolean): void => {
   worker.disarm();
-  worker.disarm = worker.options.clock.after(sandboxLimits.childIdleMs, () =>
-    killWorker(worker, "retired"),
-  );
+  worker.disarm = worker.options.clock.after(sandboxLimits.childIdleMs, () => {
+    if (isSurplus()) killWorker(worker, "retired");
+  });
 };
 
 const durationOf = (worker: Worker): number =>

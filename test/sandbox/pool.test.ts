@@ -110,6 +110,18 @@ test("an abort takes a job out of the queue, or ends its child", async () => {
   });
 });
 
+test("a job fails where no child can be started", async () => {
+  const pool = openPool({
+    command: ["/nowhere/engram", "__sandbox"],
+    warm: 1,
+    max: 2,
+    clock: systemClock,
+    log: () => undefined,
+  });
+  await expect(pool.run(job(), never)).rejects.toMatchObject({ code: "unavailable" });
+  await pool.close();
+});
+
 test("closing ends what runs and what waits", async () => {
   await withPool("hang", async (pool) => {
     const jobs = [1, 2, 3].map(() => pool.run(job(), never).catch((reason: unknown) => reason));

@@ -25,11 +25,12 @@
  * 9. Doubt is refusal: the decoder is as strict as the format where the engine's validator is laxer (labels in dead
  *    code, else without if), and both have to accept a module, before and after.
  */
+import { moduleLimits } from "../../limits.ts";
 import { readSections } from "./sections.ts";
 import { type ModuleShape, externalKind } from "./shape.ts";
 import { emit } from "./emit.ts";
 import { plan } from "./plan.ts";
-import { ModuleRefused, malformed } from "./refusal.ts";
+import { ModuleRefused, malformed, overLimit } from "./refusal.ts";
 import { scanCode } from "./scan.ts";
 import { writeWide } from "./writer.ts";
 
@@ -84,6 +85,9 @@ export const meter = (bytes: Uint8Array<ArrayBuffer>): MeteredModule => {
   if (!WebAssembly.validate(bytes)) malformed("its code does not validate");
   const leaves = plan(shape, bodies);
   const metered = emit(shape, bodies, leaves);
+  if (metered.bytes.length > moduleLimits.meteredBytesMax) {
+    overLimit(`the module's metered form is longer than ${moduleLimits.meteredBytesMax} bytes`);
+  }
   if (metered.memoryMaxAt === null || !WebAssembly.validate(metered.bytes)) {
     malformed("its metered form does not validate");
   }

@@ -120,6 +120,7 @@ const readTypes = (shape: Draft, cursor: Cursor, count: number): void => {
 };
 
 const readImports = (shape: Draft, cursor: Cursor, count: number): void => {
+  countWithin(count, moduleLimits.importsMax, "imports");
   for (let i = 0; i < count; i++) {
     const from = name(cursor);
     const what = name(cursor);
@@ -193,6 +194,7 @@ const readMemory = (shape: Draft, cursor: Cursor, count: number): void => {
 };
 
 const readExports = (shape: Draft, cursor: Cursor, count: number): void => {
+  countWithin(count, moduleLimits.exportsMax, "exports");
   for (let i = 0; i < count; i++) {
     const what = name(cursor);
     const kind = byte(cursor);
