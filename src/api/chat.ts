@@ -65,9 +65,8 @@ export async function* chat(
       signal: context.signal,
     });
   } finally {
-    follower.close();
     // What is recorded stays recorded; what the client had not yet sent is not waited for.
-    void inputs.done.catch(() => {});
+    follower.close();
   }
 }
 
@@ -122,7 +121,8 @@ function takeInputs(
   messages: { readonly first: ClientMessage; readonly rest: AsyncIterator<ClientMessage> },
   wake: () => void,
 ): Inputs {
-  const acks = new Map<number, Ack>();
+  /** In the order of the messages; those that came to nothing new share an event. */
+  const acks: Ack[] = [];
   let recording: Promise<void> = Promise.resolve();
   let finished = false;
 
@@ -136,7 +136,7 @@ function takeInputs(
     if (command === null) return;
     const { sequence, state } = await engine.command(agentId, command);
     const status = command.type === "Say" ? "waiting" : statusOf(state);
-    acks.set(sequence, { sequence, status });
+    acks.push({ sequence, status });
   };
   const take = async (): Promise<void> => {
     try {
@@ -154,20 +154,22 @@ function takeInputs(
     }
   };
 
+  const done = take().catch((error: unknown) => {
+    throw failureOf(error);
+  });
+  // It may fail long before anyone asks: while the client does not read, nobody does.
+  done.catch(() => {});
   return {
-    done: take().catch((error: unknown) => {
-      throw failureOf(error);
-    }),
+    done,
     finished: () => finished,
     settled: () => recording.catch(() => {}),
     answerTo: (sequence) => {
-      const ack = acks.get(sequence) ?? null;
-      acks.delete(sequence);
-      return ack;
+      const index = acks.findIndex((ack) => ack.sequence === sequence);
+      return index === -1 ? null : (acks.splice(index, 1)[0] ?? null);
     },
     late: (cursor) => {
-      const late = [...acks.values()].filter(({ sequence }) => sequence <= cursor);
-      for (const { sequence } of late) acks.delete(sequence);
+      const late = acks.filter(({ sequence }) => sequence <= cursor);
+      acks.splice(0, acks.length, ...acks.filter(({ sequence }) => sequence > cursor));
       return late;
     },
   };

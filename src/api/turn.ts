@@ -1,6 +1,6 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { HandlerContext } from "@connectrpc/connect";
-import type { LoggedEvent } from "../agent/event.ts";
+import type { Event, LoggedEvent } from "../agent/event.ts";
 import { fold } from "../agent/fold.ts";
 import { isResting, statusOf } from "../agent/state.ts";
 import { EngramError } from "../errors.ts";
@@ -55,14 +55,17 @@ async function turnBehind(
   const follower = await engine.follow(on.agentId, on.sequence, false);
   signal.addEventListener("abort", follower.wake, { once: true });
   try {
-    while (!isResting(statusOf(state))) {
+    for (;;) {
       signal.throwIfAborted();
-      for (const item of await follower.take()) {
+      const followed = await follower.take();
+      for (const item of followed) {
         if (item.kind !== "event") continue;
+        if (isResting(statusOf(state)) && !continuesReply(item.logged.event)) return events;
         events.push(item.logged);
         state = fold([item.logged], state);
-        if (isResting(statusOf(state))) return events;
       }
+      if (followed.length > 0) continue;
+      if (isResting(statusOf(state))) return events;
       const leftMs = on.endMs - clock.monotonicMs();
       if (leftMs <= 0 || !(await follower.wait(leftMs)))
         throw new EngramError(
@@ -70,11 +73,13 @@ async function turnBehind(
           `the agent still works after ${on.timeoutMs} ms and goes on; ask again with the same message_id to wait for it`,
         );
     }
-    return events;
   } finally {
     follower.close();
   }
 }
+
+/** The events of a reply are recorded at once: between them an agent does not rest, though a fold of half of them says so. */
+const continuesReply = (event: Event): boolean => "head" in event && event.head === null;
 
 type Answer = Omit<MessageInitShape<typeof SendMessageResponseSchema> & object, "$typeName">;
 
