@@ -24,7 +24,7 @@ export type Child = {
  * run 1.3 times as fast); the others switch off what the decoder refuses anyway. A name that the engine does not know
  * keeps Bun from starting.
  */
-const environment = {
+export const childEnvironment = {
   BUN_JSC_maximumOMGCandidateCost: "5000",
   BUN_JSC_useWasmRelaxedSIMD: "0",
   BUN_JSC_useWasmMultiMemory: "0",
@@ -74,7 +74,7 @@ const readLast = async (stream: ReadableStream<Uint8Array>): Promise<string> => 
 /** Starts a child. `command` ends with what makes the binary a child; its own process id is added. */
 export const spawnChild = (command: readonly string[], onFrame: (frame: Frame) => void): Child => {
   const child = Bun.spawn([...command, String(process.pid)], {
-    env: environment,
+    env: childEnvironment,
     cwd: "/",
     stdin: "pipe",
     stdout: "pipe",

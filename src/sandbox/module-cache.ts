@@ -58,7 +58,7 @@ export type PreparedFile = {
   readonly error: string | null;
 };
 
-export const digestOf = (bytes: Uint8Array): string =>
+const digestOf = (bytes: Uint8Array): string =>
   new Bun.CryptoHasher("sha256").update(bytes).digest("hex");
 
 export const cacheFileOf = (cacheDir: string, sha256: string): string =>

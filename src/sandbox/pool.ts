@@ -135,7 +135,7 @@ export const openPool = (options: PoolOptions): Pool => {
 
   /** Starts what can be; a job that has to wait does not hold up those of other keys. */
   const pump = (): void => {
-    for (const entry of [...queue]) {
+    for (const entry of queue.slice()) {
       let worker: Worker | null = null;
       try {
         worker = workers.take(entry.job.key);

@@ -51,8 +51,6 @@ const preview1 = {
   sock_shutdown: "ii:i",
 } as const;
 
-export type Preview1Name = keyof typeof preview1;
-
 export const preview1Module = "wasi_snapshot_preview1";
 
 const signatures: ReadonlyMap<string, string> = new Map(Object.entries(preview1));

@@ -1,3 +1,6 @@
 import { runSandboxChild } from "../../src/sandbox/child.ts";
 
-runSandboxChild();
+/** Run by itself, this file is a sandbox child. */
+export const childEntry = import.meta.path;
+
+if (import.meta.main) runSandboxChild();

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import { type Harness, endlessFuel, openHarness, spinText } from "./harness.ts";
+import { readdir } from "node:fs/promises";
+import { engineEntry } from "./engine-entry.ts";
+import { type Harness, endlessFuel, openHarness, printing, spinText } from "./harness.ts";
 import { moduleBytes, repeated } from "./module-bytes.ts";
 
 let harness: Harness;
@@ -42,13 +43,7 @@ const until = async (isSo: () => boolean): Promise<void> => {
 
 test.skipIf(!isLinux)("a computing child does not outlive an engine that is killed", async () => {
   const engine = Bun.spawn(
-    [
-      process.execPath,
-      join(import.meta.dir, "engine-entry.ts"),
-      harness.toolsPath,
-      harness.cacheDir,
-      "spin",
-    ],
+    [process.execPath, engineEntry, harness.toolsPath, harness.cacheDir, "spin"],
     { stdin: "ignore", stdout: "ignore", stderr: "inherit" },
   );
   let spinning: number | undefined;
@@ -59,6 +54,25 @@ test.skipIf(!isLinux)("a computing child does not outlive an engine that is kill
   engine.kill("SIGKILL");
   await engine.exited;
   await until(() => ["Z", "X", null].includes(stateOf(spinning ?? 0)));
+});
+
+test.skipIf(!isLinux)("a signal to the whole group of processes leaves a call alone", async () => {
+  const calling = harness.run("spin", "{}", { fuel: 3_000_000_000 });
+  let spinning: number | undefined;
+  await until(() => {
+    spinning = childrenOf(process.pid).find((pid) => stateOf(pid) === "R" && cpuTicks(pid) > 5);
+    return spinning !== undefined;
+  });
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.kill(spinning ?? 0, signal);
+  }
+  expect((await calling).error?.code).toBe("TOOL_OUT_OF_FUEL");
+});
+
+test("a new file is metered before anyone asks for it", async () => {
+  const known = (await readdir(harness.cacheDir)).length;
+  await harness.put("early", printing("early"));
+  while ((await readdir(harness.cacheDir)).length === known) await Bun.sleep(5);
 });
 
 test("checking and metering a large module costs the engine no time of its own", async () => {

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import wabt from "wabt";
 import type { ToolLimits, ToolOutcome } from "../../src/agent/event.ts";
+import { childEntry } from "./child-entry.ts";
 import { systemClock } from "../../src/clock.ts";
 import {
   type SandboxOptions,
@@ -82,7 +83,7 @@ export const defaults: ToolLimits = {
 };
 export const noLimits: ToolLimits = { fuel: 0, memoryBytes: 0, timeoutMs: 0, outputBytesMax: 0 };
 
-export const childCommand = [process.execPath, join(import.meta.dir, "child-entry.ts")] as const;
+export const childCommand = [process.execPath, childEntry] as const;
 
 export type Harness = {
   readonly toolsPath: string;

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
-import { join } from "node:path";
 import { systemClock } from "../../src/clock.ts";
 import { type Pool, openPool } from "../../src/sandbox/pool.ts";
+import { oddChild } from "./odd-child.ts";
 import type { Job, JobEnd } from "../../src/sandbox/worker.ts";
 
 const never = new AbortController().signal;
@@ -24,7 +24,7 @@ const withPool = async (
 ): Promise<void> => {
   const logged: string[] = [];
   const pool = openPool({
-    command: [process.execPath, join(import.meta.dir, "odd-child.ts"), what],
+    command: [process.execPath, oddChild, what],
     warm: 1,
     max: 2,
     clock: systemClock,

@@ -55,8 +55,8 @@ test("text_stats counts as Unicode has it, however the text is escaped", async (
   for (const text of texts) {
     const words = text.split(/\s+/u).filter((word) => word !== "");
     const expected = {
-      characters: [...text].length,
-      characters_without_spaces: [...text.replaceAll(/\s/gu, "")].length,
+      characters: Array.from(text).length,
+      characters_without_spaces: Array.from(text.replaceAll(/\s/gu, "")).length,
       words: words.length,
       lines: text.split("\n").length - (text === "" || text.endsWith("\n") ? 1 : 0),
       paragraphs: text.split(/\n\s*\n/u).filter((it) => it.trim() !== "").length,
