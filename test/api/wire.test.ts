@@ -11,7 +11,7 @@ import {
   ServerMessageSchema,
   ToolInfoSchema,
 } from "../../src/gen/engram/api/v1/agent_pb.ts";
-import type { AgentRow } from "../../src/store/store.ts";
+import type { AgentRow } from "../../src/agent/row.ts";
 import { anyEventOf, anySpec, anyText, born, logged, spoke } from "../support/events.ts";
 import { makePlayedSandbox } from "../support/played-sandbox.ts";
 import { seeded } from "../support/seed.ts";
