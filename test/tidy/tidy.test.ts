@@ -31,6 +31,8 @@ const layers: Readonly<Record<string, readonly string[] | "all">> = {
 
 /** memory.ts is what the stores are compared with: only tests import it. */
 const roots = ["src/main.ts", "src/store/memory.ts"];
+/** `bun run bench`, and the processes that it starts. */
+const benchRoots = ["test/bench/bench.ts", "test/bench/sandbox/workload-process.ts"];
 const generated = (path: string): boolean => path.startsWith("src/gen/");
 const linesMax = 400;
 const topFolders = [".ci/", "proto/", "src/", "test/", "tools/"];
@@ -70,7 +72,11 @@ const filesOf = async (...patterns: string[]): Promise<string[]> => {
 const sources = await Promise.all(
   (await filesOf("src/**/*.ts")).filter((path) => !path.endsWith(".d.ts")).map(parse),
 );
-const tests = await Promise.all((await filesOf("test/**/*.ts")).map(parse));
+// What the bench measures is AssemblyScript.
+const isWorkload = (path: string): boolean => path.startsWith("test/bench/workloads/");
+const tests = await Promise.all(
+  (await filesOf("test/**/*.ts")).filter((path) => !isWorkload(path)).map(parse),
+);
 
 /** The file that an import means, from the top of the repository. */
 const target = (path: string, from: string): string => {
@@ -131,11 +137,12 @@ test("no file of src/ leads back to itself, by types neither", () => {
   expect(cyclic).toEqual([]);
 });
 
-test("every file of src/ is part of the program, every one of test/ of a test", () => {
+test("every file of src/ is part of the program, every one of test/ of a test or the bench", () => {
   const inProgram = reachedFrom(roots);
-  const inTests = reachedFrom(
-    tests.map(({ path }) => path).filter((path) => path.endsWith(".test.ts")),
-  );
+  const inTests = reachedFrom([
+    ...tests.map(({ path }) => path).filter((path) => path.endsWith(".test.ts")),
+    ...benchRoots,
+  ]);
   const unused = [
     ...sources.filter(({ path }) => !generated(path) && !inProgram.has(path)),
     ...tests.filter(({ path }) => !inTests.has(path)),
