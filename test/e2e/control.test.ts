@@ -13,6 +13,7 @@ import {
   valuesOf,
 } from "../support/conversation.ts";
 import { type EngineProcess, openEngine } from "../support/engine-process.ts";
+import { openFakeOllama } from "../support/fake-ollama.ts";
 import { numbersIn, numbersTo, wordsIn } from "../support/numbered-words.ts";
 import { putTools } from "../support/tool-modules.ts";
 
@@ -21,7 +22,7 @@ setDefaultTimeout(60_000);
 let engine: EngineProcess;
 beforeAll(async () => {
   engine = await openEngine({ HEARTBEAT_MS: "200" });
-  await putTools(engine.folder, "quick");
+  await putTools(engine.folder, "quick", "slow");
 });
 afterAll(() => engine[Symbol.asyncDispose]());
 
@@ -68,6 +69,44 @@ test("nothing of an answer comes behind a pause, however often it is paused", as
   await chat.end();
   expect(chat.listener.texts.map(numbersIn)).toEqual([numbersTo(2000)]);
   expect(chat.listener.restarts).toBe(0);
+});
+
+test.each(["paused", "canceled"])(
+  "a model that is silent is left at once by an agent that is %s",
+  async (status) => {
+    const ollama = await openFakeOllama();
+    await using other = await openEngine({ LLM_PROVIDER: "ollama", OLLAMA_URL: ollama.url });
+    const agentId = await createAgent(other.client, { model: "qwen3" });
+    ollama.next(async (x) => {
+      x.say("one ");
+      await x.over;
+    });
+    await using chat = openChat(other.client, agentId);
+    chat.say("say one two three");
+    await chat.until(is("textDelta"));
+    await other.client.setAgentStatus({ agentId, status });
+    expect(await (await ollama.chat(0)).over).toBe(true);
+    if (status === "paused")
+      await other.client.setAgentStatus({ agentId, status: "waiting_for_step" });
+    await chat.end();
+    expect(chat.listener.texts).toEqual(status === "paused" ? ["one two three"] : []);
+    await ollama.close();
+  },
+);
+
+test("a pause stops the tool in flight, and resume runs it again", async () => {
+  const agentId = await createAgent(engine.client);
+  await using chat = openChat(engine.client, agentId);
+  chat.say("call slow with {}");
+  await chat.until(is("toolCall"));
+  chat.send(pause);
+  await chat.until(isStatus("paused"));
+  // It would have ended in a second; the heartbeats go on behind that.
+  for (let silence = 0; silence < 7; silence++)
+    expect((await chat.until(() => true)).payload.case).toBe("heartbeat");
+  chat.send(resume);
+  await chat.end();
+  expect(valuesOf(chat.heard, "toolResult").map(({ output }) => output)).toEqual(["done"]);
 });
 
 test("pausing and canceling twice are OK, and an impossible move is refused", async () => {
