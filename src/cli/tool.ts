@@ -80,6 +80,7 @@ async function withSandbox(
   settings: ToolSettings,
   work: (sandbox: WasmSandbox) => Promise<number>,
 ): Promise<number> {
+  const stop = stopped();
   const cache = await openCache(settings.dbPath);
   try {
     const sandbox = await openSandbox({
@@ -91,7 +92,7 @@ async function withSandbox(
       log: makeLog("warn", "text"),
     });
     try {
-      return await Promise.race([work(sandbox), stopped()]);
+      return await Promise.race([work(sandbox), stop]);
     } finally {
       await sandbox.close();
     }
@@ -100,11 +101,14 @@ async function withSandbox(
   }
 }
 
+/** Rejects with the first signal. */
 function stopped(): Promise<never> {
-  return new Promise((_, reject) => {
-    for (const name of ["SIGTERM", "SIGINT"] as const)
-      process.once(name, () => reject(new EngramError("canceled", `stopped by ${name}`)));
-  });
+  const { promise, reject } = Promise.withResolvers<never>();
+  for (const name of ["SIGTERM", "SIGINT"] as const)
+    process.once(name, () => reject(new EngramError("canceled", `stopped by ${name}`)));
+  // It may come before anybody waits for it.
+  promise.catch(() => undefined);
+  return promise;
 }
 
 /**

@@ -1,7 +1,14 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { chmod, cp, mkdir, readdir, rm, symlink } from "node:fs/promises";
+import { watch } from "node:fs";
+import { cp, mkdir, readdir, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
-import { makeFolder, openEngine, runBinary, type Settings } from "../support/engine-process.ts";
+import {
+  makeFolder,
+  openEngine,
+  runBinary,
+  spawnBinary,
+  type Settings,
+} from "../support/engine-process.ts";
 import { assemble, echoText, moduleText, printing } from "../sandbox/harness.ts";
 import { putTools } from "../support/tool-modules.ts";
 
@@ -14,7 +21,10 @@ const put = async (name: string, text: string): Promise<void> =>
 const tool = (args: readonly string[], settings: Settings = {}) =>
   runBinary(folder, ["tool", ...args], { TMPDIR: join(folder, "tmp"), ...settings });
 /** What the commands have left behind, in the folder or the system's temporary one. */
-const leftBehind = async () => [await readdir(join(folder, "tmp")), (await readdir(folder)).sort()];
+const leftBehind = async () => [
+  await readdir(join(folder, "tmp")),
+  (await readdir(folder)).toSorted(),
+];
 
 beforeAll(async () => {
   folder = await makeFolder();
@@ -172,6 +182,24 @@ test("inspect exits with 1 for a file that would be refused, and says why", asyn
     const { exitCode, stdout, stderr } = await tool(["inspect", file]);
     expect({ file, exitCode }).toEqual({ file, exitCode: 1 });
     expect(stdout + stderr).toContain(reason);
+  }
+});
+
+test("a signal ends a call, and leaves nothing behind", async () => {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    const begun = Promise.withResolvers<void>();
+    const watcher = watch(join(folder, "tmp"), () => begun.resolve());
+    watcher.on("error", begun.reject);
+    const endless = ["--tool-fuel", "100000000000", "--tool-timeout-ms", "60000"];
+    const run = spawnBinary(folder, ["tool", "run", "looping", ...endless], {
+      TMPDIR: join(folder, "tmp"),
+    });
+    await begun.promise;
+    watcher.close();
+    run.kill(signal);
+    expect(await run.stderr.text()).toBe(`engram: stopped by ${signal}\n`);
+    expect(await run.exited).toBe(1);
+    expect((await leftBehind())[0]).toEqual([]);
   }
 });
 

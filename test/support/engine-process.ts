@@ -128,19 +128,27 @@ export const openEngine = async (settings: Settings = {}): Promise<EngineProcess
 
 export type Ended = { readonly exitCode: number; readonly stdout: string; readonly stderr: string };
 
-/** Runs the binary to its end. */
-export const runBinary = async (
+/** Starts the binary with what it prints in pipes; the caller awaits its end. */
+export const spawnBinary = (
   folder: string,
   args: readonly string[],
   settings: Settings = {},
-): Promise<Ended> => {
-  const process = Bun.spawn([binary, ...args], {
+): Bun.Subprocess<"ignore", "pipe", "pipe"> =>
+  Bun.spawn([binary, ...args], {
     cwd: folder,
     env: environment(settings),
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
   });
+
+/** Runs the binary to its end. */
+export const runBinary = async (
+  folder: string,
+  args: readonly string[],
+  settings: Settings = {},
+): Promise<Ended> => {
+  const process = spawnBinary(folder, args, settings);
   const [stdout, stderr, exitCode] = await Promise.all([
     process.stdout.text(),
     process.stderr.text(),
