@@ -3,6 +3,7 @@ import { watch } from "node:fs";
 import { cp, mkdir, readdir, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import {
+  binary,
   makeFolder,
   openEngine,
   runBinary,
@@ -59,7 +60,7 @@ test("run gives the tool its name and its input; none is an empty object", async
   expect((await tool(flags)).stdout).toBe("echo|{}|{}|");
 });
 
-test("run prints an output larger than a pipe whole", async () => {
+test("run prints an output larger than a pipe whole, to a slow reader too", async () => {
   await put("large", printing("0123456789abcdef".repeat(3_000)));
   await put(
     "larger",
@@ -76,6 +77,13 @@ test("run prints an output larger than a pipe whole", async () => {
   expect((await tool(["run", "large"])).stdout.length).toBe(48_000);
   const larger = await tool(["run", "larger"], { TOOL_OUTPUT_KB: "1024" });
   expect(larger.stdout).toBe("a".repeat(1_000_000));
+  const slowly = '"$0" tool run larger | dd bs=16 status=none | wc -c';
+  const reading = Bun.spawn(["sh", "-c", slowly, binary], {
+    cwd: folder,
+    env: { ...Bun.env, TMPDIR: join(folder, "tmp"), TOOL_OUTPUT_KB: "1024" },
+    stderr: "ignore",
+  });
+  expect((await reading.stdout.text()).trim()).toBe("1000000");
   const cut = await tool(["run", "larger"]);
   expect(cut).toMatchObject({ exitCode: 1, stdout: "" });
   expect(cut.stderr).toStartWith("TOOL_OUTPUT_TOO_LARGE: ");

@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { AgentService } from "../../src/gen/engram/api/v1/agent_pb.ts";
 
 /** What `bun run build` makes; another one where a release is to be tried. */
-const binary = Bun.env["ENGRAM_BINARY"] ?? join(import.meta.dir, "..", "..", "dist", "engram");
+export const binary =
+  Bun.env["ENGRAM_BINARY"] ?? join(import.meta.dir, "..", "..", "dist", "engram");
 
 export type Settings = Readonly<Record<string, string>>;
 
