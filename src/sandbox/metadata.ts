@@ -42,10 +42,25 @@ const durationMs = (value: JsonValue | undefined): number => {
     : Math.ceil(Number(seconds) * 1000);
 };
 
-/** Keys as in the ToolLimits message's JSON, in either spelling that protobuf takes. */
+/** As in the ToolLimits message's JSON, in either spelling that protobuf takes. */
+const limitKeys = [
+  "fuel",
+  "memory_bytes",
+  "memoryBytes",
+  "timeout",
+  "max_output_bytes",
+  "maxOutputBytes",
+];
+
+/** A limit that is not known would be one that is not kept: better no tool than that. */
 const limitsOf = (value: JsonValue | undefined): ToolLimits => {
   if (value === undefined || value === null) return noLimits;
   if (!isJsonObject(value)) return wrong('its "limits" is not an object');
+  const unknown = Object.keys(value).find((key) => !limitKeys.includes(key));
+  if (unknown !== undefined) {
+    const known = "fuel, memory_bytes, timeout and max_output_bytes";
+    return wrong(`its limit "${unknown.slice(0, 100)}" is unknown; there are ${known}`);
+  }
   return {
     fuel: countOf(value["fuel"], "fuel"),
     memoryBytes: countOf(value["memory_bytes"] ?? value["memoryBytes"], "memory_bytes"),

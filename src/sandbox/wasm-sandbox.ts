@@ -53,9 +53,15 @@ const unlessAborted = async <T>(work: Promise<T>, signal: AbortSignal): Promise<
   }
 };
 
+/** A message that was cut may end in half a character, which protobuf does not take. */
+const errorOf = (code: ToolErrorCode, message: string): ToolOutcome["error"] => ({
+  code,
+  message: message.toWellFormed(),
+});
+
 const failure = (code: ToolErrorCode, message: string, durationMs = 0): ToolOutcome => ({
   output: "",
-  error: { code, message },
+  error: errorOf(code, message),
   fuelUsed: 0,
   memoryBytes: 0,
   durationMs: Math.round(durationMs),
@@ -146,7 +152,7 @@ const answeredOutcome = (end: JobEnd & { readonly kind: "answered" }): ToolOutco
   if (known === undefined) throw new Error(`the sandbox child answered with the code ${code}`);
   return {
     output: fromUtf8.decode(body),
-    error: known === null ? null : { code: known, message: textOf(header, "message") },
+    error: known === null ? null : errorOf(known, textOf(header, "message")),
     fuelUsed: numberOf(header, "fuelUsed"),
     memoryBytes: numberOf(header, "memoryBytes"),
     durationMs: Math.round(end.durationMs),

@@ -124,6 +124,12 @@ test("an exit tells the last of stderr; what was printed is kept", async () => {
   expect(output).toBe("printed");
 });
 
+test("a message that is cut in the midst of a character is still text", async () => {
+  const { error } = await harness.run("\u{1f600}".repeat(60).slice(0, 99) + "\u{1f600}");
+  expect(error?.code).toBe("TOOL_NOT_FOUND");
+  expect(error?.message.isWellFormed()).toBe(true);
+});
+
 test("the same call uses the same fuel in every child and at every compiler's tier", async () => {
   await harness.put(
     "work",

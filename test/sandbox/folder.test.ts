@@ -176,6 +176,7 @@ test("a description that is not one makes the tool unusable, and says why", asyn
     [`{"requires_confirmation": "yes"}`, /"requires_confirmation"/],
     [`{"limits": {"fuel": -1}}`, /"fuel"/],
     [`{"limits": {"timeout": 5}}`, /"timeout"/],
+    [`{"limits": {"memory_mb": 5}}`, /"memory_mb" is unknown/],
   ];
   for (const [text, why] of broken) {
     await harness.put("tool", await described(text));

@@ -1,5 +1,6 @@
 import { readSync, writeSync } from "node:fs";
 import { encodeFrame } from "../../src/sandbox/frame.ts";
+import { guardProcess } from "../../src/sandbox/guard.ts";
 
 /** Run by itself, this file is a child that does what a sound one does not; its argument says what. */
 export const oddChild = import.meta.path;
@@ -36,4 +37,8 @@ const misbehave = (how: string | undefined): never => {
   }
 };
 
-if (import.meta.main) misbehave(process.argv[2]);
+if (import.meta.main) {
+  // Not so odd that it outlives its test.
+  guardProcess(Number(process.argv.at(-1)));
+  misbehave(process.argv[2]);
+}
