@@ -129,6 +129,9 @@ export const openEngine = async (settings: Settings = {}): Promise<EngineProcess
 
 export type Ended = { readonly exitCode: number; readonly stdout: string; readonly stderr: string };
 
+/** Longer than anything it is asked to do; what has not ended by then never will. */
+const runMsMax = 50_000;
+
 /** Starts the binary with what it prints in pipes; the caller awaits its end. */
 export const spawnBinary = (
   folder: string,
@@ -141,6 +144,8 @@ export const spawnBinary = (
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
+    timeout: runMsMax,
+    killSignal: "SIGKILL",
   });
 
 /** Runs the binary to its end. */
