@@ -1,7 +1,16 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { createAgent, historyOf, openChat, talk, valuesOf } from "../support/conversation.ts";
+import {
+  createAgent,
+  historyOf,
+  is,
+  openChat,
+  restingAgent,
+  talk,
+  valuesOf,
+} from "../support/conversation.ts";
 import { openEngine } from "../support/engine-process.ts";
 import { type FakeOllama, openFakeOllama } from "../support/fake-ollama.ts";
+import { faults } from "../support/fake-ollama-faults.ts";
 import { makeListener } from "../support/listener.ts";
 import { numbersIn, numbersTo, wordsIn } from "../support/numbered-words.ts";
 
@@ -90,4 +99,32 @@ test("an answer survives several kills in a row", async () => {
   expect(listener.texts.map(numbersIn)).toEqual([numbersTo(200)]);
   expect(listener.restarts).toBe(0);
   await historyOf(engine.client, agentId);
+});
+
+test("an agent whose step ends its engine three times in a row is left alone, until it is retried", async () => {
+  await using engine = await openEngine({ LLM_PROVIDER: "ollama", OLLAMA_URL: ollama.url });
+  const agentId = await createAgent(engine.client, { model: "qwen3" });
+  const bystander = await createAgent(engine.client, { model: "qwen3" });
+  const chats = ollama.chats.length;
+  // Each call hangs and is killed under way.
+  ollama.next(...Array.from({ length: 3 }, () => faults.hang));
+  {
+    await using chat = openChat(engine.client, agentId);
+    chat.say("say hello");
+    await chat.until(is("status"));
+    await ollama.chat(chats);
+  }
+  for (const call of [1, 2, 3]) {
+    await engine.kill();
+    await engine.start();
+    if (call < 3) await ollama.chat(chats + call);
+  }
+  const agent = await restingAgent(engine.client, agentId);
+  expect(agent.status).toBe("failed");
+  expect(agent.statusReason).toContain("INTERNAL");
+  expect(valuesOf(await talk(engine.client, bystander, "say fine"), "text").length).toBe(1);
+  await engine.client.controlAgent({ agentId, command: { case: "retry", value: {} } });
+  await restingAgent(engine.client, agentId);
+  const texts = valuesOf(await historyOf(engine.client, agentId), "text");
+  expect(texts.map(({ content }) => content)).toEqual(["hello"]);
 });

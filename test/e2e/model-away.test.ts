@@ -9,6 +9,7 @@ import {
 } from "../support/conversation.ts";
 import { openEngine } from "../support/engine-process.ts";
 import { openFakeOllama } from "../support/fake-ollama.ts";
+import { faults } from "../support/fake-ollama-faults.ts";
 
 setDefaultTimeout(90_000);
 
@@ -85,6 +86,22 @@ test("an answer that its server broke off is gone on with", async () => {
   await chat.end();
   expect(chat.listener.texts).toEqual(["one two three"]);
   expect(chat.listener.restarts).toBe(0);
+  await ollama.close();
+});
+
+test("a model that falls silent is given up and asked again", async () => {
+  const ollama = await openFakeOllama();
+  const port = Number(new URL(ollama.url).port);
+  await using engine = await openEngine({ ...settingsFor(port), LLM_TIMEOUT_MS: "300" });
+  const config = { enableObservation: true };
+  const agentId = await createAgent(engine.client, { model: "qwen3", config });
+  ollama.next(faults.hang);
+  await using chat = openChat(engine.client, agentId);
+  chat.say("say hello");
+  await chat.end();
+  expect(chat.listener.texts).toEqual(["hello"]);
+  const notes = valuesOf(chat.heard, "observation").map(({ content }) => content);
+  expect(notes).toEqual([expect.stringContaining("MODEL_TIMEOUT")]);
   await ollama.close();
 });
 
