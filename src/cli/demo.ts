@@ -154,7 +154,9 @@ async function talkUntilKilled(
 async function goOn(client: DemoClient, agentId: string, broken: Broken): Promise<void> {
   const before = broken.transcript.text();
   let doubled = false;
-  print(`  ${paint("yellow", "agent")}  ${paint("dim", `(from byte ${Buffer.byteLength(before)})`)}`);
+  print(
+    `  ${paint("yellow", "agent")}  ${paint("dim", `(from byte ${Buffer.byteLength(before)})`)}`,
+  );
   for await (const message of client.chat(agentId, "", broken.sequence)) {
     const { payload } = message;
     if (payload.case === "textDelta") {
