@@ -9,10 +9,12 @@ import { join } from "node:path";
 const folder = await mkdtemp(join(tmpdir(), "engram-test-"));
 const report = join(folder, "report.xml");
 const given = Bun.argv.slice(2).filter((argument) => argument !== "--");
-const child = Bun.spawn(
-  ["bun", "test", "--reporter=junit", `--reporter-outfile=${report}`, ...given],
-  { stdio: ["ignore", "inherit", "inherit"] },
-);
+/** For a test that hangs; a slow machine is no failure. */
+const timeoutMs = 120_000;
+const options = ["--reporter=junit", `--reporter-outfile=${report}`, `--timeout=${timeoutMs}`];
+const child = Bun.spawn(["bun", "test", ...options, ...given], {
+  stdio: ["ignore", "inherit", "inherit"],
+});
 const exitCode = await child.exited;
 const head = await Bun.file(report)
   .text()

@@ -1,5 +1,6 @@
 /**
- * The sandbox's child process: the same binary, started as `engram __sandbox PID`. It reads one request at a time from
+ * The sandbox's child process: the same binary, started as
+ * `engram __sandbox --read=PATH --write=PATH PID`. It reads one request at a time from
  * stdin, answers on stdout and has no event loop while a tool runs; whoever is above it kills it when it takes too long.
  * Each call gets a new instance. Nothing but frames may go to stdout.
  */
@@ -17,6 +18,7 @@ import {
   readPrefix,
   textOf,
 } from "./frame.ts";
+import { type Places, readOption, writeOption } from "./confine.ts";
 import { guardProcess } from "./guard.ts";
 import { checkInput } from "./input.ts";
 import { limitMemory } from "./meter/meter.ts";
@@ -193,6 +195,13 @@ const divertConsole = (): void => {
   });
 };
 
+/** The places named on the command line. */
+const placesIn = (args: readonly string[]): Places => {
+  const named = (option: string): readonly string[] =>
+    args.filter((arg) => arg.startsWith(option)).map((arg) => arg.slice(option.length));
+  return { read: named(readOption), write: named(writeOption) };
+};
+
 /**
  * Serves requests until stdin ends, then exits. Signals that a terminal or a service manager sends to the whole group
  * are ignored: the engine decides when its children end.
@@ -201,7 +210,8 @@ export const runSandboxChild = (): never => {
   divertConsole();
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
     process.on(signal, () => undefined);
-  if (!guardProcess(Number(process.argv.at(-1)))) process.exit(0);
+  const places = placesIn(process.argv);
+  if (!guardProcess(Number(process.argv.at(-1)), places)) process.exit(0);
   for (;;) {
     const request = readRequest();
     if (request === null) process.exit(0);

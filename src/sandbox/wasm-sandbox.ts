@@ -1,11 +1,12 @@
 import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import type { ToolErrorCode, ToolLimits, ToolOutcome } from "../agent/event.ts";
 import type { JsonObject } from "../agent/json.ts";
 import type { Clock } from "../clock.ts";
 import { EngramError, messageOf } from "../errors.ts";
 import { sandboxLimits, turnLimits } from "../limits.ts";
+import { readOption, writeOption } from "./confine.ts";
 import { type Folder, type Preparation, type Tool, openFolder } from "./folder.ts";
 import { numberOf, objectOf, optional, textOf } from "./frame.ts";
 import { resolveLimits } from "./metadata.ts";
@@ -245,7 +246,9 @@ const inspectionOf = ({ file, info }: Tool): ToolInspection => ({ file, info });
  * Opens the tools folder; starts no child before there is something to do. Fails as unavailable where the cache's
  * folder cannot be made. Close it.
  */
-export const openSandbox = async (options: SandboxOptions): Promise<WasmSandbox> => {
+export const openSandbox = async (given: SandboxOptions): Promise<WasmSandbox> => {
+  // Children have another working folder.
+  const options = { ...given, cacheDir: resolve(given.cacheDir) };
   const { childCommand: command, clock, log, cacheDir } = options;
   try {
     await mkdir(cacheDir, { recursive: true });
@@ -258,9 +261,22 @@ export const openSandbox = async (options: SandboxOptions): Promise<WasmSandbox>
   );
   const cores = availableParallelism();
   const max = Math.max(sandboxLimits.childrenMaxLeast, cores * sandboxLimits.childrenMaxPerCore);
-  // Guests never ran in the children that meter, and what meters never runs guests.
-  const preparers = openPool({ command, warm: 0, max: sandboxLimits.preparersMax, clock, log });
-  const runners = openPool({ command, warm: cores, max, clock, log });
+  // Guests never ran in the children that meter, and what meters never runs guests. A tools folder may come, go and be
+  // replaced while a child lives, so that those which only read it may read anything; a guest's own child sees the cache.
+  const preparers = openPool({
+    command: [...command, `${readOption}/`, `${writeOption}${cacheDir}`],
+    warm: 0,
+    max: sandboxLimits.preparersMax,
+    clock,
+    log,
+  });
+  const runners = openPool({
+    command: [...command, `${readOption}${cacheDir}`],
+    warm: cores,
+    max,
+    clock,
+    log,
+  });
   const folder = openFolder({
     path: options.toolsPath,
     defaults: options.defaults,
