@@ -5,7 +5,7 @@ import type { AgentState } from "../../src/agent/state.ts";
 import { isResting, statusOf } from "../../src/agent/state.ts";
 import { live, type Lived, lives } from "../support/crash-lives.ts";
 import { seeded } from "../support/seed.ts";
-import { backends } from "../support/stores.ts";
+import { quickBackends, slowDiskMs } from "../support/quick-stores.ts";
 
 /** What must be equal whatever happened on the way: ids and times are not. */
 function gist({ transcript, stats, lifecycle, paused, spec }: AgentState): unknown {
@@ -67,37 +67,44 @@ function hold(lived: Lived, free: Lived, drifting: boolean): void {
     );
 }
 
-describe.each(backends)("an engine that dies at any point: $name", ({ name, fixture }) => {
-  // Each life on a disk costs its syncs.
-  const pairs = name === "memory" ? 60 : 10;
+describe.each(quickBackends)("an engine that dies at any point: $name", ({ name, fixture }) => {
+  const pairs = name === "memory" ? 60 : 15;
 
   describe.each(lives)("$name", (life) => {
     const { drifting = false } = life;
-    test("comes to the same end after one crash, wherever", async () => {
-      const free = await live(life, fixture(), new Set());
-      hold(free, free, drifting);
-      expect(free.points).toBeGreaterThan(8);
-      let died = 0;
-      for (let point = 0; point < free.points; point++) {
-        const lived = await live(life, fixture(), new Set([point]));
-        died += lived.crashes;
-        hold(lived, free, drifting);
-      }
-      expect(died).toBeGreaterThan(free.points / 2);
-    });
-    test("comes to the same end after two crashes", async () => {
-      const free = await live(life, fixture(), new Set());
-      await fc.assert(
-        fc.asyncProperty(
-          fc.nat({ max: free.points - 1 }),
-          fc.nat({ max: free.points - 1 }),
-          async (first, gap) => {
-            const lived = await live(life, fixture(), new Set([first, first + 1 + gap]));
-            hold(lived, free, drifting);
-          },
-        ),
-        { ...seeded(pairs), endOnFailure: true },
-      );
-    });
+    test(
+      "comes to the same end after one crash, wherever",
+      async () => {
+        const free = await live(life, fixture(), new Set());
+        hold(free, free, drifting);
+        expect(free.points).toBeGreaterThan(8);
+        let died = 0;
+        for (let point = 0; point < free.points; point++) {
+          const lived = await live(life, fixture(), new Set([point]));
+          died += lived.crashes;
+          hold(lived, free, drifting);
+        }
+        expect(died).toBeGreaterThan(free.points / 2);
+      },
+      slowDiskMs,
+    );
+    test(
+      "comes to the same end after two crashes",
+      async () => {
+        const free = await live(life, fixture(), new Set());
+        await fc.assert(
+          fc.asyncProperty(
+            fc.nat({ max: free.points - 1 }),
+            fc.nat({ max: free.points - 1 }),
+            async (first, gap) => {
+              const lived = await live(life, fixture(), new Set([first, first + 1 + gap]));
+              hold(lived, free, drifting);
+            },
+          ),
+          { ...seeded(pairs), endOnFailure: true },
+        );
+      },
+      slowDiskMs,
+    );
   });
 });

@@ -1,11 +1,13 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { type Follower, openFollower } from "../../src/engine/follow.ts";
+import { openMemoryStore } from "../../src/store/memory.ts";
 import type { Store } from "../../src/store/store.ts";
 import { anyMove, openStory } from "../support/draft-stories.ts";
 import { makeManualClock } from "../support/manual-clock.ts";
+import { quickBackends, slowDiskMs } from "../support/quick-stores.ts";
 import { seeded } from "../support/seed.ts";
-import { backends, readAll } from "../support/stores.ts";
+import { readAll } from "../support/stores.ts";
 import { makeWatcher, type Watcher } from "../support/watcher.ts";
 
 const agentId = "a";
@@ -41,50 +43,54 @@ const anyAttachment = fc.record({
   pace: fc.constantFrom(1, 1, 2, 3, 1_000),
 });
 
-describe.each(backends)("a follower: $name", ({ name, fixture }) => {
-  test("is given every event once and each text in pieces, whenever it comes and however slow it is", async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(anyMove, { minLength: 3, maxLength: 25, size: "max" }),
-        fc.array(anyAttachment, { minLength: 1, maxLength: 4 }),
-        async (moves, attachments) => {
-          const place = fixture();
-          const store = place.open();
-          try {
-            const story = await openStory(store, agentId);
-            const readers: Reader[] = [];
-            for (const [index, move] of moves.entries()) {
-              for (const { beforeMove, back, pace } of attachments)
-                if (beforeMove === index) {
-                  const after = Math.max(0, story.head() - back);
-                  readers.push(attach(store, after, story.head(), pace));
-                }
-              await story.play(move);
-              for (const reader of readers)
-                if (index % reader.pace === reader.pace - 1) await takeOnce(reader);
+describe.each(quickBackends)("a follower: $name", ({ name, fixture }) => {
+  test(
+    "is given every event once and each text in pieces, whenever it comes and however slow it is",
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(anyMove, { minLength: 3, maxLength: 25, size: "max" }),
+          fc.array(anyAttachment, { minLength: 1, maxLength: 4 }),
+          async (moves, attachments) => {
+            const place = fixture();
+            const store = place.open();
+            try {
+              const story = await openStory(store, agentId);
+              const readers: Reader[] = [];
+              for (const [index, move] of moves.entries()) {
+                for (const { beforeMove, back, pace } of attachments)
+                  if (beforeMove === index) {
+                    const after = Math.max(0, story.head() - back);
+                    readers.push(attach(store, after, story.head(), pace));
+                  }
+                await story.play(move);
+                for (const reader of readers)
+                  if (index % reader.pace === reader.pace - 1) await takeOnce(reader);
+              }
+              const log = await readAll(store, agentId);
+              for (const reader of readers) {
+                await takeAll(reader);
+                const { seen, faults } = reader.watcher;
+                expect(faults).toEqual([]);
+                expect(seen).toEqual(log.slice(log.length - seen.length));
+                expect(seen.at(-1)?.sequence ?? story.head()).toBe(story.head());
+                reader.follower.close();
+              }
+            } finally {
+              await store.close();
+              place.drop();
             }
-            const log = await readAll(store, agentId);
-            for (const reader of readers) {
-              await takeAll(reader);
-              const { seen, faults } = reader.watcher;
-              expect(faults).toEqual([]);
-              expect(seen).toEqual(log.slice(log.length - seen.length));
-              expect(seen.at(-1)?.sequence ?? story.head()).toBe(story.head());
-              reader.follower.close();
-            }
-          } finally {
-            await store.close();
-            place.drop();
-          }
-        },
-      ),
-      seeded(name === "memory" ? 400 : 40),
-    );
-  });
+          },
+        ),
+        seeded(name === "memory" ? 400 : 40),
+      );
+    },
+    slowDiskMs,
+  );
 });
 
 test("a follower that does not read reads nothing and keeps nothing", async () => {
-  const store = backends[0]!.fixture().open();
+  const store = openMemoryStore();
   let reads = 0;
   const counted: Store = {
     ...store,
@@ -109,7 +115,7 @@ test("a follower that does not read reads nothing and keeps nothing", async () =
 });
 
 test("a follower waits until something changes, is woken or has waited long enough", async () => {
-  const store = backends[0]!.fixture().open();
+  const store = openMemoryStore();
   const story = await openStory(store, agentId);
   const clock = makeManualClock();
   const stopping = new AbortController();

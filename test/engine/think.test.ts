@@ -1,6 +1,8 @@
 import { describe, expect, test } from "bun:test";
+import { EngramError } from "../../src/errors.ts";
 import { engineLimits } from "../../src/limits.ts";
-import { makePlayedModel, type PlayedReply } from "../support/played-model.ts";
+import type { Model } from "../../src/llm/model.ts";
+import { makePlayedModel, playedUsage, type PlayedReply } from "../support/played-model.ts";
 import { makeGate, openStage, quiet, until } from "../support/stage.ts";
 import { makeWatcher } from "../support/watcher.ts";
 
@@ -33,6 +35,34 @@ describe("what the model writes", () => {
       expect((await stage.log(agentId))[1]?.event).toMatchObject({ code: "MODEL_ERROR" });
       await engine.drain();
     }
+  });
+
+  test("is kept when the model breaks off, to the last piece", async () => {
+    const stage = openStage();
+    const prompts: (string | undefined)[] = [];
+    const model: Model = {
+      call: async function* ({ messages }) {
+        const last = messages.at(-1);
+        prompts.push(last?.role === "assistant" ? last.content : undefined);
+        for (const text of prompts.length === 1 ? ["one ", "two ", "three"] : [" four"])
+          yield { kind: "text", text };
+        if (prompts.length === 1)
+          throw new EngramError("model_timeout", "silence", { transient: true });
+        yield { kind: "done", usage: playedUsage };
+      },
+      continuesPartial: async () => true,
+    };
+    const engine = stage.start({ model });
+    const agentId = await stage.create(engine, "hello");
+    await until("it backs off", async () => (await stage.events(agentId)).includes("ModelFailed"));
+    await quiet();
+    stage.clock.advance(700);
+    await stage.untilSettled(agentId);
+    expect(prompts).toEqual([undefined, "one two three"]);
+    expect((await stage.log(agentId)).at(-1)?.event).toMatchObject({
+      content: "one two three four",
+    });
+    await engine.drain();
   });
 
   test("is read no faster than it can be kept", async () => {

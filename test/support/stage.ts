@@ -5,7 +5,8 @@ import { type Engine, startEngine } from "../../src/engine/engine.ts";
 import type { Model } from "../../src/llm/model.ts";
 import type { Sandbox } from "../../src/sandbox/sandbox.ts";
 import { openMemoryStore } from "../../src/store/memory.ts";
-import type { Store } from "../../src/store/store.ts";
+import { EngramError } from "../../src/errors.ts";
+import type { Lease, Store } from "../../src/store/store.ts";
 import { born } from "./events.ts";
 import { makeManualClock, type ManualClock } from "./manual-clock.ts";
 import { askedOf, makePlayedModel, turn } from "./played-model.ts";
@@ -115,3 +116,23 @@ export function makeGate(): Gate {
   const { promise, resolve } = Promise.withResolvers<void>();
   return { passed: promise, open: resolve };
 }
+
+/** What a store says that cannot be reached. */
+export const unavailable = (): Promise<never> =>
+  Promise.reject(new EngramError("unavailable", "the store is away", { transient: true }));
+
+/** Leases that came by a look at the store, not with an append. */
+export const counting = (store: Store): { readonly store: Store; readonly claimed: Lease[] } => {
+  const claimed: Lease[] = [];
+  return {
+    claimed,
+    store: {
+      ...store,
+      claim: async (...args) => {
+        const leases = await store.claim(...args);
+        claimed.push(...leases);
+        return leases;
+      },
+    },
+  };
+};

@@ -1,0 +1,24 @@
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { openSqliteStore } from "../../src/store/sqlite.ts";
+import { type Backend, backends } from "./stores.ts";
+
+/** A file system in memory, where the machine has one. */
+const folder = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
+
+/**
+ * The stores, for tests that open them thousands of times: SQLite's syncs cost nothing in memory. What an engine handed
+ * to the system before it died is kept there too.
+ */
+export const quickBackends: readonly Backend[] = backends.map((backend) => {
+  if (backend.name !== "sqlite") return backend;
+  const fixture = () => {
+    const place = mkdtempSync(join(folder, "engram-test-"));
+    return { open: () => openSqliteStore(place), drop: () => rmSync(place, { recursive: true }) };
+  };
+  return { name: backend.name, fixture };
+});
+
+/** For where syncs do cost. */
+export const slowDiskMs = 60_000;
