@@ -1,7 +1,16 @@
 import { describe, expect, test } from "bun:test";
 import { EngramError } from "../../src/errors.ts";
 import { makePlayedModel } from "../support/played-model.ts";
-import { echoing, makeGate, openStage, quiet, type Stage, until } from "../support/stage.ts";
+import {
+  echoing,
+  makeGate,
+  openStage,
+  quiet,
+  type Stage,
+  until,
+  counting,
+  unavailable,
+} from "../support/stage.ts";
 
 const allSettled = async (stage: Stage, agentIds: readonly string[]): Promise<void> => {
   for (const agentId of agentIds) await stage.untilSettled(agentId);
