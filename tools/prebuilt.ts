@@ -1,34 +1,65 @@
 /**
- * Builds each C program of tools/src into prebuilt/NAME.wasm, its SHA-256 beside it: tools/build.ts takes these, so that
- * building Engram needs no C compiler. With Debian 12's compiler and library the same sources give the same bytes. An
- * argument names a folder other than tools/src/prebuilt.
+ * Builds each tool of tools/src that is written in C or Rust into prebuilt/NAME.wasm, its SHA-256 beside it:
+ * tools/build.ts takes these, so that building Engram needs neither compiler. With the compilers of Debian 12 the same
+ * sources give the same bytes. An argument names a folder other than tools/src/prebuilt.
  */
+import { existsSync } from "node:fs";
 import { readdir, readFile, writeFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { extname, join, resolve } from "node:path";
 
 const sourceDir = join(import.meta.dir, "src");
 const targetDir = resolve(process.argv[2] ?? join(sourceDir, "prebuilt"));
-const packages = "clang-14 lld-14 wasi-libc libclang-rt-14-dev-wasm32";
-const compiler = ["clang-14", "--target=wasm32-wasi", "-std=c17", "-Oz", "-s"];
-const warnings = ["-Wall", "-Wextra", "-Werror"];
 
-const compile = (name: string, file: string): void => {
-  // From inside the folder, so that no path of this machine can get into the module.
-  const command = [...compiler, ...warnings, `${name}.c`, "-o", file];
-  const { exitCode, stderr } = Bun.spawnSync(command, { cwd: sourceDir, stderr: "pipe" });
-  if (exitCode !== 0) throw new Error(`${command.join(" ")} failed:\n${stderr.toString()}`);
+type Compiler = {
+  readonly command: readonly string[];
+  /** Is there where the compiler can build for WASI, and the packages that bring it. */
+  readonly library: string;
+  readonly packages: string;
 };
 
-const build = async (name: string): Promise<void> => {
-  const file = join(targetDir, `${name}.wasm`);
-  compile(name, file);
+const compilers: Readonly<Record<string, Compiler>> = {
+  ".c": {
+    command: ["clang-14", "--target=wasm32-wasi", "-std=c17", "-Wall", "-Wextra", "-Oz", "-s"],
+    library: "/usr/include/wasm32-wasi",
+    packages: "clang-14 lld-14 wasi-libc libclang-rt-14-dev-wasm32",
+  },
+  ".rs": {
+    // By its path: another one may come first.
+    command: [
+      "/usr/bin/rustc",
+      "--target=wasm32-wasi",
+      "--edition=2021",
+      "-Copt-level=z",
+      "-Clto",
+      "-Cpanic=abort",
+      "-Ccodegen-units=1",
+      "-Cstrip=symbols",
+    ],
+    library: "/usr/lib/rustlib/wasm32-wasi",
+    packages: "rustc libstd-rust-dev-wasm32",
+  },
+};
+
+const compile = (compiler: Compiler, source: string, file: string): void => {
+  const { library, packages } = compiler;
+  if (!existsSync(library))
+    throw new Error(`${source} needs what Debian 12 has: apt-get install ${packages}`);
+  // From inside the folder, so that no path of this machine can get into the module.
+  const command = [...compiler.command, source, "-o", file];
+  const { exitCode, stderr } = Bun.spawnSync(command, { cwd: sourceDir, stderr: "pipe" });
+  const complaints = stderr.toString();
+  if (exitCode !== 0 || complaints !== "")
+    throw new Error(`${command.join(" ")} is not content:\n${complaints}`);
+};
+
+for (const source of (await readdir(sourceDir)).toSorted()) {
+  const compiler = compilers[extname(source)];
+  if (compiler === undefined) continue;
+  const name = `${source.slice(0, -extname(source).length)}.wasm`;
+  const file = join(targetDir, name);
+  compile(compiler, source, file);
   const sha256 = new Bun.CryptoHasher("sha256").update(await readFile(file)).digest("hex");
   // As sha256sum writes it, for `sha256sum -c`.
-  await writeFile(`${file}.sha256`, `${sha256}  ${name}.wasm\n`);
+  await writeFile(`${file}.sha256`, `${sha256}  ${name}\n`);
   console.log(file);
-};
-
-if (Bun.which("clang-14") === null)
-  throw new Error(`clang-14 is not installed; on Debian 12: apt-get install ${packages}`);
-const sources = (await readdir(sourceDir)).filter((file) => file.endsWith(".c")).toSorted();
-for (const source of sources) await build(source.slice(0, -".c".length));
+}

@@ -29,6 +29,7 @@ test("all of them are usable and describe themselves", async () => {
   expect(tools.map(({ name, error }) => [name, error])).toEqual([
     ["calculator", null],
     ["clock", null],
+    ["dates", null],
     ["json_query", null],
     ["text_stats", null],
   ]);
