@@ -176,6 +176,9 @@ export const sandboxLimits = {
   /** A child holds what its tools' compiled code takes. */
   callsPerChildMax: 1_000,
   modulesPerChildMax: 4,
+  /** A collection takes 0.6 ms and more, a small call 0.2; what is left behind is a child's idle memory. */
+  uncollectedCallsMax: 8,
+  uncollectedBytesMax: 4 * mib,
   /** Beyond the tool's own memory: the runtime, compiled code, garbage. */
   childMemoryBytesMax: 384 * mib,
   memoryCheckMs: 200,

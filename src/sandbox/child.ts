@@ -141,9 +141,13 @@ const runCall = (header: JsonObject): RunResult | null => {
   return runModule(module, order);
 };
 
-const answerRun = (header: JsonObject): void => {
+/** Answers, and gives the bytes that the call left behind. */
+const answerRun = (header: JsonObject): number => {
   const result = runCall(header);
-  if (result === null) return send({ kind: "notCached" });
+  if (result === null) {
+    send({ kind: "notCached" });
+    return 0;
+  }
   const { error, fuelUsed, memoryBytes } = result;
   send(
     {
@@ -155,6 +159,7 @@ const answerRun = (header: JsonObject): void => {
     },
     result.stdout,
   );
+  return memoryBytes + result.stdout.length;
 };
 
 const answerPrepare = (header: JsonObject): void => {
@@ -174,11 +179,31 @@ const answerPrepare = (header: JsonObject): void => {
   });
 };
 
-const answer = ({ header }: Frame): void => {
+/** Gives the bytes that are left behind; Infinity: many. */
+const answer = ({ header }: Frame): number => {
   const kind = textOf(header, "kind");
-  if (kind === "run") answerRun(header);
-  else if (kind === "prepare") answerPrepare(header);
-  else throw new Error(`a request of the kind ${kind} is unknown`);
+  if (kind === "run") return answerRun(header);
+  if (kind !== "prepare") throw new Error(`a request of the kind ${kind} is unknown`);
+  answerPrepare(header);
+  return Infinity;
+};
+
+/**
+ * Gives memory back now, not some day: at once after a large call, else with that of a few small ones, for a collection
+ * takes longer than they do, and the next call waits for it.
+ */
+const openCollector = (): ((bytes: number) => void) => {
+  let calls = 0;
+  let leftBytes = 0;
+  return (bytes) => {
+    calls++;
+    leftBytes += bytes;
+    const { uncollectedCallsMax, uncollectedBytesMax } = sandboxLimits;
+    if (calls < uncollectedCallsMax && leftBytes < uncollectedBytesMax) return;
+    calls = 0;
+    leftBytes = 0;
+    Bun.gc(true);
+  };
 };
 
 /** Whatever prints by mistake must not break the frames. */
@@ -212,11 +237,11 @@ export const runSandboxChild = (): never => {
     process.on(signal, () => undefined);
   const places = placesIn(process.argv);
   if (!guardProcess(Number(process.argv.at(-1)), places)) process.exit(0);
+  const collect = openCollector();
   for (;;) {
     const request = readRequest();
     if (request === null) process.exit(0);
-    answer(request);
-    // After the answer, while the engine goes on: the instance's memory is given back now, not some day.
-    Bun.gc(true);
+    // After the answer, while the engine goes on.
+    collect(answer(request));
   }
 };
