@@ -17,7 +17,7 @@ export type DemoEngine = {
 /** Starts this same program as `engram serve` in a folder, on a port (0: any), and resolves when it is ready. */
 export async function startEngineProcess(folder: string, port: number): Promise<DemoEngine> {
   const startedMs = performance.now();
-  const process = Bun.spawn([...selfCommand, "serve", "--grpc-port", String(port)], {
+  const child = Bun.spawn([...selfCommand, "serve", "--grpc-port", String(port)], {
     cwd: folder,
     // Nothing of the caller's own settings: the demo is the same everywhere.
     env: {
@@ -30,14 +30,19 @@ export async function startEngineProcess(folder: string, port: number): Promise<
     stdout: "ignore",
     stderr: "pipe",
   });
+  // Also where the demo ends before its end: by a signal, or because nobody reads it any more.
+  const killWithDemo = (): void => child.kill("SIGKILL");
+  process.once("exit", killWithDemo);
   const stop = async (signal: "SIGKILL" | "SIGTERM"): Promise<number> => {
-    process.kill(signal);
-    return process.exited;
+    child.kill(signal);
+    const exitCode = await child.exited;
+    process.off("exit", killWithDemo);
+    return exitCode;
   };
   try {
-    const url = await readyUrl(process.stderr);
+    const url = await readyUrl(child.stderr);
     return {
-      pid: process.pid,
+      pid: child.pid,
       url,
       readyAfterMs: performance.now() - startedMs,
       kill: async () => {

@@ -31,6 +31,7 @@ function check(claim: string, holds: boolean): void {
 
 /** `engram demo`: a conversation that survives kill -9, checked as it goes. Resolves with 0 where all of it held. */
 export async function demo(): Promise<number> {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
   const folder = await mkdtemp(join(tmpdir(), "engram-demo-"));
   const engines: DemoEngine[] = [];
   const start = async (port: number): Promise<DemoEngine> => {
