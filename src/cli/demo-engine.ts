@@ -32,7 +32,7 @@ export async function startEngineProcess(folder: string, port: number): Promise<
   });
   // Also where the demo ends before its end: by a signal, or because nobody reads it any more.
   const killWithDemo = (): void => child.kill("SIGKILL");
-  process.once("exit", killWithDemo);
+  process.prependListener("exit", killWithDemo);
   const stop = async (signal: "SIGKILL" | "SIGTERM"): Promise<number> => {
     child.kill(signal);
     const exitCode = await child.exited;

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { styleText } from "node:util";
@@ -32,7 +32,8 @@ function check(claim: string, holds: boolean): void {
 /** `engram demo`: a conversation that survives kill -9, checked as it goes. Resolves with 0 where all of it held. */
 export async function demo(): Promise<number> {
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
-  const folder = await mkdtemp(join(tmpdir(), "engram-demo-"));
+  const folder = mkdtempSync(join(tmpdir(), "engram-demo-"));
+  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   const engines: DemoEngine[] = [];
   const start = async (port: number): Promise<DemoEngine> => {
     const engine = await startEngineProcess(folder, port);
@@ -49,7 +50,6 @@ export async function demo(): Promise<number> {
     check(`the demo ran to its end: ${messageOf(error)}`, false);
   } finally {
     for (const engine of engines) await engine.kill();
-    await rm(folder, { recursive: true, force: true });
   }
   const failed = checks.filter(({ holds }) => !holds).length;
   const verdict =
