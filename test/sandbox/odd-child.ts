@@ -39,6 +39,6 @@ const misbehave = (how: string | undefined): never => {
 
 if (import.meta.main) {
   // Not so odd that it outlives its test.
-  guardProcess(Number(process.argv.at(-1)));
+  guardProcess(Number(process.argv.at(-1)), { read: [], write: [] });
   misbehave(process.argv[2]);
 }

@@ -32,7 +32,7 @@ const notPermitted = 0x00050001;
 const notImplemented = 0x00050026;
 const killed = 0x80000000;
 const thread = 0x3d0f00;
-const process_ = 0x11;
+const newProcess = 0x11;
 
 const machines = [
   { name: "x64", arch: 0xc000003e, refused: [41, 53, 57, 58, 101, 310, 311, 425, 438], clone: 56 },
@@ -53,7 +53,7 @@ describe.each(machines)("the filter of system calls on $name", ({ name, arch, re
     const cloned = (firstArgument: number) =>
       verdict(program, { arch, number: clone, firstArgument });
     expect(cloned(thread)).toBe(allowed);
-    expect(cloned(process_)).toBe(notPermitted);
+    expect(cloned(newProcess)).toBe(notPermitted);
     expect(verdict(program, { arch, number: 435 })).toBe(notImplemented);
   });
   test("does not take another architecture's numbers for its own", () => {

@@ -4,6 +4,7 @@ import { serverLimits } from "../../src/limits.ts";
 import { curl } from "../support/curl.ts";
 import { makeManualClock } from "../support/manual-clock.ts";
 import { openTestServer } from "../support/server.ts";
+import { serveFakesEntry } from "../support/serve-fakes.ts";
 
 test("a port that becomes free in time is taken", async () => {
   const clock = makeManualClock();
@@ -47,9 +48,8 @@ test("a host that is not here is a clear error at once", async () => {
 test("connections stay below the limit of descriptors; the others are closed, not left waiting", async () => {
   const room = 20;
   const limit = serverLimits.descriptorsReserved + room;
-  const script = `${import.meta.dir}/../support/serve-fakes.ts`;
   await using child = Bun.spawn(
-    ["sh", "-c", `ulimit -n ${limit} && exec "$0" "$1"`, process.execPath, script],
+    ["sh", "-c", `ulimit -n ${limit} && exec "$0" "$1"`, process.execPath, serveFakesEntry],
     { stdout: "pipe", stderr: "inherit" },
   );
   const reader = child.stdout.getReader();

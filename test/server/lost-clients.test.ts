@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { connect } from "node:net";
 import { openSession } from "../support/raw-http2.ts";
 import { openTestServer, type TestServer } from "../support/server.ts";
+import { stuckClientsEntry } from "../support/stuck-clients.ts";
 
 /** Settles once the floods have stood still for a while in which the server answered others. */
 const untilStuck = async ({ agents, url }: TestServer): Promise<void> => {
@@ -15,11 +16,13 @@ const untilStuck = async ({ agents, url }: TestServer): Promise<void> => {
 test("killed clients leave no handler behind, not even one that is stuck in a write", async () => {
   await using server = await openTestServer();
   const count = 10;
-  const script = `${import.meta.dir}/../support/stuck-clients.ts`;
   for (let round = 0; round < 2; round += 1) {
-    await using child = Bun.spawn([process.execPath, script, server.url, String(count)], {
-      stderr: "inherit",
-    });
+    await using child = Bun.spawn(
+      [process.execPath, stuckClientsEntry, server.url, String(count)],
+      {
+        stderr: "inherit",
+      },
+    );
     await server.agents.untilRunning(3 * count);
     child.kill("SIGSTOP");
     await untilStuck(server);

@@ -62,7 +62,7 @@ const prepare = (): string => {
 };
 
 /** Starts test/support/python/NAME with the stubs of proto/, or those of the published client, importable. The caller awaits or kills it. */
-export const spawnPython = (
+const spawnPython = (
   name: string,
   args: readonly string[],
   whose: "ours" | "published" = "ours",

@@ -3,11 +3,9 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { ClientMessageSchema } from "../../src/gen/engram/api/v1/agent_pb.ts";
 import { envelope } from "./raw-http2.ts";
 
-/**
- * Chats over connections of their own: some ask for a flood, some for silence, some go on. To be stopped, so that the
- * server is stuck in its writes, and killed. Arguments: URL, number of chats of each kind.
- */
-const [url = "", count = "1"] = process.argv.slice(2);
+/** Run by itself, this file is the clients below. Arguments: URL, number of chats of each kind. */
+export const stuckClientsEntry = import.meta.path;
+
 const ask = (content: string): Uint8Array =>
   envelope(
     toBinary(
@@ -18,18 +16,30 @@ const ask = (content: string): Uint8Array =>
       }),
     ),
   );
-for (let each = 0; each < Number(count); each += 1) {
-  for (const content of ["flood", "hold", "hello"]) {
-    // A window that is never full: only TCP can hold the flood back.
-    const session = connect(url, { settings: { initialWindowSize: 2 ** 31 - 1 } });
-    session.on("connect", () => session.setLocalWindowSize(2 ** 31 - 1));
-    const stream = session.request({
-      ":method": "POST",
-      ":path": "/engram.api.v1.AgentService/Chat",
-      "content-type": "application/grpc",
-    });
-    stream.on("error", () => {});
-    session.on("error", () => {});
-    stream.write(ask(content));
+
+/**
+ * Chats over connections of their own: some ask for a flood, some for silence, some go on. To be stopped, so that the
+ * server is stuck in its writes, and killed.
+ */
+const openChats = (url: string, count: number): void => {
+  for (let each = 0; each < count; each += 1) {
+    for (const content of ["flood", "hold", "hello"]) {
+      // A window that is never full: only TCP can hold the flood back.
+      const session = connect(url, { settings: { initialWindowSize: 2 ** 31 - 1 } });
+      session.on("connect", () => session.setLocalWindowSize(2 ** 31 - 1));
+      const stream = session.request({
+        ":method": "POST",
+        ":path": "/engram.api.v1.AgentService/Chat",
+        "content-type": "application/grpc",
+      });
+      stream.on("error", () => {});
+      session.on("error", () => {});
+      stream.write(ask(content));
+    }
   }
+};
+
+if (import.meta.main) {
+  const [url = "", count = "1"] = process.argv.slice(2);
+  openChats(url, Number(count));
 }
