@@ -22,12 +22,14 @@ export type Child = {
 /**
  * What JavaScriptCore is told in the children. The cost bound lets its best compiler take large functions (Go programs
  * run 1.3 times as fast). At half the number of memories that it may map whole it collects in the middle of calls, and
- * beyond that number code runs half as fast. The others switch off what the decoder refuses anyway. A name that the
+ * beyond that number code runs half as fast. Metering is over before JavaScript's best compiler (WebAssembly has another)
+ * gives back what it takes: a third of the time. The others switch off what the decoder refuses anyway. A name that the
  * engine does not know keeps Bun from starting.
  */
 export const childEnvironment = {
   BUN_JSC_maximumOMGCandidateCost: "5000",
   BUN_JSC_maxNumWasmFastMemories: "64",
+  BUN_JSC_useFTLJIT: "0",
   BUN_JSC_useWasmRelaxedSIMD: "0",
   BUN_JSC_useWasmMultiMemory: "0",
   BUN_JSC_useWasmWideArithmetic: "0",
