@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -35,22 +36,21 @@ export const buildAssemblyScript = async (folder: string): Promise<string> => {
   return path;
 };
 
-const sysroots = ["/usr/include/wasm32-wasi", "/usr/share/wasi-sysroot"];
+/** As Debian names it with its package clang, and with clang-14 alone. */
+const compilers = ["clang", "clang-14"];
+const libraryPath = "/usr/include/wasm32-wasi";
+const packages = "clang-14 lld-14 wasi-libc libclang-rt-14-dev-wasm32";
 
 /** All C workloads in one module, as those of AssemblyScript. */
 export const buildC = async (folder: string): Promise<Built> => {
-  const hasCompiler = Bun.which("clang") !== null && Bun.which("wasm-ld") !== null;
-  const hasLibrary = (
-    await Promise.all(sysroots.map((path) => readdir(path).catch(() => [])))
-  ).some((entries) => entries.length > 0);
-  if (!hasCompiler || !hasLibrary) {
-    const packages = "clang lld wasi-libc libclang-rt-14-dev-wasm32";
-    return { missing: `clang, wasm-ld or wasi-libc (Debian 12: apt-get install ${packages})` };
+  const compiler = compilers.find((name) => Bun.which(name) !== null);
+  if (compiler === undefined || !existsSync(libraryPath)) {
+    return { missing: `clang or wasi-libc (Debian 12: apt-get install ${packages})` };
   }
   const path = join(folder, "c.wasm");
   const cwd = join(workloads, "c");
   const sources = (await readdir(cwd)).filter((file) => file.endsWith(".c")).toSorted();
-  await compile(["clang", "--target=wasm32-wasi", "-O2", "-o", path, ...sources], cwd);
+  await compile([compiler, "--target=wasm32-wasi", "-O2", "-o", path, ...sources], cwd);
   return { path, missing: null };
 };
 

@@ -6,6 +6,7 @@ import { spawnChild } from "../../../src/sandbox/child-process.ts";
 import { type WasmSandbox, openSandbox } from "../../../src/sandbox/wasm-sandbox.ts";
 import type { Report } from "../report.ts";
 import { digits, least, median, quantile } from "../samples.ts";
+import type { Built } from "./build-workloads.ts";
 
 const root = join(import.meta.dir, "../../..");
 /** The binary as it is shipped. */
@@ -97,14 +98,13 @@ export const benchTinyCalls = async (report: Report, folder: string): Promise<vo
 };
 
 /** A Go tool: its first call with nothing prepared, and those that follow in the same sandbox. */
-export const benchGoCalls = async (
-  report: Report,
-  folder: string,
-  path: string | null,
-): Promise<void> => {
+export const benchGoCalls = async (report: Report, folder: string, tool: Built): Promise<void> => {
   const first: number[] = [];
   const later: number[] = [];
-  if (path !== null) {
+  if (tool.missing !== null) {
+    report.line(`  LEFT OUT: the Go tool. This machine lacks ${tool.missing}\n`);
+  } else {
+    const { path } = tool;
     const tools = join(folder, "go");
     await mkdir(tools);
     await copyFile(path, join(tools, "tool.wasm"));

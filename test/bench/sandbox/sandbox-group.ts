@@ -81,8 +81,7 @@ export const benchSandbox = async (report: Report): Promise<void> => {
     );
     meterGoals(report, new Map([...assemblyScript, ...c]), go, builtC.missing === null);
     await benchTinyCalls(report, folder);
-    const tool = await buildGo(folder, "tool");
-    await benchGoCalls(report, folder, tool.missing === null ? tool.path : null);
+    await benchGoCalls(report, folder, await buildGo(folder, "tool"));
     await benchIdleChildren(report);
   } finally {
     await rm(folder, { recursive: true, force: true });
