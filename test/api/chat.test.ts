@@ -1,5 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { ServerMessage } from "../../src/gen/engram/api/v1/agent_pb.ts";
+import { openMemoryStore } from "../../src/store/memory.ts";
+import type { Store } from "../../src/store/store.ts";
 import { brief, heartbeatMs, openApi, openConversation } from "../support/api.ts";
 import { aborted, askedOf, makePlayedModel, type PlayedModel } from "../support/played-model.ts";
 import { echoing, leaseTtlMs, makeGate, openStage, quiet, type Stage } from "../support/stage.ts";
@@ -50,6 +52,25 @@ describe("a chat", () => {
       .map(({ sequenceId }) => Number(sequenceId));
     expect(sequences).toEqual(sequences.map((_, index) => index + 2));
     expect((await stage.log(agentId)).length).toBe(sequences.length + 1);
+    await engine.drain();
+  });
+
+  test("shows an input as its acknowledgement only, however late that is known", async () => {
+    const memory = openMemoryStore();
+    const late: Store = {
+      ...memory,
+      append: async (append) => {
+        const lease = await memory.append(append);
+        if (append.epoch === null) await quiet();
+        return lease;
+      },
+    };
+    const { agentId, talk, engine } = await open(echoing(), openStage(late));
+    const chat = talk();
+    chat.send({ agentId, payload: user("hi") });
+    chat.halfClose();
+    expect(await chat.ended).toBeNull();
+    expect(whole(chat.messages)).toEqual(["2 waiting", "3 text: you said: hi"]);
     await engine.drain();
   });
 

@@ -86,7 +86,11 @@ describe("what the model writes", () => {
       },
     });
     const agentId = await stage.create(engine, "hello");
+    const watcher = makeWatcher();
+    void watcher.watch(engine, agentId).catch(() => {});
     for (let more = 0; more < 4; more++) await quiet();
+    // And nothing is shown before it is durable.
+    expect(watcher.pieces()).toBe(0);
     // One batch is being written, one waits.
     expect(read * piece.length).toBeLessThan(3 * engineLimits.draftPendingCharsMax);
     gate.open();

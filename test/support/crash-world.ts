@@ -59,9 +59,11 @@ export type WorldParts = {
 const leaseTtlMs = 1_000;
 /** Time is moved by this where nothing else happens; so often, and the agent is stuck. */
 const tickMs = 100;
-const ticksMax = 300;
+const ticksMax = 100;
 /** Turns of the event loop without a call of any part after which nothing more will happen by itself. */
 const quietTurns = 12;
+/** An engine that is busy for so many goes round in circles. */
+const turnsMax = 2_000;
 
 export function openCrashWorld({ fixture, model, sandbox, crashAt }: WorldParts): CrashWorld {
   const clock = makeManualClock();
@@ -109,7 +111,7 @@ export function openCrashWorld({ fixture, model, sandbox, crashAt }: WorldParts)
     }
   };
   const until = async (what: string, holds: () => Promise<boolean> | boolean): Promise<void> => {
-    for (let quiet = 0, ticks = 0; ;) {
+    for (let quiet = 0, ticks = 0, turns = 0; turns < turnsMax; turns++) {
       if (life.isDead()) await rise();
       if (await holds()) return;
       const before = stirred;
@@ -120,6 +122,7 @@ export function openCrashWorld({ fixture, model, sandbox, crashAt }: WorldParts)
       if (++ticks > ticksMax) throw new Error(`stuck: ${what}`);
       clock.advance(tickMs);
     }
+    throw new Error(`busy for ever: ${what}`);
   };
   const ending = async (agentId: string): Promise<Ending> => {
     const log = await readAll(store, agentId);
