@@ -62,8 +62,8 @@ const tickMs = 100;
 const ticksMax = 100;
 /** Turns of the event loop without a call of any part after which nothing more will happen by itself. */
 const quietTurns = 12;
-/** An engine that is busy for so many goes round in circles. */
-const turnsMax = 2_000;
+/** An engine that has called its parts this often goes round in circles; its calls fail from here on. */
+const stirsMax = 20_000;
 
 export function openCrashWorld({ fixture, model, sandbox, crashAt }: WorldParts): CrashWorld {
   const clock = makeManualClock();
@@ -73,11 +73,15 @@ export function openCrashWorld({ fixture, model, sandbox, crashAt }: WorldParts)
   let crashes = 0;
   let keys = 0;
   let stirred = 0;
+  const isCircling = (): boolean => stirred > stirsMax;
 
   const raise = (): { readonly life: Life; readonly engine: Engine } => {
     const life = makeLife(
       () => crashAt.has(points++),
-      () => void stirred++,
+      () => {
+        stirred++;
+        if (isCircling()) throw new Error("the engine goes round in circles");
+      },
     );
     const parts = {
       store: mortalStore(store, life),
@@ -111,7 +115,7 @@ export function openCrashWorld({ fixture, model, sandbox, crashAt }: WorldParts)
     }
   };
   const until = async (what: string, holds: () => Promise<boolean> | boolean): Promise<void> => {
-    for (let quiet = 0, ticks = 0, turns = 0; turns < turnsMax; turns++) {
+    for (let quiet = 0, ticks = 0; stirred <= stirsMax;) {
       if (life.isDead()) await rise();
       if (await holds()) return;
       const before = stirred;
