@@ -115,7 +115,7 @@ export function openCrashWorld({ fixture, model, sandbox, crashAt }: WorldParts)
     }
   };
   const until = async (what: string, holds: () => Promise<boolean> | boolean): Promise<void> => {
-    for (let quiet = 0, ticks = 0; stirred <= stirsMax;) {
+    for (let quiet = 0, ticks = 0; !isCircling();) {
       if (life.isDead()) await rise();
       if (await holds()) return;
       const before = stirred;
