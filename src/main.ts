@@ -1,10 +1,9 @@
 import { version } from "../package.json" with { type: "json" };
-import { demo } from "./cli/demo.ts";
 import { helpText } from "./cli/help.ts";
-import { serve } from "./cli/serve.ts";
-import { tool } from "./cli/tool.ts";
 import { EngramError, messageOf } from "./errors.ts";
-import { runSandboxChild } from "./sandbox/child.ts";
+
+const serve = async (args: readonly string[]): Promise<number> =>
+  (await import("./cli/serve.ts")).serve(args);
 
 /** Runs the command that the arguments name; resolves with the exit code. */
 async function run(args: readonly string[]): Promise<number> {
@@ -12,10 +11,14 @@ async function run(args: readonly string[]): Promise<number> {
   switch (command) {
     case "serve":
       return serve(rest);
-    case "demo":
+    case "demo": {
+      const { demo } = await import("./cli/demo.ts");
       return demo();
-    case "tool":
+    }
+    case "tool": {
+      const { tool } = await import("./cli/tool.ts");
       return tool(rest);
+    }
     case "--version":
       process.stdout.write(`engram ${version}\n`);
       return 0;
@@ -30,7 +33,11 @@ async function run(args: readonly string[]): Promise<number> {
 }
 
 async function main(): Promise<void> {
-  if (process.argv[2] === "__sandbox") runSandboxChild();
+  if (process.argv[2] === "__sandbox") {
+    // Nothing else is loaded for it: a child has to be small, and there in a few milliseconds.
+    const { runSandboxChild } = await import("./sandbox/child.ts");
+    await runSandboxChild();
+  }
   // A reader that has gone away (engram --help | head) is no failure to speak of.
   process.stdout.on("error", () => process.exit(1));
   try {

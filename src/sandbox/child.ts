@@ -21,9 +21,10 @@ import {
 import { type Places, readOption, writeOption } from "./confine.ts";
 import { guardProcess } from "./guard.ts";
 import { checkInput } from "./input.ts";
-import { limitMemory } from "./meter/meter.ts";
+import { limitMemory } from "./meter/metered.ts";
 import { pageBytes } from "./meter/shape.ts";
-import { type PreparedFile, infoToJson, prepareFile, readCached } from "./module-cache.ts";
+import { infoToJson, readCached } from "./module-cache.ts";
+import type { PreparedFile } from "./prepare.ts";
 import { type RunOrder, type RunResult, failures, runModule } from "./run-module.ts";
 
 const stdin = 0;
@@ -162,7 +163,9 @@ const answerRun = (header: JsonObject): number => {
   return memoryBytes + result.stdout.length;
 };
 
-const answerPrepare = (header: JsonObject): void => {
+const answerPrepare = async (header: JsonObject): Promise<void> => {
+  // Children that run guests are smaller without the meter.
+  const { prepareFile } = await import("./prepare.ts");
   let prepared: PreparedFile;
   try {
     prepared = prepareFile(textOf(header, "path"), textOf(header, "cacheDir"));
@@ -180,11 +183,11 @@ const answerPrepare = (header: JsonObject): void => {
 };
 
 /** Gives the bytes that are left behind; Infinity: many. */
-const answer = ({ header }: Frame): number => {
+const answer = async ({ header }: Frame): Promise<number> => {
   const kind = textOf(header, "kind");
   if (kind === "run") return answerRun(header);
   if (kind !== "prepare") throw new Error(`a request of the kind ${kind} is unknown`);
-  answerPrepare(header);
+  await answerPrepare(header);
   return Infinity;
 };
 
@@ -231,7 +234,7 @@ const placesIn = (args: readonly string[]): Places => {
  * Serves requests until stdin ends, then exits. Signals that a terminal or a service manager sends to the whole group
  * are ignored: the engine decides when its children end.
  */
-export const runSandboxChild = (): never => {
+export const runSandboxChild = async (): Promise<never> => {
   divertConsole();
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
     process.on(signal, () => undefined);
@@ -242,6 +245,6 @@ export const runSandboxChild = (): never => {
     const request = readRequest();
     if (request === null) process.exit(0);
     // After the answer, while the engine goes on.
-    collect(answer(request));
+    collect(await answer(request));
   }
 };

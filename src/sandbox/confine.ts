@@ -38,11 +38,10 @@ const ownPlaces = (): readonly { readonly path: string; readonly access: Access 
 ];
 
 /**
- * Confines the process and executes its program anew, with the same arguments; returns only where it is confined
- * already. Fails where the kernel can do neither, or will not.
+ * Confines the process and executes its program anew, with the same arguments; does not return. Fails where the kernel
+ * can do neither, or will not.
  */
-export const confine = (places: Places, libc: CLibrary): void => {
-  if (isConfined()) return;
+export const confine = (places: Places, libc: CLibrary): never => {
   const landlocked = restrictTo(
     [
       ...ownPlaces(),
@@ -53,7 +52,7 @@ export const confine = (places: Places, libc: CLibrary): void => {
   );
   const filtered = filterCalls(libc);
   if (!landlocked && !filtered) throw new Error("the kernel has neither Landlock nor seccomp");
-  executeAnew(libc);
+  return executeAnew(libc);
 };
 
 const filterCalls = ({ prctl }: CLibrary): boolean => {

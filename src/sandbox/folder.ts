@@ -10,7 +10,8 @@ import type { Clock } from "../clock.ts";
 import { EngramError, messageOf } from "../errors.ts";
 import { moduleLimits, sandboxLimits } from "../limits.ts";
 import { type ToolMetadata, noMetadata, parseMetadata, resolveLimits } from "./metadata.ts";
-import type { ModuleInfo, PreparedFile } from "./module-cache.ts";
+import type { ModuleInfo } from "./module-cache.ts";
+import type { PreparedFile } from "./prepare.ts";
 import type { ToolFile } from "../agent/toolbox.ts";
 import type { Log } from "./worker.ts";
 

@@ -13,6 +13,8 @@ const limitCore = 4;
 const isBuilt = Bun.main.startsWith("/$bunfs/");
 
 const guardLinux = (places: Places): void => {
+  // The kernel keeps all of this for what a process executes; loading the C library again would cost 2 MB.
+  if (isConfined()) return;
   const libc = openCLibrary();
   const { prctl, setrlimit } = libc;
   // A child that computes does not see its stdin end; the kernel ends it when the engine dies, however that dies.
@@ -20,7 +22,7 @@ const guardLinux = (places: Places): void => {
   prctl(setNoNewPrivileges, 1n, 0n, 0n, 0n);
   setrlimit(limitCore, new BigUint64Array([0n, 0n]));
   // Under memory pressure the kernel takes a child before the engine.
-  if (!isConfined()) writeFileSync("/proc/self/oom_score_adj", "1000");
+  writeFileSync("/proc/self/oom_score_adj", "1000");
   // A checkout's sources lie anywhere; the binary carries its own.
   if (isBuilt) confine(places, libc);
 };

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
-import { limitMemory, meter } from "../../src/sandbox/meter/meter.ts";
+import { meter } from "../../src/sandbox/meter/meter.ts";
+import { limitMemory } from "../../src/sandbox/meter/metered.ts";
 import { ModuleRefused } from "../../src/sandbox/meter/refusal.ts";
 import { hostExport } from "../../src/sandbox/meter/shape.ts";
 import { assemble, moduleText } from "./harness.ts";

@@ -29,26 +29,10 @@ import { moduleLimits } from "../../limits.ts";
 import { readSections } from "./sections.ts";
 import { type ModuleShape, externalKind } from "./shape.ts";
 import { emit } from "./emit.ts";
+import type { MeteredModule } from "./metered.ts";
 import { plan } from "./plan.ts";
 import { ModuleRefused, malformed, overLimit } from "./refusal.ts";
 import { scanCode } from "./scan.ts";
-import { writeWide } from "./writer.ts";
-
-/** Part of the name of every cached module: raise it when the same module would be metered differently. */
-export const meterVersion = 1;
-
-export type MeteredModule = {
-  readonly bytes: Uint8Array;
-  /** Of the memory, in pages of 64 KiB; Infinity: the module sets no maximum. */
-  readonly pagesMin: number;
-  readonly pagesMax: number;
-  readonly memoryMaxAt: number;
-  readonly imports: readonly string[];
-  readonly exports: readonly string[];
-  readonly functionCount: number;
-  /** The text of the custom section `engram.tool`. */
-  readonly toolSection: string | null;
-};
 
 /** What a tool has to export. Gives its memory. */
 const checkExports = ({
@@ -102,9 +86,3 @@ export const meter = (bytes: Uint8Array<ArrayBuffer>): MeteredModule => {
     toolSection: shape.toolSection,
   };
 };
-
-/** Bounds the memory of a metered module to `pages` in place. */
-export const limitMemory = (
-  metered: { readonly bytes: Uint8Array; readonly memoryMaxAt: number; readonly pagesMax: number },
-  pages: number,
-): void => writeWide(metered.bytes, metered.memoryMaxAt, Math.min(pages, metered.pagesMax));

@@ -1,5 +1,6 @@
 import { join } from "node:path";
-import { limitMemory, meter } from "../../../src/sandbox/meter/meter.ts";
+import { meter } from "../../../src/sandbox/meter/meter.ts";
+import { limitMemory } from "../../../src/sandbox/meter/metered.ts";
 import { childEnvironment } from "../../../src/sandbox/child-process.ts";
 import type { Answer, Request } from "./workload-process.ts";
 
