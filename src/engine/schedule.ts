@@ -73,11 +73,11 @@ export function startScheduler(
 }
 
 /**
- * Watches for due agents: at a poke, and when the store's next wake time comes. One look at a time. Nobody tells of an
- * agent that another engine took and then died with, so that a look comes once in a lease's time at least.
+ * Watches for due agents: at a poke, when the store's next wake time comes, and when that may have come nearer, be it by
+ * another engine, which may die with what it took. One look at a time.
  */
 function makeLookout(
-  { store, clock, log, settings }: Parts,
+  { store, clock, log }: Parts,
   room: () => number,
   take: (nowMs: number) => Promise<void>,
 ): { poke(): void; stop(): void } {
@@ -92,9 +92,9 @@ function makeLookout(
       if (room() <= 0) return; // The end of a step looks again.
       const nextMs = await store.nextWakeMs();
       const nowMs = clock.nowMs();
-      const waitMs = Math.min((nextMs ?? Infinity) - nowMs, settings.leaseTtlMs);
-      if (waitMs > 0) {
-        cancelWake = clock.after(waitMs, poke);
+      if (nextMs === null) continue;
+      if (nextMs > nowMs) {
+        cancelWake = clock.after(nextMs - nowMs, poke);
         continue;
       }
       if (room() <= 0) return;
@@ -116,5 +116,12 @@ function makeLookout(
         if (again && room() > 0) poke(); // Asked for between the last look and here.
       });
   };
-  return { poke, stop: () => cancelWake() };
+  const unfollow = store.followWakes(poke);
+  return {
+    poke,
+    stop: () => {
+      unfollow();
+      cancelWake();
+    },
+  };
 }

@@ -1,3 +1,6 @@
+/** In the place of an agent's id, which is never empty: what may bring the next wake time nearer. */
+export const wakes = "";
+
 /** Who waits for changes of which agent, in this process. */
 export type Hints = {
   follow(agentId: string, hint: () => void): () => void;

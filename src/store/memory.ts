@@ -4,7 +4,7 @@ import { statusOf } from "../agent/state.ts";
 import { EngramError } from "../errors.ts";
 import { storeLimits } from "../limits.ts";
 import { decodeEvent, encodeEvent } from "./codec.ts";
-import { type Hints, makeHints } from "./hints.ts";
+import { type Hints, makeHints, wakes } from "./hints.ts";
 import type { Append, Creation, DraftPiece, Lease, LeaseWish, Store } from "./store.ts";
 
 type Entry = {
@@ -33,6 +33,7 @@ export function openMemoryStore(): Store {
     ...listings(memory),
     ...leases(memory),
     follow: memory.hints.follow,
+    followWakes: (hint) => memory.hints.follow(wakes, hint),
     probe: async () => {},
     close: async () => {},
   };
@@ -67,6 +68,7 @@ const logs = (memory: Memory): Pick<Store, "create" | "append" | "read" | "remov
       memory.requests.set(request.requestId, { agentId, digest: request.digest });
     const lease = grant(entry, creation.wish, creation.wakeAtMs, creation.atMs);
     memory.hints.send(agentId);
+    memory.hints.send(wakes);
     return { agentId, created: true, lease };
   },
   append: async (append) => {
@@ -79,6 +81,7 @@ const logs = (memory: Memory): Pick<Store, "create" | "append" | "read" | "remov
       );
     const lease = write(entry, append);
     memory.hints.send(agentId);
+    memory.hints.send(wakes);
     return lease;
   },
   read: async (agentId, after) =>
@@ -139,13 +142,19 @@ const listings = ({ agents }: Memory): Pick<Store, "row" | "list"> => ({
       .slice(0, limit),
 });
 
-const leases = ({ agents }: Memory): Pick<Store, "claim" | "renew" | "release" | "nextWakeMs"> => ({
-  claim: async (wish, nowMs, limit) =>
-    [...agents.values()]
+const leases = ({
+  agents,
+  hints,
+}: Memory): Pick<Store, "claim" | "renew" | "release" | "nextWakeMs"> => ({
+  claim: async (wish, nowMs, limit) => {
+    const taken = [...agents.values()]
       .filter(({ wakeAtMs }) => wakeAtMs !== null && wakeAtMs <= nowMs)
       .toSorted((a, b) => (a.wakeAtMs ?? 0) - (b.wakeAtMs ?? 0))
       .slice(0, limit)
-      .map((entry) => take(entry, wish)),
+      .map((entry) => take(entry, wish));
+    hints.send(wakes);
+    return taken;
+  },
   renew: async (held, untilMs) =>
     held
       .filter(({ agentId, epoch }) => {
@@ -160,6 +169,7 @@ const leases = ({ agents }: Memory): Pick<Store, "claim" | "renew" | "release" |
     if (entry?.epoch !== epoch || entry.worker === null) return true;
     if (after !== null && entry.row.sequence !== after) return false;
     letGo(entry, wakeAtMs);
+    hints.send(wakes);
     return true;
   },
   nextWakeMs: async () =>

@@ -6,7 +6,7 @@ import { statusOf } from "../agent/state.ts";
 import { EngramError, messageOf } from "../errors.ts";
 import { storeLimits } from "../limits.ts";
 import { chainHash, decodeCall, decodeEvent, encodeEvent, genesisHash } from "./codec.ts";
-import { makeHints } from "./hints.ts";
+import { makeHints, wakes } from "./hints.ts";
 import { openGroupCommit, storeFault } from "./sqlite-commit.ts";
 import { agentRowOf, type Held, openStatements, type Statements } from "./sqlite-rows.ts";
 import { prepareSchema } from "./sqlite-schema.ts";
@@ -79,21 +79,21 @@ function storeOn(db: Database, lock: Database): Store {
   const changed = new Set<string>();
   const checkpoint = idleCheckpoint(db);
   const commits = openGroupCommit(db, () => {
-    const agents = [...changed];
+    const told = [...changed];
     changed.clear();
-    for (const agentId of agents) hints.send(agentId);
+    for (const key of told) hints.send(key);
     checkpoint.later();
   });
-  const write = <T>(agentId: string, run: () => T): Promise<T> =>
+  const write = <T>(told: readonly string[], run: () => T): Promise<T> =>
     commits.write(() => {
       const value = run();
-      changed.add(agentId);
+      for (const key of told) changed.add(key);
       return value;
     });
 
   return {
-    create: (creation) => write(creation.agentId, () => create(sql, creation)),
-    append: (append) => write(append.agentId, () => appendEvents(sql, append)),
+    create: (creation) => write([creation.agentId, wakes], () => create(sql, creation)),
+    append: (append) => write([append.agentId, wakes], () => appendEvents(sql, append)),
     read: async (agentId, after) => reading(() => readEvents(sql, agentId, after)),
     row: async (agentId, nowMs) =>
       reading(() => {
@@ -102,12 +102,12 @@ function storeOn(db: Database, lock: Database): Store {
       }),
     list: async (query, nowMs) =>
       reading(() => sql.list(query, nowMs).map((found) => agentRowOf(found, nowMs))),
-    remove: (agentId, atMs, force) => write(agentId, () => remove(sql, { agentId, atMs, force })),
+    remove: (agentId, atMs, force) => write([agentId], () => remove(sql, { agentId, atMs, force })),
     writeDraft: (agentId, epoch, call, pieces) =>
-      write(agentId, () => addToDraft(sql, fenced(sql, agentId, epoch), call, pieces)),
+      write([agentId], () => addToDraft(sql, fenced(sql, agentId, epoch), call, pieces)),
     readDraft: async (agentId, from) => reading(() => readDraft(sql, agentId, from)),
     claim: (wish, nowMs, limit) =>
-      commits.write(() => sql.due.all(nowMs, limit).map((held) => take(sql, held, wish))),
+      write([wakes], () => sql.due.all(nowMs, limit).map((held) => take(sql, held, wish))),
     renew: (leases, untilMs) =>
       commits.write(() =>
         leases
@@ -117,7 +117,7 @@ function storeOn(db: Database, lock: Database): Store {
           .map(({ agentId }) => agentId),
       ),
     release: ({ agentId, epoch }, after, wakeAtMs) =>
-      commits.write(() => {
+      write([wakes], () => {
         const held = sql.held.get(agentId);
         if (held?.epoch !== epoch || held.worker === null) return true;
         if (after !== null && held.head !== after) return false;
@@ -126,6 +126,7 @@ function storeOn(db: Database, lock: Database): Store {
       }),
     nextWakeMs: async () => reading(() => sql.nextWake.get()?.wake ?? null),
     follow: hints.follow,
+    followWakes: (hint) => hints.follow(wakes, hint),
     probe: () => commits.write(() => undefined),
     close: async () => {
       commits.close();

@@ -128,6 +128,8 @@ export interface Store {
   nextWakeMs(): Promise<number | null>;
   /** Calls `hint` after each change of the agent's log or draft, until the result is called. */
   follow(agentId: string, hint: () => void): () => void;
+  /** Calls `hint` after each change that may bring the next wake time nearer, whichever engine made it, until the result is called. */
+  followWakes(hint: () => void): () => void;
   /** Resolves when the store can take a write; else fails. */
   probe(): Promise<void>;
   close(): Promise<void>;

@@ -260,4 +260,21 @@ describe.each(backends)("the leases of a store: $name", ({ fixture }) => {
     await store.remove("c", 1, true);
     expect(await store.nextWakeMs()).toBe(70);
   });
+
+  test("followWakes tells of every write that may bring the next wake time nearer, until it is ended", async () => {
+    let hints = 0;
+    const unfollow = store.followWakes(() => hints++);
+    const told = async (write: () => Promise<unknown>): Promise<boolean> => {
+      const before = hints;
+      await write();
+      return hints > before;
+    };
+    expect(await told(() => create("a", 0))).toBe(true);
+    const lease = await claimOne("w", 0);
+    expect(hints).toBe(2);
+    expect(await told(() => store.release(lease, null, 50))).toBe(true);
+    expect(await told(() => appendTo(store, "a", [said("hello")]))).toBe(true);
+    unfollow();
+    expect(await told(() => create("b", 0))).toBe(false);
+  });
 });

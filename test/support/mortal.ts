@@ -88,6 +88,13 @@ export function mortalStore(store: Store, life: Life): Store {
       void life.died.then(unfollow);
       return unfollow;
     },
+    followWakes: (hint) => {
+      const unfollow = store.followWakes(() => {
+        if (!life.isDead()) hint();
+      });
+      void life.died.then(unfollow);
+      return unfollow;
+    },
     close: async () => {},
   };
 }
