@@ -1,5 +1,4 @@
 import { version } from "../package.json" with { type: "json" };
-import { helpText } from "./cli/help.ts";
 import { EngramError, messageOf } from "./errors.ts";
 
 const serve = async (args: readonly string[]): Promise<number> =>
@@ -22,9 +21,11 @@ async function run(args: readonly string[]): Promise<number> {
     case "--version":
       process.stdout.write(`engram ${version}\n`);
       return 0;
-    case "--help":
+    case "--help": {
+      const { helpText } = await import("./cli/help.ts");
       process.stdout.write(helpText());
       return 0;
+    }
     default:
       if (command.startsWith("--")) return serve(args);
       process.stderr.write(`engram: no command ${JSON.stringify(command)}; see engram --help\n`);
