@@ -5,6 +5,7 @@ const cLibraries = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.
 const open = (library: string) =>
   dlopen(library, {
     prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" },
+    setpriority: { args: ["i32", "u32", "i32"], returns: "i32" },
     setrlimit: { args: ["i32", "ptr"], returns: "i32" },
     syscall: { args: ["i64", "u64", "u64", "u64", "u64"], returns: "i64" },
     execve: { args: ["ptr", "ptr", "ptr"], returns: "i32" },

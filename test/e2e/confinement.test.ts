@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { getPriority, tmpdir } from "node:os";
 import { join } from "node:path";
 import { spawnChild } from "../../src/sandbox/child-process.ts";
 import { type Frame, textOf } from "../../src/sandbox/frame.ts";
@@ -38,6 +38,7 @@ test.if(process.platform === "linux")("a child reads and writes its own places o
     const status = readFileSync(`/proc/${child.pid}/status`, "utf8");
     expect(status).toMatch(/^NoNewPrivs:\t1$/m);
     expect(status).toMatch(/^Seccomp:\t2$/m);
+    expect(getPriority(child.pid)).toBe(19);
     expect(readFileSync(`/proc/${child.pid}/oom_score_adj`, "utf8").trim()).toBe("1000");
   } finally {
     child.kill();
