@@ -1,5 +1,12 @@
 import { EngramError } from "../errors.ts";
-import type { AgentSpec, Event, LoggedEvent, ModelCall, ReplyHead } from "./event.ts";
+import type {
+  AgentSpec,
+  Event,
+  LoggedEvent,
+  ModelCall,
+  ReplyHead,
+  ToolErrorCode,
+} from "./event.ts";
 import { type AgentState, type PendingCall, statusOf, type TranscriptItem } from "./state.ts";
 
 /*
@@ -226,7 +233,8 @@ function applyForked(
   draft.reason = "";
   draft.modelDue = false;
   draft.keys.clear();
-  for (const call of draft.pendingCalls) placeResult(draft, atMs, call, "canceled by a fork");
+  for (const call of draft.pendingCalls)
+    placeResult(draft, { call, atMs, content: "canceled by a fork", errorCode: null });
   draft.pendingCalls = [];
   draft.turn = newTurn;
 }
@@ -307,7 +315,7 @@ export const newestStamped = (
 
 function applyToolReturned(
   draft: Draft,
-  { sequence, atMs }: LoggedEvent,
+  { atMs }: LoggedEvent,
   event: Extract<Event, { readonly type: "ToolReturned" }>,
 ): void {
   const call = draft.pendingCalls.find(({ callId }) => callId === event.callId);
@@ -315,25 +323,22 @@ function applyToolReturned(
     throw new EngramError("corrupt", `a second result of the tool call ${event.callId}`);
   draft.pendingCalls = draft.pendingCalls.filter((other) => other !== call);
   if (draft.pendingCalls.length === 0) draft.modelDue = true;
-  const at = resultIndex(draft);
   const content =
     event.error === null
       ? event.output
       : `Error ${event.error.code}: ${event.error.message}${event.output === "" ? "" : `\n${event.output}`}`;
-  draft.transcript.splice(at, 0, {
-    kind: "tool",
-    sequence,
-    atMs,
-    callId: call.callId,
-    name: call.name,
-    content,
-    errorCode: event.error?.code ?? null,
-    nowMs: null,
-  });
+  placeResult(draft, { call, atMs, content, errorCode: event.error?.code ?? null });
   draft.stats = { ...draft.stats, fuelUsed: draft.stats.fuelUsed + event.fuelUsed };
 }
 
-function placeResult(draft: Draft, atMs: number, call: PendingCall, content: string): void {
+type Result = {
+  readonly call: PendingCall;
+  readonly atMs: number;
+  readonly content: string;
+  readonly errorCode: ToolErrorCode | null;
+};
+
+function placeResult(draft: Draft, { call, atMs, content, errorCode }: Result): void {
   draft.transcript.splice(resultIndex(draft), 0, {
     kind: "tool",
     sequence: draft.sequence,
@@ -341,7 +346,7 @@ function placeResult(draft: Draft, atMs: number, call: PendingCall, content: str
     callId: call.callId,
     name: call.name,
     content,
-    errorCode: null,
+    errorCode,
     nowMs: null,
   });
 }
