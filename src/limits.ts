@@ -195,7 +195,7 @@ export const sandboxLimits = {
   childLogCharsMax: 4_000,
   /** The largest metered module and what is noted of it; requests and answers stay below half of that. */
   frameBytesMax: 64 * mib,
-  toolFilesMax: 1_000,
+  toolFilesMax: 2_000,
   toolNameCharsMax: 64,
   descriptionCharsMax: 16 * kib,
   /** A file that changes while it is read is read again this often. */

@@ -2,7 +2,15 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { engineEntry } from "./engine-entry.ts";
-import { type Harness, endlessFuel, openHarness, printing, spinText } from "./harness.ts";
+import {
+  type Harness,
+  endlessFuel,
+  importing,
+  moduleText,
+  openHarness,
+  printing,
+  spinText,
+} from "./harness.ts";
 import { moduleBytes, repeated } from "./module-bytes.ts";
 
 let harness: Harness;
@@ -68,6 +76,30 @@ test.skipIf(!isLinux)("a signal to the whole group of processes leaves a call al
   }
   expect((await calling).error?.code).toBe("TOOL_OUT_OF_FUEL");
 });
+
+test.skipIf(!isLinux)(
+  "a file that changes during a call is another tool's, from the next call on",
+  async () => {
+    const text = (words: string): string =>
+      moduleText(
+        `(data (i32.const 64) "${words}") (func (export "_start") (local $rounds i32)
+        (loop $l
+          (local.set $rounds (i32.add (local.get $rounds) (i32.const 1)))
+          (br_if $l (i32.lt_u (local.get $rounds) (i32.const 1500000000))))
+        (i32.store (i32.const 16) (i32.const 64)) (i32.store (i32.const 20) (i32.const 3))
+        (drop (call $fd_write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 8))))`,
+        importing("fd_write"),
+      );
+    await harness.put("changing", text("old"));
+    const calling = harness.run("changing", "{}", { fuel: endlessFuel });
+    await until(() =>
+      childrenOf(process.pid).some((pid) => stateOf(pid) === "R" && cpuTicks(pid) > 5),
+    );
+    await harness.put("changing", printing("new"));
+    expect((await calling).output).toBe("old");
+    expect((await harness.run("changing")).output).toBe("new");
+  },
+);
 
 test("a new file is metered before anyone asks for it", async () => {
   const known = (await readdir(harness.cacheDir)).length;

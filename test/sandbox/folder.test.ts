@@ -115,6 +115,27 @@ test("links within the folder are followed, others are not", async () => {
   await expectError("dangling", "TOOL_NOT_FOUND", /dangling/);
 });
 
+test("a thousand tools are all there, beside a file of 100 MB", async () => {
+  const crowd = await openHarness();
+  try {
+    const module = await assemble(printing("one of many"));
+    await Promise.all(Array.from({ length: 1000 }, (_, i) => crowd.put(`tool_${i}`, module)));
+    const huge = join(crowd.toolsPath, "huge.wasm");
+    await writeFile(huge, "");
+    await truncate(huge, 100 * 1024 * 1024);
+    const before = process.cpuUsage();
+    const tools = await crowd.sandbox.list();
+    expect(tools.filter(({ error }) => error === null)).toHaveLength(1000);
+    expect(tools.find(({ name }) => name === "huge")?.error).toMatch(/the limit is/);
+    // Two milliseconds a tool at most, between turns of the event loop: none of them reads or checks a module here.
+    const { user, system } = process.cpuUsage(before);
+    expect((user + system) / 1000).toBeLessThan(2_000);
+    expect((await crowd.run("tool_999")).output).toBe("one of many");
+  } finally {
+    await crowd.close();
+  }
+});
+
 test("what is not a file of a sensible size is not read", async () => {
   await mkdir(file("folder.wasm"));
   await writeFile(file("large.wasm"), "");
