@@ -18,6 +18,9 @@ export type Case = readonly [
 /** Enough for every loop to be compiled at the highest tier; a second's worth would only take longer. */
 const fuelDefault = 20_000_000;
 
+/** For one hostile tool, from the look at its file to its end. */
+const heldMsMax = 50;
+
 export const exits = (code: number): Expected => ({
   code: "TOOL_EXITED",
   message: new RegExp(`exited with code ${code}$`),
@@ -30,7 +33,11 @@ const expectCase = async (harness: Harness, one: Case): Promise<void> => {
   const name = title.replaceAll(/[^A-Za-z0-9]+/g, "_").slice(0, 60);
   await harness.put(name, module);
   const fuel = limits?.fuel ?? fuelDefault;
+  const before = process.cpuUsage();
   const { error, fuelUsed } = await harness.run(name, "{}", { ...limits, fuel });
+  // The event loop is never held longer than all that this process computed meanwhile.
+  const { user, system } = process.cpuUsage(before);
+  expect((user + system) / 1000).toBeLessThan(heldMsMax);
   const code = error?.code ?? "ok";
   expect(`${code} ${error?.message ?? ""}`).toStartWith(
     typeof expected === "string" ? expected : expected.code,
