@@ -18,8 +18,28 @@ export type Case = readonly [
 /** Enough for every loop to be compiled at the highest tier; a second's worth would only take longer. */
 const fuelDefault = 20_000_000;
 
-/** For one hostile tool, from the look at its file to its end. */
+/** A hostile tool must not hold the engine's event loop for longer. */
 const heldMsMax = 50;
+
+/** Measures turns of the event loop by what this process computes in them: another's load is not its fault. */
+const watchTurns = (): { longestMs(): number } => {
+  let longestMs = 0;
+  let isOver = false;
+  let before = process.cpuUsage();
+  const turn = (): void => {
+    const { user, system } = process.cpuUsage(before);
+    before = process.cpuUsage();
+    longestMs = Math.max(longestMs, (user + system) / 1000);
+    if (!isOver) setImmediate(turn);
+  };
+  setImmediate(turn);
+  return {
+    longestMs: () => {
+      isOver = true;
+      return longestMs;
+    },
+  };
+};
 
 export const exits = (code: number): Expected => ({
   code: "TOOL_EXITED",
@@ -33,11 +53,9 @@ const expectCase = async (harness: Harness, one: Case): Promise<void> => {
   const name = title.replaceAll(/[^A-Za-z0-9]+/g, "_").slice(0, 60);
   await harness.put(name, module);
   const fuel = limits?.fuel ?? fuelDefault;
-  const before = process.cpuUsage();
+  const turns = watchTurns();
   const { error, fuelUsed } = await harness.run(name, "{}", { ...limits, fuel });
-  // The event loop is never held longer than all that this process computed meanwhile.
-  const { user, system } = process.cpuUsage(before);
-  expect((user + system) / 1000).toBeLessThan(heldMsMax);
+  expect(turns.longestMs()).toBeLessThan(heldMsMax);
   const code = error?.code ?? "ok";
   expect(`${code} ${error?.message ?? ""}`).toStartWith(
     typeof expected === "string" ? expected : expected.code,
