@@ -285,6 +285,14 @@ async function runTool(
   return { type: "ToolReturned", callId, ...outcome };
 }
 
+/** No fault of the agent's: another worker has it, it was deleted, or a part is away or full. It is taken up again. */
+const passing: ReadonlySet<ErrorCode> = new Set([
+  "fenced",
+  "not_found",
+  "unavailable",
+  "resource_exhausted",
+]);
+
 /** A step that cannot go on lets go of its agent as well as it can; a lease that it cannot let go of runs out. */
 async function giveUp(parts: DriveParts, lease: Lease, error: unknown): Promise<void> {
   const { agentId } = lease;
@@ -294,7 +302,7 @@ async function giveUp(parts: DriveParts, lease: Lease, error: unknown): Promise<
       return;
     }
     const { code, message, cause } = EngramError.of(error);
-    if (code === "fenced" || code === "not_found" || code === "unavailable") {
+    if (passing.has(code)) {
       parts.log("warn", "let go of an agent", { agentId, code, message });
       return;
     }
