@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Guest, openSink, written } from "../../src/sandbox/wasi/guest.ts";
 import { wasiImports } from "../../src/sandbox/wasi/wasi.ts";
@@ -11,6 +12,7 @@ beforeAll(async () => {
   const build = join(import.meta.dir, "../../tools/build.ts");
   await Bun.$`${process.execPath} ${build} ${harness.toolsPath}`.quiet();
   buildGo("clock", join(harness.toolsPath, "go_clock.wasm"));
+  buildGo("grow", join(harness.toolsPath, "go_grow.wasm"));
 }, 120_000);
 afterAll(() => harness.close());
 
@@ -107,4 +109,23 @@ test.each(repeatable)("$name uses the same fuel on every run", async ({ name, in
     );
     expect(new Set(runs.map(({ fuelUsed }) => fuelUsed)).size).toBe(1);
   }
+});
+
+test("a Go program that allocates until it dies is out of memory", async () => {
+  const { error, memoryBytes } = await harness.run("go_grow", "{}", { fuel: 10_000_000_000 });
+  expect(error?.code).toBe("TOOL_OUT_OF_MEMORY");
+  expect(memoryBytes).toBeLessThanOrEqual(64 * 1024 * 1024);
+});
+
+/** Debian 12's; where all is to be tested it must be there. */
+const hasRust = existsSync("/usr/lib/rustlib/wasm32-wasi") || Bun.env["CI"] !== undefined;
+
+test.skipIf(!hasRust)("a Rust panic is a trap, with what it said", async () => {
+  const source = join(harness.cacheDir, "panic.rs");
+  await Bun.write(source, 'fn main() { panic!("out of luck") }');
+  const file = join(harness.toolsPath, "rust_panic.wasm");
+  await Bun.$`/usr/bin/rustc --target=wasm32-wasi -o ${file} ${source}`.quiet();
+  const { error } = await harness.run("rust_panic");
+  expect(error?.code).toBe("TOOL_TRAPPED");
+  expect(error?.message).toContain("out of luck");
 });
