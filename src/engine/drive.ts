@@ -163,7 +163,7 @@ async function callModel(step: Step, signal: AbortSignal): Promise<boolean> {
       ? newCall(state, toolbox, parts.clock.nowMs())
       : { ...draft.call, continuedLength: textOf(draft, "text").length };
   try {
-    const reply = await think(parts, { lease, state, call, toolbox, begun: draft }, signal);
+    const reply = await think(parts, { lease, state, call, begun: draft }, signal);
     const events = (sequence: number): readonly Event[] =>
       replyEvents(reply, call, sequence, toolbox.needsConfirmation);
     return await record(step, events, true);

@@ -15,7 +15,6 @@ export type ThinkJob = {
   readonly lease: { readonly agentId: string; readonly epoch: number };
   readonly state: AgentState;
   readonly call: ModelCall;
-  readonly toolbox: Toolbox;
   /** The partial answer to go on with; null: none. */
   readonly begun: Draft | null;
 };

@@ -9,11 +9,11 @@ import type { ToolLimits } from "../agent/event.ts";
 import type { Clock } from "../clock.ts";
 import { EngramError, messageOf } from "../errors.ts";
 import { moduleLimits, sandboxLimits } from "../limits.ts";
+import type { Log } from "../log.ts";
 import { type ToolMetadata, noMetadata, parseMetadata, resolveLimits } from "./metadata.ts";
 import type { ModuleInfo } from "./module-cache.ts";
 import type { PreparedFile } from "./prepare.ts";
 import type { ToolFile } from "../agent/toolbox.ts";
-import type { Log } from "./worker.ts";
 
 /** A tool's file and, where it is usable, its module. */
 export type Tool = { readonly file: ToolFile; readonly info: ModuleInfo | null };

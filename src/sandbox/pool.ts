@@ -8,11 +8,11 @@
 import type { Clock } from "../clock.ts";
 import { EngramError, messageOf } from "../errors.ts";
 import { sandboxLimits } from "../limits.ts";
+import type { Log } from "../log.ts";
 import {
   type Entry,
   type Job,
   type JobEnd,
-  type Log,
   type Worker,
   closedError,
   giveJob,

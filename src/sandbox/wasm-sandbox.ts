@@ -6,6 +6,7 @@ import type { JsonObject } from "../agent/json.ts";
 import type { Clock } from "../clock.ts";
 import { EngramError, messageOf } from "../errors.ts";
 import { sandboxLimits, turnLimits } from "../limits.ts";
+import type { Log } from "../log.ts";
 import { readOption, writeOption } from "./confine.ts";
 import { type Folder, type Preparation, type Tool, openFolder } from "./folder.ts";
 import { numberOf, objectOf, optional, textOf } from "./frame.ts";
@@ -16,7 +17,7 @@ import { type Pool, openPool } from "./pool.ts";
 import { failures } from "./run-module.ts";
 import type { ToolFile } from "../agent/toolbox.ts";
 import type { Sandbox, ToolCall } from "./sandbox.ts";
-import { type Job, type JobEnd, type Log, closedError } from "./worker.ts";
+import { type Job, type JobEnd, closedError } from "./worker.ts";
 
 export type SandboxOptions = {
   /** Need not exist. */

@@ -8,14 +8,9 @@ import type { JsonObject } from "../agent/json.ts";
 import type { Clock } from "../clock.ts";
 import { EngramError } from "../errors.ts";
 import { sandboxLimits } from "../limits.ts";
+import type { Log } from "../log.ts";
 import { type Child, type ChildEnd, spawnChild } from "./child-process.ts";
 import { type Frame, textOf } from "./frame.ts";
-
-export type Log = (
-  level: "debug" | "info" | "warn" | "error",
-  message: string,
-  fields?: Record<string, unknown>,
-) => void;
 
 export type Job = {
   readonly header: JsonObject;

@@ -1,6 +1,6 @@
 import type { LoggedEvent, ModelCall } from "../agent/event.ts";
 import type { AgentRow } from "../agent/row.ts";
-import { statusOf } from "../agent/state.ts";
+import { type AgentState, statusOf } from "../agent/state.ts";
 import { EngramError } from "../errors.ts";
 import { storeLimits } from "../limits.ts";
 import { decodeEvent, encodeEvent } from "./codec.ts";
@@ -185,20 +185,15 @@ function mustWork({ row }: Entry): void {
   throw new EngramError("conflict", `agent ${row.agentId} is ${row.status}`);
 }
 
-function entryFor({ agentId, events, state, atMs }: Creation): Entry {
+function rowOf(agentId: string, state: AgentState, updatedAtMs: number): AgentRow {
   const { createdAtMs, reason, sequence, stats, spec, parent } = state;
+  const status = statusOf(state);
+  return { agentId, createdAtMs, updatedAtMs, status, reason, sequence, stats, spec, parent };
+}
+
+function entryFor({ agentId, events, state, atMs }: Creation): Entry {
   return {
-    row: {
-      agentId,
-      createdAtMs,
-      updatedAtMs: atMs,
-      status: statusOf(state),
-      reason,
-      sequence,
-      stats,
-      spec,
-      parent,
-    },
+    row: rowOf(agentId, state, atMs),
     log: events.map(({ atMs: eventAtMs, event }, index) => ({
       sequence: index + 1,
       atMs: eventAtMs,
@@ -217,17 +212,7 @@ function write(entry: Entry, append: Append): Lease | null {
   const { after, atMs, events, state, epoch, leaseUntilMs, wakeAtMs, wish } = append;
   for (const [index, event] of events.entries())
     entry.log.push({ sequence: after + index + 1, atMs, body: encodeEvent(event) });
-  const { reason, sequence, stats, spec, parent } = state;
-  entry.row = {
-    ...entry.row,
-    updatedAtMs: atMs,
-    status: statusOf(state),
-    reason,
-    sequence,
-    stats,
-    spec,
-    parent,
-  };
+  entry.row = rowOf(append.agentId, state, atMs);
   if (append.dropDraft) entry.draft = null;
   if (epoch === null) return grant(entry, wish, wakeAtMs, atMs);
   entry.claims = 0;

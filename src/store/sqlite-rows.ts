@@ -60,14 +60,8 @@ type NewAgent = {
   readonly parent: string;
 };
 
-type NewHead = {
+type NewHead = Pick<NewAgent, "atMs" | "status" | "reason" | "sequence" | "hash" | "stats"> & {
   readonly id: number;
-  readonly atMs: number;
-  readonly status: string;
-  readonly reason: string;
-  readonly sequence: number;
-  readonly hash: Uint8Array;
-  readonly stats: string;
 };
 
 /** Every statement of the store, prepared once; `finalize` before the database is closed. */
@@ -170,28 +164,24 @@ const logStatements = (prepare: Prepare) => ({
 
 /** One statement for each way to filter, so that each walks an index from the page's start. */
 function listing(prepare: Prepare) {
-  type Bounds = { readonly before: string; readonly limit: number; readonly nowMs: number };
-  const page = (condition: string) =>
-    prepare<StoredRow, [Bounds & { readonly status: string }]>(
-      `SELECT ${rowColumns} FROM agent WHERE agent_id < $before AND ${condition} AND $nowMs >= 0 AND $status <> ''
+  type Page = { readonly before: string; readonly limit: number };
+  const page = <More extends object>(condition: string) =>
+    prepare<StoredRow, [Page & More]>(
+      `SELECT ${rowColumns} FROM agent WHERE agent_id < $before AND ${condition}
        ORDER BY agent_id DESC LIMIT $limit`,
     );
   const driven = "(worker IS NOT NULL AND lease_until > $nowMs)";
-  const any = page("1");
-  const resting = page("status = $status");
-  const queued = page(`status = 'waiting_for_step' AND NOT ${driven}`);
-  const processing = page(`status = 'waiting_for_step' AND ${driven}`);
+  const any = page<object>("1");
+  const stored = page<{ readonly status: string }>("status = $status");
+  const queued = page<{ readonly nowMs: number }>(`status = 'waiting_for_step' AND NOT ${driven}`);
+  const processing = page<{ readonly nowMs: number }>(`status = 'waiting_for_step' AND ${driven}`);
   return ({ status, limit, beforeAgentId }: ListQuery, nowMs: number): StoredRow[] => {
-    const statement =
-      status === null
-        ? any
-        : status === "waiting_for_step"
-          ? queued
-          : status === "processing"
-            ? processing
-            : resting;
     // Ids are lower-case hex; a tilde stands behind all of them.
-    return statement.all({ before: beforeAgentId ?? "~", limit, nowMs, status: status ?? "any" });
+    const bounds = { before: beforeAgentId ?? "~", limit };
+    if (status === null) return any.all(bounds);
+    if (status === "waiting_for_step") return queued.all({ ...bounds, nowMs });
+    if (status === "processing") return processing.all({ ...bounds, nowMs });
+    return stored.all({ ...bounds, status });
   };
 }
 

@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { type Guest, openSink, written } from "../../src/sandbox/wasi/guest.ts";
+import { written } from "../../src/sandbox/wasi/guest.ts";
 import { wasiImports } from "../../src/sandbox/wasi/wasi.ts";
 import { buildGo } from "../support/go.ts";
+import { openRawGuest } from "../support/raw-guest.ts";
 import { type Harness, openHarness } from "./harness.ts";
 
 let harness: Harness;
@@ -17,25 +18,13 @@ beforeAll(async () => {
 afterAll(() => harness.close());
 
 const utf8 = new TextEncoder();
-const outputBytesMax = 1024 * 1024;
 
 type Ended = { readonly exitCode: number; readonly output: string; readonly complaint: string };
 
 /** Runs a module as its compiler made it: the same system calls, but nothing counts. */
 const runRaw = async (name: string, inputJson: string): Promise<Ended> => {
-  const guest: Guest = {
-    exports: null,
-    args: [utf8.encode(name), utf8.encode(inputJson)],
-    stdin: utf8.encode(inputJson),
-    stdinAt: 0,
-    stdout: openSink(outputBytesMax, false),
-    stderr: openSink(outputBytesMax, true),
-    isOpen: [true, true, true],
-    startedAtMs: performance.now(),
-    deadlineMs: Infinity,
-    ending: null,
-    fuelAtEnding: 0n,
-  };
+  const input = utf8.encode(inputJson);
+  const guest = openRawGuest([utf8.encode(name), input], input);
   const file = Bun.file(join(harness.toolsPath, `${name}.wasm`));
   const imports = { wasi_snapshot_preview1: wasiImports(guest) };
   const { instance } = await WebAssembly.instantiate(await file.arrayBuffer(), imports);

@@ -4,31 +4,17 @@
  */
 import { readFileSync } from "node:fs";
 import { hostExport } from "../../../src/sandbox/meter/shape.ts";
-import { type Guest, openSink, written } from "../../../src/sandbox/wasi/guest.ts";
+import { type Guest, written } from "../../../src/sandbox/wasi/guest.ts";
 import { wasiImports } from "../../../src/sandbox/wasi/wasi.ts";
+import { openRawGuest } from "../../support/raw-guest.ts";
 
 export type Request = { readonly name: string; readonly size: number };
 export type Answer = { readonly ms: number; readonly result: number; readonly output: string };
 
 /** More than any workload uses. */
 const fuel = 2n ** 60n;
-const outputBytesMax = 1024 * 1024;
 
 const module = new WebAssembly.Module(readFileSync(process.argv[2] ?? ""));
-
-const openGuest = (): Guest => ({
-  exports: null,
-  args: [],
-  stdin: new Uint8Array(0),
-  stdinAt: 0,
-  stdout: openSink(outputBytesMax, false),
-  stderr: openSink(outputBytesMax, true),
-  isOpen: [true, true, true],
-  startedAtMs: performance.now(),
-  deadlineMs: Infinity,
-  ending: null,
-  fuelAtEnding: 0n,
-});
 
 type Call = (...args: (number | bigint)[]) => unknown;
 
@@ -43,7 +29,7 @@ const callCommand = (guest: Guest, call: () => unknown): number => {
 };
 
 const answer = ({ name, size }: Request): Answer => {
-  const guest = openGuest();
+  const guest = openRawGuest();
   const imports = { wasi_snapshot_preview1: wasiImports(guest) };
   const exports = new WebAssembly.Instance(module, imports).exports as Record<string, Call> & {
     memory: WebAssembly.Memory;
