@@ -19,3 +19,9 @@ export const systemClock: Clock = {
     return () => clearTimeout(timer);
   },
 };
+
+/** Wall time as it was at the start, going on evenly: it neither jumps nor goes back while the process lives. */
+export function evenClock(clock: Clock): () => number {
+  const startMs = clock.nowMs() - clock.monotonicMs();
+  return () => Math.round(startMs + clock.monotonicMs());
+}

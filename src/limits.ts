@@ -231,6 +231,8 @@ export const engineLimits = {
   statesMax: 4_096,
   /** Messages in all kept states together: a long agent counts for what it holds. */
   stateItemsMax: 500_000,
+  /** Events between two snapshots, at least: to fold so many takes a fraction of a millisecond. */
+  snapshotEventsMin: 128,
   /** How often a command that meets other writers of the same agent begins again. */
   conflictsMax: 64,
   /** While the store cannot be reached, work is looked for again after this long. */

@@ -1,6 +1,7 @@
 import { EngramError } from "../errors.ts";
 import type { AgentSpec, Attachment, Event, MessageKey } from "./event.ts";
-import { type AgentState, keyOf } from "./state.ts";
+import { decisionDigest, decisionKey, type Marks, messageKey } from "./mark.ts";
+import type { AgentState } from "./state.ts";
 
 /** What a client asks of an agent. */
 export type Command = { readonly key: MessageKey | null } & (
@@ -30,13 +31,20 @@ export type Command = { readonly key: MessageKey | null } & (
 /** The events to record; none: `sequence` already says it. */
 export type Accepted = { readonly events: readonly Event[]; readonly sequence: number };
 
+/** The keys of the marks that `accept` has to know for a command. */
+export const markKeysOf = (command: Command): readonly string[] => [
+  ...(command.key === null ? [] : [messageKey(command.key.messageId)]),
+  ...(command.type === "Confirm" ? [decisionKey(command.callId)] : []),
+];
+
 /**
- * What a command comes to. Refused with failed_precondition (an impossible move), not_found (no such tool call),
+ * What a command comes to, where `marks` are those of its keys at the state's sequence or later. Refused with failed_precondition (an impossible move), not_found (no such tool call),
  * already_exists (the message id was used for something else) or what an edit's change throws.
  */
-export function accept(state: AgentState, command: Command): Accepted {
-  const known = keyOf(state, command.key);
-  if (known === undefined) return { events: eventsOf(state, command), sequence: state.sequence };
+export function accept(state: AgentState, command: Command, marks: Marks): Accepted {
+  const known = command.key === null ? undefined : marks.get(messageKey(command.key.messageId));
+  if (known === undefined)
+    return { events: eventsOf(state, command, marks), sequence: state.sequence };
   if (known.digest === command.key?.digest) return { events: [], sequence: known.sequence };
   throw new EngramError(
     "already_exists",
@@ -44,7 +52,7 @@ export function accept(state: AgentState, command: Command): Accepted {
   );
 }
 
-function eventsOf(state: AgentState, command: Command): readonly Event[] {
+function eventsOf(state: AgentState, command: Command, marks: Marks): readonly Event[] {
   const { key } = command;
   switch (command.type) {
     case "Say":
@@ -73,7 +81,7 @@ function eventsOf(state: AgentState, command: Command): readonly Event[] {
         throw refused(state, "cannot be retried", "only a failed agent can");
       return [{ type: "AgentRetried", key }];
     case "Confirm":
-      return confirm(state, command);
+      return confirm(state, command, marks);
     case "Edit":
       if (state.lifecycle === "canceled")
         throw refused(state, "cannot be edited", "fork it to go on from its log");
@@ -97,16 +105,14 @@ const once = (
 function confirm(
   state: AgentState,
   command: Extract<Command, { readonly type: "Confirm" }>,
+  marks: Marks,
 ): readonly Event[] {
   const { callId, approve, reason, key } = command;
-  const decided = state.confirmations.get(callId);
-  const event: Event = { type: "ToolConfirmed", key, callId, approve, reason };
-  if (decided === approve) return once(true, event);
+  const decided = marks.get(decisionKey(callId))?.digest;
+  const event = { type: "ToolConfirmed", key, callId, approve, reason } as const;
+  if (decided === decisionDigest(approve)) return once(true, event);
   if (decided !== undefined)
-    throw new EngramError(
-      "failed_precondition",
-      `the tool call ${callId} was already ${decided ? "approved" : "rejected"}`,
-    );
+    throw new EngramError("failed_precondition", `the tool call ${callId} was already ${decided}`);
   const call = state.pendingCalls.find((pending) => pending.callId === callId);
   if (call === undefined)
     throw new EngramError("not_found", `no tool call ${callId} waits for a confirmation`);

@@ -6,31 +6,45 @@ import { type AgentState, type PendingCall, statusOf } from "./state.ts";
 export type Action =
   /** Nothing, until a client acts. */
   | { readonly type: "Rest" }
-  /** Nothing before this time. */
-  | { readonly type: "Wait"; readonly untilMs: number }
-  /** `deadlineMs`: when the turn's time is over; null: no limit. */
-  | { readonly type: "CallModel"; readonly deadlineMs: number | null }
+  /** Nothing for so long. */
+  | { readonly type: "Wait"; readonly forMs: number }
+  /** `leftMs`: what is left of the turn's time; null: no limit. */
+  | { readonly type: "CallModel"; readonly leftMs: number | null }
   | {
       readonly type: "RunTools";
       readonly calls: readonly PendingCall[];
-      readonly deadlineMs: number | null;
+      readonly leftMs: number | null;
     }
   | { readonly type: "FailTurn"; readonly code: TurnErrorCode; readonly message: string };
 
-/** Total: every state has a next action. `nowMs` is wall time. */
-export function decide(state: AgentState, nowMs: number): Action {
+/** The time of a decision: `nowMs` is wall time, `workedMs` what was worked since the newest event. */
+export type Moment = { readonly nowMs: number; readonly workedMs: number };
+
+/** Total: every state has a next action. */
+export function decide(state: AgentState, { nowMs, workedMs }: Moment): Action {
   if (statusOf(state) !== "waiting_for_step") return { type: "Rest" };
-  const leftMs = timeLeftMs(state, nowMs);
+  const { durationMsMax } = state.spec.config;
+  const leftMs = durationMsMax === 0 ? null : durationMsMax - state.turn.workedMs - workedMs;
   if (leftMs !== null && leftMs <= 0) return durationExceeded(state);
-  const deadlineMs = leftMs === null ? null : nowMs + leftMs;
   const calls = state.pendingCalls.filter((call) => !call.awaitsConfirmation);
-  if (calls.length > 0) return { type: "RunTools", calls, deadlineMs };
+  if (calls.length > 0) return { type: "RunTools", calls, leftMs };
   const exceeded = modelLimitExceeded(state);
   if (exceeded !== null) return exceeded;
-  if (state.turn.retryAtMs > nowMs)
-    return { type: "Wait", untilMs: Math.min(state.turn.retryAtMs, deadlineMs ?? Infinity) };
-  return { type: "CallModel", deadlineMs };
+  const waitMs = retryWaitMs(state, nowMs);
+  if (waitMs > 0) return { type: "Wait", forMs: Math.min(waitMs, leftMs ?? waitMs) };
+  return { type: "CallModel", leftMs };
 }
+
+/** A clock that stands before the newest event was set back since: what it would have to reach may be a day away. */
+const retryWaitMs = ({ turn, updatedAtMs }: AgentState, nowMs: number): number =>
+  nowMs < updatedAtMs ? 0 : Math.max(0, turn.retryAtMs - nowMs);
+
+/**
+ * What of a pause between two attempts counts as work: the turn's time goes on. It is bounded by the pause itself,
+ * whatever the clock says.
+ */
+export const waitedMs = ({ turn, updatedAtMs }: AgentState, nowMs: number): number =>
+  Math.max(0, Math.min(nowMs, turn.retryAtMs) - updatedAtMs);
 
 /** The end of a turn whose time is over. */
 export const durationExceeded = (state: AgentState): Action & { readonly type: "FailTurn" } => ({
@@ -38,13 +52,6 @@ export const durationExceeded = (state: AgentState): Action & { readonly type: "
   code: "MAX_DURATION",
   message: `the turn has worked for its ${state.spec.config.durationMsMax} ms; raise config.maxDuration by an edit and retry`,
 });
-
-/** What is left of the turn's time while it works; null: it has no limit. A clock set back gives nothing away. */
-function timeLeftMs(state: AgentState, nowMs: number): number | null {
-  const { durationMsMax } = state.spec.config;
-  if (durationMsMax === 0) return null;
-  return durationMsMax - state.turn.workedMs - Math.max(0, nowMs - state.updatedAtMs);
-}
 
 function modelLimitExceeded(state: AgentState): Action | null {
   const { stepsMax, totalTokensMax } = state.spec.config;

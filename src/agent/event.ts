@@ -120,7 +120,15 @@ type Commanded = { readonly key: MessageKey | null };
  * A fact about one agent. Each shows as exactly one ServerMessage, so that a client sees sequences without gaps.
  * A model reply is [ModelThought?, ModelSpoke?, ToolRequested* | FinalAnswered?] in one append, at least one event.
  */
-export type Event =
+export type Event = Fact & {
+  /**
+   * How long the agent has worked since the event before, in ms, as its worker measured it; wall times would count a
+   * clock that is set as work. 0 in what a client did; absent in logs of the first format.
+   */
+  readonly workedMs?: number;
+};
+
+type Fact =
   | ({
       readonly type: "AgentCreated";
       readonly parent: { readonly agentId: string; readonly sequence: number } | null;

@@ -22,9 +22,7 @@ import { type AgentState, type PendingCall, statusOf, type TranscriptItem } from
 type Draft = {
   -readonly [K in keyof AgentState]: AgentState[K] extends readonly (infer T)[]
     ? T[]
-    : AgentState[K] extends ReadonlyMap<infer K2, infer V>
-      ? Map<K2, V>
-      : AgentState[K];
+    : AgentState[K];
 };
 
 /** The state after `events`, from `state` on (null: from nothing). Throws `corrupt` on an event that cannot stand there. */
@@ -38,7 +36,7 @@ export function fold(events: Iterable<LoggedEvent>, state: AgentState | null = n
           "corrupt",
           `event ${logged.sequence} follows event ${draft.sequence} of the log`,
         );
-      countWork(draft, logged.atMs);
+      countWork(draft, logged);
       draft.sequence = logged.sequence;
       draft.updatedAtMs = logged.atMs;
       apply(draft, logged);
@@ -53,8 +51,6 @@ const copyOf = (state: AgentState): Draft => ({
   transcript: [...state.transcript],
   pendingCalls: [...state.pendingCalls],
   offeredTools: [...state.offeredTools],
-  keys: new Map(state.keys),
-  confirmations: new Map(state.confirmations),
 });
 
 function born({ sequence, atMs, event }: LoggedEvent): Draft {
@@ -100,25 +96,22 @@ function born({ sequence, atMs, event }: LoggedEvent): Draft {
       completionTokens: 0,
       fuelUsed: 0,
     },
-    keys: new Map(),
-    confirmations: new Map(),
   };
 }
 
 const newTurn = { steps: 0, workedMs: 0, attempts: 0, retryAtMs: 0 };
 
-/** A clock that was set back counts as no time. */
-function countWork(draft: Draft, atMs: number): void {
-  if (statusOf(draft) !== "waiting_for_step") return;
-  const workedMs = Math.max(0, atMs - draft.updatedAtMs);
+/** Work is what its worker measured. Logs of the first format do not say: there the times of the events do. */
+function countWork(draft: Draft, { atMs, event }: LoggedEvent): void {
+  const working = statusOf(draft) === "waiting_for_step";
+  const workedMs = event.workedMs ?? (working ? Math.max(0, atMs - draft.updatedAtMs) : 0);
+  if (workedMs === 0) return;
   draft.stats = { ...draft.stats, workedMs: draft.stats.workedMs + workedMs };
   draft.turn = { ...draft.turn, workedMs: draft.turn.workedMs + workedMs };
 }
 
 function apply(draft: Draft, logged: LoggedEvent): void {
   const { sequence, event } = logged;
-  if ("key" in event && event.key !== null)
-    draft.keys.set(event.key.messageId, { sequence, digest: event.key.digest });
   switch (event.type) {
     case "AgentCreated":
       throw new EngramError("corrupt", `AgentCreated stands at ${sequence}, not first`);
@@ -205,7 +198,6 @@ function applyCommand(draft: Draft, { sequence, atMs }: LoggedEvent, event: Comm
         });
       return;
     case "ToolConfirmed":
-      draft.confirmations.set(event.callId, event.approve);
       draft.pendingCalls = draft.pendingCalls.map((call) =>
         call.callId === event.callId ? { ...call, awaitsConfirmation: false } : call,
       );
@@ -232,7 +224,6 @@ function applyForked(
   draft.paused = false;
   draft.reason = "";
   draft.modelDue = false;
-  draft.keys.clear();
   for (const call of draft.pendingCalls)
     placeResult(draft, { call, atMs, content: "canceled by a fork", errorCode: null });
   draft.pendingCalls = [];

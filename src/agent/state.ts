@@ -1,4 +1,4 @@
-import type { AgentSpec, Attachment, MessageKey, ToolDefinition, ToolErrorCode } from "./event.ts";
+import type { AgentSpec, Attachment, ToolDefinition, ToolErrorCode } from "./event.ts";
 
 /** What the conversation consists of, in the order in which the model is shown it. */
 export type TranscriptItem =
@@ -67,7 +67,10 @@ export type Turn = {
   readonly retryAtMs: number;
 };
 
-/** Everything known of an agent, folded from its log; nothing else about it is durable but a draft. */
+/**
+ * Everything known of an agent, folded from its log; nothing else about it is durable but a draft. Plain JSON, so that it
+ * can be saved as it is; what a client's ids were first recorded as stands in marks beside it, which grow for ever.
+ */
 export type AgentState = {
   readonly sequence: number;
   readonly createdAtMs: number;
@@ -88,10 +91,6 @@ export type AgentState = {
   readonly offeredTools: readonly ToolDefinition[];
   readonly turn: Turn;
   readonly stats: Stats;
-  /** Client message ids, and the event each was first recorded as. */
-  readonly keys: ReadonlyMap<string, { readonly sequence: number; readonly digest: string }>;
-  /** Decisions on calls that asked for one. */
-  readonly confirmations: ReadonlyMap<string, boolean>;
 };
 
 const statuses = {
@@ -121,9 +120,3 @@ export function statusOf(state: AgentState): Status {
 /** Nothing happens to the agent before a client acts. */
 export const isResting = (status: Status): boolean =>
   status !== "waiting_for_step" && status !== "processing";
-
-export const keyOf = (
-  state: AgentState,
-  key: MessageKey | null,
-): { readonly sequence: number; readonly digest: string } | undefined =>
-  key === null ? undefined : state.keys.get(key.messageId);

@@ -2,6 +2,7 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { HandlerContext } from "@connectrpc/connect";
 import type { Event, LoggedEvent } from "../agent/event.ts";
 import { fold } from "../agent/fold.ts";
+import type { Recorded } from "../engine/record.ts";
 import { isResting, statusOf } from "../agent/state.ts";
 import { EngramError } from "../errors.ts";
 import {
@@ -30,11 +31,8 @@ export async function sendMessage(
     requestLimits.sendMessageTimeoutMsMax,
   );
   const endMs = parts.clock.monotonicMs() + timeoutMs;
-  const { sequence } = await parts.engine.command(
-    agentId,
-    sayOf(request.userInput, request.messageId),
-  );
-  const events = await turnBehind(parts, { agentId, sequence, endMs, timeoutMs }, signal);
+  const recorded = await parts.engine.command(agentId, sayOf(request.userInput, request.messageId));
+  const events = await turnBehind(parts, { agentId, recorded, endMs, timeoutMs }, signal);
   const agent = agentOf(await parts.engine.get(agentId));
   return create(SendMessageResponseSchema, { agent, ...answerOf(events) });
 }
@@ -44,15 +42,17 @@ async function turnBehind(
   { engine, clock }: StreamParts,
   on: {
     readonly agentId: string;
-    readonly sequence: number;
+    readonly recorded: Recorded;
     readonly endMs: number;
     readonly timeoutMs: number;
   },
   signal: AbortSignal,
 ): Promise<readonly LoggedEvent[]> {
-  let state = await engine.stateAt(on.agentId, on.sequence);
+  const { sequence, state: known } = on.recorded;
+  // Of a repeated message the state is the one of now.
+  let state = known.sequence === sequence ? known : await engine.stateAt(on.agentId, sequence);
   const events: LoggedEvent[] = [];
-  const follower = await engine.follow(on.agentId, on.sequence, false);
+  const follower = await engine.follow(on.agentId, sequence, false);
   signal.addEventListener("abort", follower.wake, { once: true });
   try {
     for (;;) {

@@ -26,7 +26,7 @@ export async function serve(args: readonly string[]): Promise<number> {
   const settings = readSettings(args, process.env, process.stderr.isTTY);
   const log = makeLog(settings.logLevel, settings.logFormat);
   for (const warning of settings.warnings) log("warn", warning);
-  const store = openSqliteStore(settings.dbPath);
+  const store = openSqliteStore(settings.dbPath, systemClock);
   const opened: (() => Promise<void>)[] = [() => store.close()];
   try {
     const sandbox = await openTools(settings, log);

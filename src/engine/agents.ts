@@ -11,24 +11,35 @@ export interface Agents {
   load(agentId: string): Promise<AgentState>;
   /** The state as it was behind event `sequence`. Fails like load, and with not_found where there is no such event. */
   at(agentId: string, sequence: number): Promise<AgentState>;
-  /** Keeps a state that was folded elsewhere. */
-  keep(agentId: string, state: AgentState): void;
+  /** Keeps a state that was folded elsewhere; `snapshot`: it is in the store too. */
+  keep(agentId: string, state: AgentState, snapshot: boolean): void;
+  /**
+   * Whether the log has grown enough since the last snapshot that `state` should be one: as many events as half of what
+   * the state holds, so that all snapshots together cost no more than the log, and a load never folds more than that.
+   */
+  snapshotDue(agentId: string, state: AgentState): boolean;
   forget(agentId: string): void;
 }
 
+type Kept = {
+  readonly state: AgentState;
+  /** The sequence of the snapshot in the store; 0: none. */
+  readonly snapshotAt: number;
+};
+
 export function makeAgents(store: Store): Agents {
   /** In the order of their last use. */
-  const kept = new Map<string, AgentState>();
+  const kept = new Map<string, Kept>();
   let items = 0;
 
   const forget = (agentId: string): void => {
-    items -= kept.get(agentId)?.transcript.length ?? 0;
+    items -= kept.get(agentId)?.state.transcript.length ?? 0;
     kept.delete(agentId);
   };
-  const keep = (agentId: string, state: AgentState): void => {
-    if ((kept.get(agentId)?.sequence ?? 0) > state.sequence) return;
+  const keep = (agentId: string, state: AgentState, snapshotAt: number): void => {
+    if ((kept.get(agentId)?.state.sequence ?? 0) > state.sequence) return;
     forget(agentId);
-    kept.set(agentId, state);
+    kept.set(agentId, { state, snapshotAt });
     items += state.transcript.length;
     for (const oldest of kept.keys()) {
       if (kept.size <= engineLimits.statesMax && items <= engineLimits.stateItemsMax) break;
@@ -36,7 +47,13 @@ export function makeAgents(store: Store): Agents {
     }
   };
   const load = async (agentId: string): Promise<AgentState> => {
-    let state = kept.get(agentId) ?? null;
+    const known = kept.get(agentId);
+    let state = known?.state ?? null;
+    let snapshotAt = known?.snapshotAt ?? 0;
+    if (state === null) {
+      state = await store.snapshot(agentId);
+      snapshotAt = state?.sequence ?? 0;
+    }
     for (;;) {
       let page;
       try {
@@ -50,7 +67,7 @@ export function makeAgents(store: Store): Agents {
       else break;
       if (page.length > 1) await nextTurnOfTheLoop();
     }
-    keep(agentId, state);
+    keep(agentId, state, snapshotAt);
     return state;
   };
 
@@ -75,7 +92,11 @@ export function makeAgents(store: Store): Agents {
       }
       return state ?? head;
     },
-    keep,
+    keep: (agentId, state, snapshot) =>
+      keep(agentId, state, snapshot ? state.sequence : (kept.get(agentId)?.snapshotAt ?? 0)),
+    snapshotDue: (agentId, { sequence, transcript }) =>
+      sequence - (kept.get(agentId)?.snapshotAt ?? 0) >=
+      Math.max(engineLimits.snapshotEventsMin, transcript.length / 2),
     forget,
   };
 }

@@ -1,7 +1,7 @@
 import type { ModelCall } from "../agent/event.ts";
 import { EngramError } from "../errors.ts";
 import { engineLimits } from "../limits.ts";
-import type { Draft, DraftPiece, Store } from "../store/store.ts";
+import type { Draft, DraftPiece, Holder, Store } from "../store/store.ts";
 
 /** Makes a model's deltas durable, many in one commit, before anyone is shown them. */
 export interface DraftWriter {
@@ -13,10 +13,10 @@ export interface DraftWriter {
   drop(): Promise<void>;
 }
 
-/** `begun` is the draft that is gone on with; null: a new one. Offsets go on from its end. */
+/** `holder` says who writes, at each write; `begun` is the draft that is gone on with; null: a new one. Offsets go on from its end. */
 export function makeDraftWriter(
   store: Store,
-  lease: { readonly agentId: string; readonly epoch: number },
+  holder: () => Holder,
   call: ModelCall,
   begun: Draft | null,
 ): DraftWriter {
@@ -34,7 +34,7 @@ export function makeDraftWriter(
       pending = [];
       pendingChars = 0;
       try {
-        await store.writeDraft(lease.agentId, lease.epoch, call, pieces);
+        await store.writeDraft(holder(), call, pieces);
       } catch (error) {
         fault = EngramError.of(error);
       }

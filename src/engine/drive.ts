@@ -1,16 +1,17 @@
-import { type Action, decide, durationExceeded } from "../agent/decide.ts";
+import { type Action, decide, durationExceeded, type Moment, waitedMs } from "../agent/decide.ts";
 import type { Event, ModelCall, TurnErrorCode } from "../agent/event.ts";
 import { fold } from "../agent/fold.ts";
 import { replyEvents } from "../agent/reply.ts";
 import { type AgentState, type PendingCall, statusOf } from "../agent/state.ts";
 import { EngramError, type ErrorCode } from "../errors.ts";
 import { turnLimits } from "../limits.ts";
-import type { Draft, Lease } from "../store/store.ts";
+import type { Draft, Holder, Lease } from "../store/store.ts";
 import type { Agents } from "./agents.ts";
 import { Interrupt, interruptible } from "./interrupts.ts";
 import type { Parts } from "./parts.ts";
 import { newCall, textOf, think } from "./think.ts";
 import { type Toolbox, toolboxOf } from "../agent/toolbox.ts";
+import type { WorkMeter } from "./work-meter.ts";
 
 /*
  * Invariants
@@ -25,20 +26,28 @@ import { type Toolbox, toolboxOf } from "../agent/toolbox.ts";
 export type DriveParts = Parts & { readonly agents: Agents };
 
 /** What the step is about: the lease it holds, and the state as far as it knows the log. */
-type Step = { readonly parts: DriveParts; readonly lease: Lease; state: AgentState };
+type Step = Hold & { readonly parts: DriveParts; state: AgentState };
+
+/** A lease, and the work that is not in the log yet. */
+export type Hold = { readonly lease: Lease; readonly work: WorkMeter };
+
+const holderOf = ({ lease: { agentId, epoch }, work }: Hold): Holder => ({
+  agentId,
+  epoch,
+  workedMs: work.workedMs(),
+});
 
 /**
  * Drives one agent until it rests, has to wait or is taken away, and lets go of its lease. `signal` ends it early:
  * with the Interrupt `handOver` the agent is due again at once, with `fenced` another worker has it. Never fails.
  */
-export async function drive(parts: DriveParts, lease: Lease, signal: AbortSignal): Promise<void> {
-  const { agentId } = lease;
+export async function drive(parts: DriveParts, hold: Hold, signal: AbortSignal): Promise<void> {
   try {
-    const step: Step = { parts, lease, state: await parts.agents.load(agentId) };
+    const step: Step = { ...hold, parts, state: await parts.agents.load(hold.lease.agentId) };
     let done = await attempt(step, () => begin(step));
     while (!done) done = await attempt(step, () => perform(step, signal));
   } catch (error) {
-    await giveUp(parts, lease, error);
+    await giveUp(parts, hold, error);
   }
 }
 
@@ -58,6 +67,8 @@ async function attempt(step: Step, run: () => Promise<boolean>): Promise<boolean
 async function begin(step: Step): Promise<boolean> {
   const { lease, state } = step;
   if (statusOf(state) !== "waiting_for_step") return false;
+  // Of the pause between two attempts nobody has measured anything.
+  if (lease.workedMs === 0) step.work.add(waitedMs(state, step.parts.clock.nowMs()));
   if (lease.claims > turnLimits.claimsWithoutAppendMax)
     return record(
       step,
@@ -72,12 +83,12 @@ async function begin(step: Step): Promise<boolean> {
 async function perform(step: Step, outer: AbortSignal): Promise<boolean> {
   const { parts, lease, state } = step;
   outer.throwIfAborted();
-  const action = decide(state, parts.clock.nowMs());
+  const action = decide(state, momentOf(step));
   switch (action.type) {
     case "Rest":
       return release(step, null);
     case "Wait":
-      return release(step, action.untilMs);
+      return release(step, parts.store.nowMs() + action.forMs);
     case "FailTurn":
       return record(step, failure(action.code, action.message));
     case "CallModel":
@@ -85,9 +96,9 @@ async function perform(step: Step, outer: AbortSignal): Promise<boolean> {
       break;
   }
   const { agentId } = lease;
-  const { deadlineMs } = action;
+  const { leftMs } = action;
   try {
-    return await interruptible(parts, { agentId, deadlineMs, outer }, (signal) =>
+    return await interruptible(parts, { agentId, leftMs, outer }, (signal) =>
       action.type === "CallModel" ? callModel(step, signal) : runTools(step, action, signal),
     );
   } catch (error) {
@@ -97,9 +108,14 @@ async function perform(step: Step, outer: AbortSignal): Promise<boolean> {
   }
 }
 
+const momentOf = ({ parts, work }: Step): Moment => ({
+  nowMs: parts.clock.nowMs(),
+  workedMs: work.workedMs(),
+});
+
 async function release(step: Step, wakeAtMs: number | null): Promise<boolean> {
-  const { parts, lease, state } = step;
-  if (await parts.store.release(lease, state.sequence, wakeAtMs)) return true;
+  const { parts, state } = step;
+  if (await parts.store.release(holderOf(step), state.sequence, wakeAtMs)) return true;
   throw new EngramError("conflict", "a client has written behind the state that was to rest");
 }
 
@@ -117,36 +133,45 @@ async function record(
   events: (sequence: number) => readonly Event[],
   dropDraft = false,
 ): Promise<boolean> {
-  const { parts, lease } = step;
+  const { parts, lease, work } = step;
+  const { agentId, epoch } = lease;
   for (;;) {
     const { sequence } = step.state;
-    const atMs = parts.clock.nowMs();
-    const list = events(sequence);
+    const { nowMs: atMs, workedMs } = momentOf(step);
+    const list = events(sequence).map((event, index): Event => ({
+      ...event,
+      workedMs: index === 0 ? workedMs : 0,
+    }));
     const logged = list.map((event, index) => ({ sequence: sequence + index + 1, atMs, event }));
     const state = fold(logged, step.state);
-    const next = decide(state, atMs);
+    const next = decide(state, { nowMs: atMs, workedMs: 0 });
     const done = next.type === "Rest" || next.type === "Wait";
+    const snapshot = parts.agents.snapshotDue(agentId, state);
+    const nowMs = parts.store.nowMs();
     try {
       await parts.store.append({
-        agentId: lease.agentId,
+        agentId,
         after: sequence,
         atMs,
+        nowMs,
         events: list,
         state,
-        epoch: lease.epoch,
-        leaseUntilMs: done ? null : atMs + parts.settings.leaseTtlMs,
-        wakeAtMs: next.type === "Wait" ? next.untilMs : null,
+        snapshot,
+        epoch,
+        leaseUntilMs: done ? null : nowMs + parts.settings.leaseTtlMs,
+        wakeAtMs: next.type === "Wait" ? nowMs + next.forMs : null,
         wish: null,
         dropDraft,
       });
     } catch (error) {
       if (EngramError.of(error).code !== "conflict") throw error;
-      step.state = await parts.agents.load(lease.agentId);
+      step.state = await parts.agents.load(agentId);
       if (statusOf(step.state) !== "waiting_for_step") throw new Interrupt("stopped");
       continue;
     }
     step.state = state;
-    parts.agents.keep(lease.agentId, state);
+    work.recorded(workedMs);
+    parts.agents.keep(agentId, state, snapshot);
     return done;
   }
 }
@@ -163,7 +188,11 @@ async function callModel(step: Step, signal: AbortSignal): Promise<boolean> {
       ? newCall(state, toolbox, parts.clock.nowMs())
       : { ...draft.call, continuedLength: textOf(draft, "text").length };
   try {
-    const reply = await think(parts, { lease, state, call, begun: draft }, signal);
+    const reply = await think(
+      parts,
+      { holder: () => holderOf(step), state, call, begun: draft },
+      signal,
+    );
     const events = (sequence: number): readonly Event[] =>
       replyEvents(reply, call, sequence, toolbox.needsConfirmation);
     return await record(step, events, true);
@@ -294,11 +323,11 @@ const passing: ReadonlySet<ErrorCode> = new Set([
 ]);
 
 /** A step that cannot go on lets go of its agent as well as it can; a lease that it cannot let go of runs out. */
-async function giveUp(parts: DriveParts, lease: Lease, error: unknown): Promise<void> {
-  const { agentId } = lease;
+async function giveUp(parts: DriveParts, hold: Hold, error: unknown): Promise<void> {
+  const { agentId } = hold.lease;
   try {
     if (error instanceof Interrupt) {
-      if (error.reason === "handOver") await letGo(parts, lease);
+      if (error.reason === "handOver") await letGo(parts, hold);
       return;
     }
     const { code, message, cause } = EngramError.of(error);
@@ -308,14 +337,14 @@ async function giveUp(parts: DriveParts, lease: Lease, error: unknown): Promise<
     }
     parts.log("error", "a step failed", { agentId, code, message, cause });
     if (code === "corrupt") {
-      await parts.store.release(lease, null, null);
+      await parts.store.release(holderOf(hold), null, null);
       return;
     }
-    const step: Step = { parts, lease, state: await parts.agents.load(agentId) };
+    const step: Step = { ...hold, parts, state: await parts.agents.load(agentId) };
     const failed = failure("INTERNAL", "a step failed inside the engine; its log says why");
     const working = statusOf(step.state) === "waiting_for_step";
     if (!(await attempt(step, () => (working ? record(step, failed) : release(step, null)))))
-      await letGo(parts, lease);
+      await letGo(parts, hold);
   } catch (fault) {
     const { code, message } = EngramError.of(fault);
     parts.log("warn", "could not let go of an agent", { agentId, code, message });
@@ -323,5 +352,5 @@ async function giveUp(parts: DriveParts, lease: Lease, error: unknown): Promise<
 }
 
 /** The agent is due at once: whoever takes it looks what is to be done. */
-const letGo = ({ store, clock }: Parts, lease: Lease): Promise<boolean> =>
-  store.release(lease, null, clock.nowMs());
+const letGo = ({ store }: Parts, hold: Hold): Promise<boolean> =>
+  store.release(holderOf(hold), null, store.nowMs());

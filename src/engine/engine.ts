@@ -45,14 +45,14 @@ export interface Engine {
 export function startEngine(parts: Parts, workerId: string): Engine {
   const { store, clock, sandbox } = parts;
   const agents = makeAgents(store);
-  const scheduler = startScheduler(parts, workerId, (lease, signal) =>
-    drive({ ...parts, agents }, lease, signal),
+  const scheduler = startScheduler(parts, workerId, (lease, work, signal) =>
+    drive({ ...parts, agents }, { lease, work }, signal),
   );
   const recording = { ...parts, agents, scheduler };
   const stopping = new AbortController();
 
   const get = async (agentId: string): Promise<AgentRow> => {
-    const row = await store.row(agentId, clock.nowMs());
+    const row = await store.row(agentId, store.nowMs());
     if (row === null) throw new EngramError("not_found", `no agent ${agentId}`);
     return row;
   };
@@ -66,7 +66,7 @@ export function startEngine(parts: Parts, workerId: string): Engine {
   return {
     create: async (spec, request) => {
       checkSpec(spec);
-      const event: Event = { type: "AgentCreated", parent: null, ...spec };
+      const event: Event = { type: "AgentCreated", parent: null, ...spec, workedMs: 0 };
       return make([{ atMs: clock.nowMs(), event }], request);
     },
     fork: async (parentId, atSequence, { metadata, request }) => {
@@ -78,12 +78,13 @@ export function startEngine(parts: Parts, workerId: string): Engine {
         type: "AgentForked",
         parent: { agentId: parentId, sequence: parent.sequence },
         metadata: { ...parent.spec.metadata, ...metadata },
+        workedMs: 0,
       };
       const copied = await copyOf(parts, parentId, parent.sequence);
       return make([...copied, { atMs: clock.nowMs(), event: forked }], request);
     },
     get,
-    list: (query) => store.list(query, clock.nowMs()),
+    list: (query) => store.list(query, store.nowMs()),
     remove: async (agentId, force) => {
       await store.remove(agentId, clock.nowMs(), force);
       agents.forget(agentId);

@@ -21,7 +21,7 @@ export class Interrupt extends Error {
  */
 export async function interruptible<T>(
   parts: { readonly store: Store; readonly clock: Clock; readonly agents: Agents },
-  on: { readonly agentId: string; readonly deadlineMs: number | null; readonly outer: AbortSignal },
+  on: { readonly agentId: string; readonly leftMs: number | null; readonly outer: AbortSignal },
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const controller = new AbortController();
@@ -35,7 +35,7 @@ export async function interruptible<T>(
     }
   };
   const unfollow = parts.store.follow(on.agentId, () => void check());
-  const disarm = atTime(parts.clock, on.deadlineMs, () =>
+  const disarm = afterTime(parts.clock, on.leftMs, () =>
     controller.abort(new Interrupt("outOfTime")),
   );
   try {
@@ -50,12 +50,13 @@ export async function interruptible<T>(
   }
 }
 
-/** Calls `fn` at a wall time, however far; null: never. */
-function atTime(clock: Clock, atMs: number | null, fn: () => void): () => void {
-  if (atMs === null) return () => {};
+/** Calls `fn` after a time, however long; null: never. */
+function afterTime(clock: Clock, delayMs: number | null, fn: () => void): () => void {
+  if (delayMs === null) return () => {};
+  const endMs = clock.monotonicMs() + delayMs;
   let cancel = (): void => {};
   const arm = (): void => {
-    const leftMs = atMs - clock.nowMs();
+    const leftMs = endMs - clock.monotonicMs();
     cancel = clock.after(Math.min(leftMs, timerMsMax), leftMs > timerMsMax ? arm : fn);
   };
   arm();

@@ -1,4 +1,4 @@
-import { accept, type Command } from "../agent/accept.ts";
+import { accept, type Command, markKeysOf } from "../agent/accept.ts";
 import { decide } from "../agent/decide.ts";
 import type { Event, LoggedEvent, RequestKey } from "../agent/event.ts";
 import { fold } from "../agent/fold.ts";
@@ -16,22 +16,28 @@ export type Recorded = { readonly sequence: number; readonly state: AgentState }
 type Recording = Parts & { readonly agents: Agents; readonly scheduler: Scheduler };
 
 type Due = {
+  readonly nowMs: number;
   readonly wakeAtMs: number | null;
   readonly wish: { worker: string; untilMs: number } | null;
 };
 
 /** Writes what makes an agent due together with the lease for it, where there is room: one commit starts the step. */
 async function withRoom<T>(
-  { scheduler }: Recording,
+  { scheduler, store }: Recording,
   state: AgentState,
   atMs: number,
   write: (due: Due) => Promise<{ readonly lease: Lease | null; readonly written: T }>,
 ): Promise<T> {
-  const due = decide(state, atMs).type !== "Rest";
+  const due = decide(state, { nowMs: atMs, workedMs: 0 }).type !== "Rest";
+  const nowMs = store.nowMs();
   const reservation = due ? scheduler.reserve() : null;
   let lease: Lease | null = null;
   try {
-    const answer = await write({ wakeAtMs: due ? atMs : null, wish: reservation?.wish ?? null });
+    const answer = await write({
+      nowMs,
+      wakeAtMs: due ? nowMs : null,
+      wish: reservation?.wish ?? null,
+    });
     ({ lease } = answer);
     return answer.written;
   } finally {
@@ -51,11 +57,13 @@ export async function recordCreation(
   const state = fold(events.map((entry, index) => ({ ...entry, sequence: index + 1 })));
   return withRoom(parts, state, atMs, async (due) => {
     const made = await parts.store.create({ agentId, atMs, events, state, request, ...due });
-    if (made.created) parts.agents.keep(agentId, state);
+    if (made.created) parts.agents.keep(agentId, state, false);
     const created = made.created ? state : null;
     return { lease: made.lease, written: { agentId: made.agentId, created } };
   });
 }
+
+const noMarks = new Map<string, never>();
 
 /** Records a command behind whatever stands in the log by then. Fails as `accept` refuses. */
 export async function recordCommand(
@@ -65,7 +73,10 @@ export async function recordCommand(
 ): Promise<Recorded> {
   for (let tries = 0; tries < engineLimits.conflictsMax; tries++) {
     const state = await parts.agents.load(agentId);
-    const { events, sequence } = accept(state, command);
+    // Read behind the state: what was recorded in between is found here, or makes the append a conflict.
+    const keys = markKeysOf(command);
+    const marks = keys.length === 0 ? noMarks : await parts.store.marks(agentId, keys);
+    const { events, sequence } = accept(state, command, marks);
     if (events.length === 0) return { sequence, state };
     try {
       return await appendCommand(parts, { agentId, state, events });
@@ -80,7 +91,8 @@ async function appendCommand(
   parts: Recording,
   on: { readonly agentId: string; readonly state: AgentState; readonly events: readonly Event[] },
 ): Promise<Recorded> {
-  const { agentId, events } = on;
+  const { agentId } = on;
+  const events = on.events.map((event): Event => ({ ...event, workedMs: 0 }));
   const after = on.state.sequence;
   const atMs = parts.clock.nowMs();
   const logged: LoggedEvent[] = events.map((event, index) => ({
@@ -89,6 +101,7 @@ async function appendCommand(
     event,
   }));
   const state = fold(logged, on.state);
+  const snapshot = parts.agents.snapshotDue(agentId, state);
   return withRoom(parts, state, atMs, async (due) => {
     const lease = await parts.store.append({
       agentId,
@@ -96,12 +109,13 @@ async function appendCommand(
       atMs,
       events,
       state,
+      snapshot,
       epoch: null,
       leaseUntilMs: null,
       dropDraft: false,
       ...due,
     });
-    parts.agents.keep(agentId, state);
+    parts.agents.keep(agentId, state, snapshot);
     return { lease, written: { sequence: after + 1, state } };
   });
 }

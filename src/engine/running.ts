@@ -2,42 +2,56 @@ import { EngramError } from "../errors.ts";
 import type { Lease } from "../store/store.ts";
 import { Interrupt } from "./interrupts.ts";
 import type { Parts } from "./parts.ts";
+import { startWorkMeter, type WorkMeter } from "./work-meter.ts";
 
 /** The steps under way in this process, and their leases, which are lengthened while they run. */
 export interface Running {
   readonly size: () => number;
   start(lease: Lease): void;
+  /** Lengthens the leases where that is overdue: after a stall they would be taken for a dead engine's. */
+  catchUp(): Promise<void>;
   /** Ends every step with its agent due again at once, also those started later; resolves when all have let go. */
   handOver(): Promise<void>;
 }
 
-type Entry = { readonly lease: Lease; readonly controller: AbortController; done: Promise<void> };
+/** Drives the agent of a lease; `work` is lengthened with the lease. */
+export type Drive = (lease: Lease, work: WorkMeter, signal: AbortSignal) => Promise<void>;
+
+type Entry = {
+  readonly lease: Lease;
+  readonly work: WorkMeter;
+  readonly controller: AbortController;
+  done: Promise<void>;
+};
 
 /** `ended` is called behind each step. */
 export function makeRunning(
   { store, clock, log, settings }: Parts,
-  drive: (lease: Lease, signal: AbortSignal) => Promise<void>,
+  drive: Drive,
   ended: () => void,
 ): Running {
   const entries = new Map<string, Entry>();
   let handingOver = false;
   let cancelRenewal: (() => void) | null = null;
-
   /** Renews at a third of a lease's time, so that two renewals may fail. */
+  const intervalMs = settings.leaseTtlMs / 3;
+  let renewedMs = clock.monotonicMs();
+
   const armRenewal = (): void => {
-    cancelRenewal ??= clock.after(settings.leaseTtlMs / 3, () => {
+    cancelRenewal ??= clock.after(intervalMs, () => {
       cancelRenewal = null;
       if (entries.size > 0) void renew().finally(armRenewal);
     });
   };
   const renew = async (): Promise<void> => {
+    renewedMs = clock.monotonicMs();
     try {
-      const leases = [...entries.values()].map(({ lease }) => lease);
-      const stale = await store.renew(leases, clock.nowMs() + settings.leaseTtlMs);
+      const held = new Set(entries.values());
+      const holders = [...held].map(({ lease, work }) => ({ ...lease, workedMs: work.workedMs() }));
+      const stale = await store.renew(holders, store.nowMs() + settings.leaseTtlMs);
       for (const agentId of stale) {
         const entry = entries.get(agentId);
-        if (entry !== undefined && leases.includes(entry.lease))
-          entry.controller.abort(new Interrupt("fenced"));
+        if (entry !== undefined && held.has(entry)) entry.controller.abort(new Interrupt("fenced"));
       }
     } catch (error) {
       log("warn", "could not renew leases", { message: EngramError.of(error).message });
@@ -48,16 +62,21 @@ export function makeRunning(
     size: () => entries.size,
     start: (lease) => {
       const controller = new AbortController();
-      const entry: Entry = { lease, controller, done: Promise.resolve() };
+      const work = startWorkMeter(clock, lease.workedMs);
+      const entry: Entry = { lease, work, controller, done: Promise.resolve() };
       // A step of the same agent that still winds down has lost its lease to this one.
       entries.get(lease.agentId)?.controller.abort(new Interrupt("fenced"));
       entries.set(lease.agentId, entry);
       if (handingOver) controller.abort(new Interrupt("handOver"));
-      entry.done = drive(lease, controller.signal).finally(() => {
+      entry.done = drive(lease, work, controller.signal).finally(() => {
         if (entries.get(lease.agentId) === entry) entries.delete(lease.agentId);
         ended();
       });
+      if (cancelRenewal === null) renewedMs = clock.monotonicMs();
       armRenewal();
+    },
+    catchUp: async () => {
+      if (entries.size > 0 && clock.monotonicMs() - renewedMs > 2 * intervalMs) await renew();
     },
     handOver: async () => {
       handingOver = true;

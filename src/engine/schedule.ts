@@ -2,7 +2,7 @@ import { EngramError } from "../errors.ts";
 import { engineLimits } from "../limits.ts";
 import type { Lease, LeaseWish } from "../store/store.ts";
 import type { Parts } from "./parts.ts";
-import { makeRunning } from "./running.ts";
+import { type Drive, makeRunning } from "./running.ts";
 
 /** Room for one more step, kept until it is settled: with the lease that was got, or null. */
 export type Reservation = { readonly wish: LeaseWish; settle(lease: Lease | null): void };
@@ -17,19 +17,15 @@ export interface Scheduler {
   drain(): Promise<void>;
 }
 
-export function startScheduler(
-  parts: Parts,
-  workerId: string,
-  drive: (lease: Lease, signal: AbortSignal) => Promise<void>,
-): Scheduler {
-  const { clock, settings } = parts;
+export function startScheduler(parts: Parts, workerId: string, drive: Drive): Scheduler {
+  const { store, settings } = parts;
   let reserved = 0;
   let settled = (): void => {};
   let draining = false;
   const room = (): number => (draining ? 0 : settings.concurrency - running.size() - reserved);
   const wish = (): LeaseWish => ({
     worker: workerId,
-    untilMs: clock.nowMs() + settings.leaseTtlMs,
+    untilMs: store.nowMs() + settings.leaseTtlMs,
   });
   const giveBack = (steps: number): void => {
     reserved -= steps;
@@ -40,7 +36,8 @@ export function startScheduler(
     const free = room();
     reserved += free;
     try {
-      for (const lease of await parts.store.claim(wish(), nowMs, free)) running.start(lease);
+      await running.catchUp();
+      for (const lease of await store.claim(wish(), nowMs, free)) running.start(lease);
     } finally {
       giveBack(free);
     }
@@ -91,7 +88,7 @@ function makeLookout(
       cancelWake();
       if (room() <= 0) return; // The end of a step looks again.
       const nextMs = await store.nextWakeMs();
-      const nowMs = clock.nowMs();
+      const nowMs = store.nowMs();
       if (nextMs === null) continue;
       if (nextMs > nowMs) {
         cancelWake = clock.after(nextMs - nowMs, poke);

@@ -5,14 +5,15 @@ import type { AgentState } from "../agent/state.ts";
 import { EngramError } from "../errors.ts";
 import { turnLimits } from "../limits.ts";
 import type { ModelPiece } from "../llm/model.ts";
-import type { Draft } from "../store/store.ts";
+import type { Draft, Holder } from "../store/store.ts";
 import { type DraftWriter, makeDraftWriter } from "./draft-writer.ts";
 import type { Parts } from "./parts.ts";
 import type { Toolbox } from "../agent/toolbox.ts";
 
 /** One model call to be made. */
 export type ThinkJob = {
-  readonly lease: { readonly agentId: string; readonly epoch: number };
+  /** Who writes the draft, as of now. */
+  readonly holder: () => Holder;
   readonly state: AgentState;
   readonly call: ModelCall;
   /** The partial answer to go on with; null: none. */
@@ -42,8 +43,8 @@ export const textOf = (draft: Draft | null, kind: "thinking" | "text"): string =
  * what it had written kept in the draft; with `signal`'s reason when that ends it, dropping what was not yet durable.
  */
 export async function think(parts: Parts, job: ThinkJob, signal: AbortSignal): Promise<ModelReply> {
-  const { lease, call, begun } = job;
-  const writer = makeDraftWriter(parts.store, lease, call, begun);
+  const { holder, call, begun } = job;
+  const writer = makeDraftWriter(parts.store, holder, call, begun);
   try {
     return await read(parts, job, writer, signal);
   } catch (error) {

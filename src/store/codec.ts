@@ -1,5 +1,6 @@
 import type { Event, EventType, ModelCall } from "../agent/event.ts";
 import { isJsonObject } from "../agent/json.ts";
+import type { AgentState } from "../agent/state.ts";
 import { EngramError } from "../errors.ts";
 
 /** The fields that make a stored value an event of its type, with what `typeof` says of each. */
@@ -58,6 +59,28 @@ export function decodeCall(body: string): ModelCall {
   throw new EngramError("corrupt", `a stored draft has no model call: ${body.slice(0, 80)}`);
 }
 
+/**
+ * Of what folding gives: raised with each change of the state or of what an event does to it, so that a snapshot of
+ * another version is not gone on with.
+ */
+const stateVersion = 1;
+
+/** A state as a snapshot holds it. */
+export const encodeState = (state: AgentState): string =>
+  JSON.stringify({ version: stateVersion, state });
+
+const isState = (value: unknown): value is AgentState =>
+  isJsonObject(value) && typeof value["sequence"] === "number" && isJsonObject(value["turn"]);
+
+/** The state stored as `body`; null: of another version, to be folded anew. Throws `corrupt` on what is no state. */
+export function decodeState(body: string): AgentState | null {
+  const value = parse(body);
+  const version = isJsonObject(value) ? value["version"] : undefined;
+  if (typeof version === "number" && version !== stateVersion) return null;
+  if (isJsonObject(value) && isState(value["state"])) return value["state"];
+  throw new EngramError("corrupt", `a stored snapshot is no state: ${body.slice(0, 80)}`);
+}
+
 function parse(body: string): unknown {
   try {
     return JSON.parse(body);
@@ -81,3 +104,7 @@ export const chainHash = (
     .update(previous)
     .update(`\n${sequence}\n${atMs}\n${body}`)
     .digest();
+
+/** What a snapshot is kept with: it ties the state to its place in the log, and shows a changed byte. */
+export const snapshotHash = (headHash: Uint8Array, body: string): Uint8Array =>
+  new Bun.CryptoHasher("sha256").update(headHash).update(body).digest();

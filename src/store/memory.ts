@@ -1,21 +1,26 @@
 import type { LoggedEvent, ModelCall } from "../agent/event.ts";
+import { type Mark, marksOf } from "../agent/mark.ts";
 import type { AgentRow } from "../agent/row.ts";
 import { type AgentState, statusOf } from "../agent/state.ts";
+import { type Clock, evenClock } from "../clock.ts";
 import { EngramError } from "../errors.ts";
 import { storeLimits } from "../limits.ts";
-import { decodeEvent, encodeEvent } from "./codec.ts";
+import { decodeEvent, decodeState, encodeEvent, encodeState } from "./codec.ts";
 import { type Hints, makeHints, wakes } from "./hints.ts";
-import type { Append, Creation, DraftPiece, Lease, LeaseWish, Store } from "./store.ts";
+import type { Append, Creation, DraftPiece, Holder, Lease, LeaseWish, Store } from "./store.ts";
 
 type Entry = {
   row: AgentRow;
   readonly log: { readonly sequence: number; readonly atMs: number; readonly body: string }[];
+  readonly marks: Map<string, Mark>;
+  snapshot: string | null;
   draft: { readonly call: ModelCall; readonly pieces: DraftPiece[] } | null;
   wakeAtMs: number | null;
   worker: string | null;
   leaseUntilMs: number;
   epoch: number;
   claims: number;
+  workedMs: number;
 };
 
 type Memory = {
@@ -25,9 +30,10 @@ type Memory = {
 };
 
 /** The store's promise in its plainest form, but for durability: what the other stores are compared with. */
-export function openMemoryStore(): Store {
+export function openMemoryStore(clock: Clock): Store {
   const memory: Memory = { agents: new Map(), requests: new Map(), hints: makeHints() };
   return {
+    nowMs: evenClock(clock),
     ...logs(memory),
     ...drafts(memory),
     ...listings(memory),
@@ -39,14 +45,14 @@ export function openMemoryStore(): Store {
   };
 }
 
-function entryOf({ agents }: Memory, agentId: string): Entry {
+function entryOf(agents: Memory["agents"], agentId: string): Entry {
   const entry = agents.get(agentId);
   if (entry === undefined) throw new EngramError("not_found", `no agent ${agentId}`);
   return entry;
 }
 
-function fenced(memory: Memory, agentId: string, epoch: number): Entry {
-  const entry = entryOf(memory, agentId);
+function fenced(memory: Memory, { agentId, epoch }: Pick<Holder, "agentId" | "epoch">): Entry {
+  const entry = entryOf(memory.agents, agentId);
   if (entry.epoch === epoch) return entry;
   throw new EngramError("fenced", `epoch ${epoch} of agent ${agentId} is stale`);
 }
@@ -66,14 +72,15 @@ const logs = (memory: Memory): Pick<Store, "create" | "append" | "read" | "remov
     memory.agents.set(agentId, entry);
     if (request !== null)
       memory.requests.set(request.requestId, { agentId, digest: request.digest });
-    const lease = grant(entry, creation.wish, creation.wakeAtMs, creation.atMs);
+    const lease = grant(entry, creation.wish, creation.wakeAtMs, creation.nowMs);
     memory.hints.send(agentId);
     memory.hints.send(wakes);
     return { agentId, created: true, lease };
   },
   append: async (append) => {
     const { agentId, epoch } = append;
-    const entry = epoch === null ? entryOf(memory, agentId) : fenced(memory, agentId, epoch);
+    const entry =
+      epoch === null ? entryOf(memory.agents, agentId) : fenced(memory, { agentId, epoch });
     if (entry.row.sequence !== append.after)
       throw new EngramError(
         "conflict",
@@ -85,7 +92,7 @@ const logs = (memory: Memory): Pick<Store, "create" | "append" | "read" | "remov
     return lease;
   },
   read: async (agentId, after) =>
-    entryOf(memory, agentId)
+    entryOf(memory.agents, agentId)
       .log.slice(after, after + storeLimits.readEventsMax)
       .map(({ sequence, atMs, body }): LoggedEvent => ({
         sequence,
@@ -93,12 +100,12 @@ const logs = (memory: Memory): Pick<Store, "create" | "append" | "read" | "remov
         event: decodeEvent(body),
       })),
   remove: async (agentId, _atMs, force) => {
-    if (!force && entryOf(memory, agentId).row.status === "waiting_for_step")
+    if (!force && entryOf(memory.agents, agentId).row.status === "waiting_for_step")
       throw new EngramError(
         "failed_precondition",
         `agent ${agentId} is working; pause or cancel it first, or delete it with force`,
       );
-    entryOf(memory, agentId);
+    entryOf(memory.agents, agentId);
     memory.agents.delete(agentId);
     for (const [requestId, request] of memory.requests)
       if (request.agentId === agentId) memory.requests.delete(requestId);
@@ -107,14 +114,15 @@ const logs = (memory: Memory): Pick<Store, "create" | "append" | "read" | "remov
 });
 
 const drafts = (memory: Memory): Pick<Store, "writeDraft" | "readDraft"> => ({
-  writeDraft: async (agentId, epoch, call, pieces) => {
-    const entry = fenced(memory, agentId, epoch);
+  writeDraft: async (holder, call, pieces) => {
+    const entry = fenced(memory, holder);
     mustWork(entry);
     const begun = entry.draft?.call.afterSequence === call.afterSequence ? entry.draft : null;
     entry.draft = { call, pieces: begun?.pieces ?? [] };
     entry.draft.pieces.push(...pieces);
     entry.claims = 0;
-    memory.hints.send(agentId);
+    entry.workedMs = holder.workedMs;
+    memory.hints.send(holder.agentId);
   },
   readDraft: async (agentId, from) => {
     const draft = memory.agents.get(agentId)?.draft ?? null;
@@ -128,7 +136,16 @@ const drafts = (memory: Memory): Pick<Store, "writeDraft" | "readDraft"> => ({
   },
 });
 
-const listings = ({ agents }: Memory): Pick<Store, "row" | "list"> => ({
+const listings = ({ agents }: Memory): Pick<Store, "row" | "list" | "marks" | "snapshot"> => ({
+  marks: async (agentId, keys) => {
+    const marks = agents.get(agentId)?.marks;
+    const found = keys.flatMap((key) => marks?.get(key) ?? []);
+    return new Map(found.map((mark) => [mark.key, mark]));
+  },
+  snapshot: async (agentId) => {
+    const { snapshot } = entryOf(agents, agentId);
+    return snapshot === null ? null : decodeState(snapshot);
+  },
   row: async (agentId, nowMs) => {
     const entry = agents.get(agentId);
     return entry === undefined ? null : shown(entry, nowMs);
@@ -157,18 +174,20 @@ const leases = ({
   },
   renew: async (held, untilMs) =>
     held
-      .filter(({ agentId, epoch }) => {
+      .filter(({ agentId, epoch, workedMs }) => {
         const entry = agents.get(agentId);
         if (entry?.epoch !== epoch || entry.worker === null) return true;
         entry.wakeAtMs = entry.leaseUntilMs = untilMs;
+        entry.workedMs = workedMs;
         return false;
       })
       .map(({ agentId }) => agentId),
-  release: async ({ agentId, epoch }, after, wakeAtMs) => {
+  release: async ({ agentId, epoch, workedMs }, after, wakeAtMs) => {
     const entry = agents.get(agentId);
     if (entry?.epoch !== epoch || entry.worker === null) return true;
     if (after !== null && entry.row.sequence !== after) return false;
     letGo(entry, wakeAtMs);
+    entry.workedMs = workedMs;
     hints.send(wakes);
     return true;
   },
@@ -192,6 +211,7 @@ function rowOf(agentId: string, state: AgentState, updatedAtMs: number): AgentRo
 }
 
 function entryFor({ agentId, events, state, atMs }: Creation): Entry {
+  const facts = events.map(({ event }) => event);
   return {
     row: rowOf(agentId, state, atMs),
     log: events.map(({ atMs: eventAtMs, event }, index) => ({
@@ -199,22 +219,29 @@ function entryFor({ agentId, events, state, atMs }: Creation): Entry {
       atMs: eventAtMs,
       body: encodeEvent(event),
     })),
+    marks: new Map(marksOf(facts, 0).map((mark) => [mark.key, mark])),
+    snapshot: null,
     draft: null,
     wakeAtMs: null,
     worker: null,
     leaseUntilMs: 0,
     epoch: 0,
     claims: 0,
+    workedMs: 0,
   };
 }
 
 function write(entry: Entry, append: Append): Lease | null {
-  const { after, atMs, events, state, epoch, leaseUntilMs, wakeAtMs, wish } = append;
+  const { after, atMs, nowMs, events, state, epoch, leaseUntilMs, wakeAtMs, wish } = append;
   for (const [index, event] of events.entries())
     entry.log.push({ sequence: after + index + 1, atMs, body: encodeEvent(event) });
+  for (const mark of marksOf(events, after))
+    if (!entry.marks.has(mark.key)) entry.marks.set(mark.key, mark);
+  if (append.snapshot) entry.snapshot = encodeState(state);
   entry.row = rowOf(append.agentId, state, atMs);
   if (append.dropDraft) entry.draft = null;
-  if (epoch === null) return grant(entry, wish, wakeAtMs, atMs);
+  if (epoch === null) return grant(entry, wish, wakeAtMs, nowMs);
+  entry.workedMs = 0;
   entry.claims = 0;
   if (leaseUntilMs === null) letGo(entry, wakeAtMs);
   else entry.wakeAtMs = entry.leaseUntilMs = leaseUntilMs;
@@ -239,7 +266,8 @@ function take(entry: Entry, { worker, untilMs }: LeaseWish): Lease {
   entry.wakeAtMs = entry.leaseUntilMs = untilMs;
   entry.epoch++;
   entry.claims++;
-  return { agentId: entry.row.agentId, epoch: entry.epoch, claims: entry.claims, recovered };
+  const { row, epoch, claims, workedMs } = entry;
+  return { agentId: row.agentId, epoch, claims, recovered, workedMs };
 }
 
 function letGo(entry: Entry, wakeAtMs: number | null): void {

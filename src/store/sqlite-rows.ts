@@ -1,6 +1,7 @@
 import type { Database, Statement } from "bun:sqlite";
 import type { AgentSpec } from "../agent/event.ts";
 import { isJsonObject } from "../agent/json.ts";
+import type { Mark } from "../agent/mark.ts";
 import type { AgentRow } from "../agent/row.ts";
 import { type AgentState, isStatus, type Stats } from "../agent/state.ts";
 import { EngramError } from "../errors.ts";
@@ -19,6 +20,7 @@ export type Held = {
   readonly claims: number;
   readonly draft_call: string | null;
   readonly draft_pieces: number;
+  readonly worked: number;
 };
 
 type EventRow = {
@@ -43,7 +45,7 @@ type StoredRow = {
 };
 
 const heldColumns =
-  "id, agent_id, status, head, hash, worker, lease_until, epoch, claims, draft_call, draft_pieces";
+  "id, agent_id, status, head, hash, worker, lease_until, epoch, claims, draft_call, draft_pieces, worked";
 const rowColumns =
   "agent_id, created_at, updated_at, status, reason, head, stats, spec, parent, worker, lease_until";
 
@@ -96,7 +98,7 @@ const agentStatements = (prepare: Prepare) => ({
   list: listing(prepare),
   insertAgent: prepare<null, [NewAgent]>(
     `INSERT INTO agent VALUES(NULL, $agentId, $createdAtMs, $atMs, $status, $reason, $sequence, $hash,
-      $stats, $spec, $parent, NULL, NULL, 0, 0, 0, NULL, 0)`,
+      $stats, $spec, $parent, NULL, NULL, 0, 0, 0, NULL, 0, 0)`,
   ),
   setHash: prepare<null, [Uint8Array, number]>("UPDATE agent SET hash = ? WHERE id = ?"),
   setHead: prepare<null, [NewHead]>(
@@ -120,13 +122,13 @@ const leaseStatements = (prepare: Prepare) => ({
     "UPDATE agent SET worker = ?, wake = ?, lease_until = ?, epoch = epoch + 1, claims = claims + 1 WHERE id = ?",
   ),
   keep: prepare<null, [number, number, number]>(
-    "UPDATE agent SET wake = ?, lease_until = ?, claims = 0 WHERE id = ?",
+    "UPDATE agent SET wake = ?, lease_until = ?, claims = 0, worked = 0 WHERE id = ?",
   ),
-  finish: prepare<null, [number | null, number]>(
-    "UPDATE agent SET wake = ?, worker = NULL, lease_until = 0, claims = 0 WHERE id = ?",
+  finish: prepare<null, [number | null, number, number]>(
+    "UPDATE agent SET wake = ?, worked = ?, worker = NULL, lease_until = 0, claims = 0 WHERE id = ?",
   ),
-  renew: prepare<null, [number, number, string, number]>(
-    "UPDATE agent SET wake = ?, lease_until = ? WHERE agent_id = ? AND epoch = ? AND worker IS NOT NULL",
+  renew: prepare<null, [number, number, number, string, number]>(
+    "UPDATE agent SET wake = ?, lease_until = ?, worked = ? WHERE agent_id = ? AND epoch = ? AND worker IS NOT NULL",
   ),
 });
 
@@ -144,8 +146,8 @@ const logStatements = (prepare: Prepare) => ({
   insertEvent: prepare<null, [number, number, number, string, Uint8Array]>(
     "INSERT INTO event VALUES(NULL, ?, ?, ?, ?, ?)",
   ),
-  setDraft: prepare<null, [string, number, number]>(
-    "UPDATE agent SET draft_call = ?, draft_pieces = ?, claims = 0 WHERE id = ?",
+  setDraft: prepare<null, [string, number, number, number]>(
+    "UPDATE agent SET draft_call = ?, draft_pieces = ?, worked = ?, claims = 0 WHERE id = ?",
   ),
   dropDraft: prepare<null, [number]>(
     "UPDATE agent SET draft_call = NULL, draft_pieces = 0 WHERE id = ?",
@@ -153,11 +155,25 @@ const logStatements = (prepare: Prepare) => ({
   insertPiece: prepare<null, [number, number, string, number, string]>(
     "INSERT INTO draft_piece VALUES(?, ?, ?, ?, ?)",
   ),
+  mark: prepare<Mark, [string, string]>(
+    "SELECT key, sequence, digest FROM mark JOIN agent ON agent.id = mark.agent WHERE agent_id = ? AND key = ?",
+  ),
+  insertMark: prepare<null, [number, string, number, string]>(
+    "INSERT OR IGNORE INTO mark VALUES(?, ?, ?, ?)",
+  ),
+  snapshot: prepare<{ sequence: number; body: string; hash: Uint8Array }, [number]>(
+    "SELECT sequence, body, hash FROM snapshot WHERE agent = ?",
+  ),
+  setSnapshot: prepare<null, [number, number, string, Uint8Array]>(
+    "INSERT OR REPLACE INTO snapshot VALUES(?, ?, ?, ?)",
+  ),
   dropPieces: prepare<null, [number]>("DELETE FROM draft_piece WHERE agent = ?"),
   deletions: [
     "DELETE FROM event WHERE agent = ?",
     "DELETE FROM draft_piece WHERE agent = ?",
     "DELETE FROM request WHERE agent = ?",
+    "DELETE FROM mark WHERE agent = ?",
+    "DELETE FROM snapshot WHERE agent = ?",
     "DELETE FROM agent WHERE id = ?",
   ].map((text) => prepare<null, [number]>(text)),
 });

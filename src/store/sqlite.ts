@@ -2,31 +2,51 @@ import { Database } from "bun:sqlite";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { LoggedEvent, ModelCall } from "../agent/event.ts";
-import { statusOf } from "../agent/state.ts";
+import { type Mark, type Marks, marksOf } from "../agent/mark.ts";
+import { type AgentState, statusOf } from "../agent/state.ts";
+import { type Clock, evenClock } from "../clock.ts";
 import { EngramError, messageOf } from "../errors.ts";
 import { storeLimits } from "../limits.ts";
-import { chainHash, decodeCall, decodeEvent, encodeEvent, genesisHash } from "./codec.ts";
+import {
+  chainHash,
+  decodeCall,
+  decodeEvent,
+  decodeState,
+  encodeEvent,
+  encodeState,
+  genesisHash,
+  snapshotHash,
+} from "./codec.ts";
 import { makeHints, wakes } from "./hints.ts";
 import { openGroupCommit, storeFault } from "./sqlite-commit.ts";
 import { agentRowOf, type Held, openStatements, type Statements } from "./sqlite-rows.ts";
 import { prepareSchema } from "./sqlite-schema.ts";
-import type { Append, Creation, Draft, DraftPiece, Lease, LeaseWish, Store } from "./store.ts";
+import type {
+  Append,
+  Creation,
+  Draft,
+  DraftPiece,
+  Holder,
+  Lease,
+  LeaseWish,
+  Store,
+} from "./store.ts";
 
 /**
  * Agents in the SQLite file `engram.db` of a folder, which is made where it is missing. One engine at a time opens a
  * folder; a second gets failed_precondition. Leases that a dead engine held are due at once.
  */
-export function openSqliteStore(folder: string): Store {
+export function openSqliteStore(folder: string, clock: Clock): Store {
   const lock = lockFolder(folder);
   try {
-    return storeOn(openDatabase(join(folder, "engram.db")), lock);
+    return storeOn(openDatabase(join(folder, "engram.db"), clock), lock, clock);
   } catch (error) {
     lock.close(true);
     throw storeFault(error);
   }
 }
 
-function openDatabase(path: string): Database {
+function openDatabase(path: string, clock: Clock): Database {
   const db = new Database(path, { create: true, strict: true });
   try {
     // First, since a file that is refused is not to be changed.
@@ -34,8 +54,11 @@ function openDatabase(path: string): Database {
     db.run("PRAGMA journal_mode = WAL");
     db.run("PRAGMA synchronous = FULL");
     db.run(`PRAGMA wal_autocheckpoint = ${storeLimits.walPagesMax}`);
-    // The folder is ours alone: whoever held these leases is gone.
-    db.run("UPDATE agent SET wake = 0, lease_until = 0 WHERE worker IS NOT NULL");
+    // The folder is ours alone: whoever held leases is gone. And who waits for a time by a clock that was set back since
+    // is to be looked at now.
+    db.query(
+      "UPDATE agent SET wake = 0, lease_until = 0 WHERE worker IS NOT NULL OR (wake IS NOT NULL AND updated_at > ?)",
+    ).run(clock.nowMs());
     return db;
   } catch (error) {
     db.close(true);
@@ -73,7 +96,7 @@ function openLock(folder: string): Database {
   }
 }
 
-function storeOn(db: Database, lock: Database): Store {
+function storeOn(db: Database, lock: Database, clock: Clock): Store {
   const sql = openStatements(db);
   const hints = makeHints();
   const changed = new Set<string>();
@@ -92,9 +115,12 @@ function storeOn(db: Database, lock: Database): Store {
     });
 
   return {
+    nowMs: evenClock(clock),
     create: (creation) => write([creation.agentId, wakes], () => create(sql, creation)),
     append: (append) => write([append.agentId, wakes], () => appendEvents(sql, append)),
     read: async (agentId, after) => reading(() => readEvents(sql, agentId, after)),
+    marks: async (agentId, keys) => reading(() => readMarks(sql, agentId, keys)),
+    snapshot: async (agentId) => reading(() => readSnapshot(sql, agentId)),
     row: async (agentId, nowMs) =>
       reading(() => {
         const found = sql.agent.get(agentId);
@@ -103,25 +129,26 @@ function storeOn(db: Database, lock: Database): Store {
     list: async (query, nowMs) =>
       reading(() => sql.list(query, nowMs).map((found) => agentRowOf(found, nowMs))),
     remove: (agentId, atMs, force) => write([agentId], () => remove(sql, { agentId, atMs, force })),
-    writeDraft: (agentId, epoch, call, pieces) =>
-      write([agentId], () => addToDraft(sql, fenced(sql, agentId, epoch), call, pieces)),
+    writeDraft: (holder, call, pieces) =>
+      write([holder.agentId], () => addToDraft(sql, holder, call, pieces)),
     readDraft: async (agentId, from) => reading(() => readDraft(sql, agentId, from)),
     claim: (wish, nowMs, limit) =>
       write([wakes], () => sql.due.all(nowMs, limit).map((held) => take(sql, held, wish))),
-    renew: (leases, untilMs) =>
+    renew: (holders, untilMs) =>
       commits.write(() =>
-        leases
+        holders
           .filter(
-            ({ agentId, epoch }) => sql.renew.run(untilMs, untilMs, agentId, epoch).changes === 0,
+            ({ agentId, epoch, workedMs }) =>
+              sql.renew.run(untilMs, untilMs, workedMs, agentId, epoch).changes === 0,
           )
           .map(({ agentId }) => agentId),
       ),
-    release: ({ agentId, epoch }, after, wakeAtMs) =>
+    release: ({ agentId, epoch, workedMs }, after, wakeAtMs) =>
       write([wakes], () => {
         const held = sql.held.get(agentId);
         if (held?.epoch !== epoch || held.worker === null) return true;
         if (after !== null && held.head !== after) return false;
-        sql.finish.run(wakeAtMs, held.id);
+        sql.finish.run(wakeAtMs, workedMs, held.id);
         return true;
       }),
     nextWakeMs: async () => reading(() => sql.nextWake.get()?.wake ?? null),
@@ -181,7 +208,7 @@ function fenced(sql: Statements, agentId: string, epoch: number): Held {
 
 function create(
   sql: Statements,
-  { agentId, atMs, events, state, wakeAtMs, wish, request }: Creation,
+  { agentId, atMs, nowMs, events, state, wakeAtMs, wish, request }: Creation,
 ): { agentId: string; created: boolean; lease: Lease | null } {
   const known = request === null ? null : sql.request.get(request.requestId);
   if (known !== null) {
@@ -215,13 +242,17 @@ function create(
     sql.insertEvent.run(id, index + 1, eventAtMs, body, hash);
   }
   sql.setHash.run(hash, id);
+  const facts = events.map(({ event }) => event);
+  for (const { key, sequence: at, digest } of marksOf(facts, 0))
+    sql.insertMark.run(id, key, at, digest);
   if (request !== null) sql.insertRequest.run(request.requestId, id, request.digest);
-  const lease = grant(sql, heldOf(sql, agentId), wish, { wakeAtMs, nowMs: atMs });
+  const lease = grant(sql, heldOf(sql, agentId), wish, { wakeAtMs, nowMs });
   return { agentId, created: true, lease };
 }
 
 function appendEvents(sql: Statements, append: Append): Lease | null {
-  const { agentId, after, atMs, events, state, epoch, leaseUntilMs, wakeAtMs, wish } = append;
+  const { agentId, after, atMs, nowMs, events, state, epoch } = append;
+  const { leaseUntilMs, wakeAtMs, wish } = append;
   const held = epoch === null ? heldOf(sql, agentId) : fenced(sql, agentId, epoch);
   if (held.head !== after)
     throw new EngramError("conflict", `the log of ${agentId} is at ${held.head}, not ${after}`);
@@ -230,6 +261,12 @@ function appendEvents(sql: Statements, append: Append): Lease | null {
     const body = encodeEvent(event);
     hash = chainHash(hash, after + index + 1, atMs, body);
     sql.insertEvent.run(held.id, after + index + 1, atMs, body, hash);
+  }
+  for (const { key, sequence, digest } of marksOf(events, after))
+    sql.insertMark.run(held.id, key, sequence, digest);
+  if (append.snapshot) {
+    const body = encodeState(state);
+    sql.setSnapshot.run(held.id, state.sequence, body, snapshotHash(hash, body));
   }
   const specs = events.some(({ type }) => type === "AgentEdited" || type === "AgentForked");
   if (specs) sql.setSpec.run(JSON.stringify(state.spec), JSON.stringify(state.parent), held.id);
@@ -246,8 +283,8 @@ function appendEvents(sql: Statements, append: Append): Lease | null {
     hash,
     stats: JSON.stringify(state.stats),
   });
-  if (epoch === null) return grant(sql, held, wish, { wakeAtMs, nowMs: atMs });
-  if (leaseUntilMs === null) sql.finish.run(wakeAtMs, held.id);
+  if (epoch === null) return grant(sql, held, wish, { wakeAtMs, nowMs });
+  if (leaseUntilMs === null) sql.finish.run(wakeAtMs, 0, held.id);
   else sql.keep.run(leaseUntilMs, leaseUntilMs, held.id);
   return null;
 }
@@ -272,15 +309,17 @@ function take(sql: Statements, held: Held, { worker, untilMs }: LeaseWish): Leas
     epoch: held.epoch + 1,
     claims: held.claims + 1,
     recovered: held.worker !== null,
+    workedMs: held.worked,
   };
 }
 
 function addToDraft(
   sql: Statements,
-  held: Held,
+  { agentId, epoch, workedMs }: Holder,
   call: ModelCall,
   pieces: readonly DraftPiece[],
 ): void {
+  const held = fenced(sql, agentId, epoch);
   if (held.status !== "waiting_for_step")
     throw new EngramError("conflict", `agent ${held.agent_id} is ${held.status}`);
   const begun = held.draft_call === null ? null : decodeCall(held.draft_call);
@@ -289,7 +328,7 @@ function addToDraft(
   const from = continues ? held.draft_pieces : 0;
   for (const [index, { kind, offset, content }] of pieces.entries())
     sql.insertPiece.run(held.id, from + index, kind, offset, content);
-  sql.setDraft.run(JSON.stringify(call), from + pieces.length, held.id);
+  sql.setDraft.run(JSON.stringify(call), from + pieces.length, workedMs, held.id);
 }
 
 function remove(
@@ -314,6 +353,30 @@ function readDraft(sql: Statements, agentId: string, from: number): Draft | null
     pieces: sql.pieces.all(held.id, from, storeLimits.readEventsMax),
     piecesTotal: held.draft_pieces,
   };
+}
+
+function readMarks(sql: Statements, agentId: string, keys: readonly string[]): Marks {
+  const marks = new Map<string, Mark>();
+  for (const key of keys) {
+    const mark = sql.mark.get(agentId, key);
+    if (mark !== null) marks.set(key, mark);
+  }
+  return marks;
+}
+
+/** The state in the snapshot, once it is shown to be the one that was written at its place of this log. */
+function readSnapshot(sql: Statements, agentId: string): AgentState | null {
+  const held = heldOf(sql, agentId);
+  const kept = sql.snapshot.get(held.id);
+  if (kept === null) return null;
+  const [last] = sql.events.all(held.id, kept.sequence, 1);
+  const hash = snapshotHash(last?.hash ?? genesisHash(agentId), kept.body);
+  if (last?.sequence === kept.sequence && Bun.deepEquals(hash, kept.hash))
+    return decodeState(kept.body);
+  throw new EngramError(
+    "corrupt",
+    `the snapshot of agent ${agentId} at event ${kept.sequence} was changed in the store`,
+  );
 }
 
 /** A page of the log, its hashes checked against the chain. */

@@ -1,4 +1,5 @@
 import type { Event, LoggedEvent, ModelCall, RequestKey } from "../agent/event.ts";
+import type { Marks } from "../agent/mark.ts";
 import type { AgentRow } from "../agent/row.ts";
 import type { AgentState, Status } from "../agent/state.ts";
 
@@ -7,20 +8,27 @@ import type { AgentState, Status } from "../agent/state.ts";
  * 1. Every operation is atomic and durable when it resolves: all of it will be read after any crash, or none ever.
  * 2. A log grows by compare-and-append only: events go behind the head that the writer knew, or nowhere (conflict).
  * 3. An agent's epoch rises at each lease. What comes with an older one is refused whole (fenced).
- * 4. Index row, wake time and draft change in the same atomic step as the log, and can be rebuilt from it but for the
- *    draft, which is durable in its own right until an append supersedes it.
+ * 4. Index row, marks, snapshot, wake time and draft change in the same atomic step as the log, and can be rebuilt from it
+ *    but for the draft, which is durable in its own right until an append supersedes it.
  * 5. A follower's hint comes after the change it tells of; hints may be merged or lost, what is read is the truth.
  * 6. What is read is what was written: bytes that changed are `corrupt`, never another event.
+ * 7. Leases and wake times are in the store's own time, `nowMs`, which never goes back and does not jump; events carry
+ *    wall times, which do.
  * Every operation fails with `unavailable` while the store cannot be reached or written.
  */
 
 /** Who drives an agent, and until when. */
 export type LeaseWish = { readonly worker: string; readonly untilMs: number };
 
-/** The right to drive one agent. `claims` counts the leases, this one included, since a worker last wrote or let go. */
-export type Lease = {
+/** A worker's hold on an agent, and what the agent has worked since its newest event, in ms. */
+export type Holder = {
   readonly agentId: string;
   readonly epoch: number;
+  readonly workedMs: number;
+};
+
+/** The right to drive one agent; `workedMs` is what the workers before have told. `claims` counts the leases, this one included, since a worker last wrote or let go. */
+export type Lease = Holder & {
   readonly claims: number;
   /** The worker before did not let go: it has died, or was too slow. */
   readonly recovered: boolean;
@@ -31,10 +39,15 @@ export type Append = {
   readonly agentId: string;
   /** The head that the writer knew. */
   readonly after: number;
+  /** Wall time of the events. */
   readonly atMs: number;
+  /** In the store's time. */
+  readonly nowMs: number;
   readonly events: readonly Event[];
   /** The state after the events: the index row is taken from it. */
   readonly state: AgentState;
+  /** The state is kept as the agent's snapshot. */
+  readonly snapshot: boolean;
   /**
    * A worker's append names its epoch, and keeps its lease until `leaseUntilMs` or, null, lets go of it. A command's
    * (epoch null) leaves a lease that is held alone, with its wake time.
@@ -51,7 +64,10 @@ export type Append = {
 
 export type Creation = {
   readonly agentId: string;
+  /** Wall time. */
   readonly atMs: number;
+  /** In the store's time. */
+  readonly nowMs: number;
   /** The first events with their times: AgentCreated, or a copied log and what follows it. */
   readonly events: readonly { readonly atMs: number; readonly event: Event }[];
   readonly state: AgentState;
@@ -86,6 +102,8 @@ export type ListQuery = {
 
 /** Where agents are kept. Whoever opened it closes it. */
 export interface Store {
+  /** The time by which leases and wake times go, in ms. */
+  nowMs(): number;
   /**
    * A new agent. A request id that was seen answers the agent made then (`created` false), or already_exists where
    * the digest differs.
@@ -97,6 +115,10 @@ export interface Store {
   append(append: Append): Promise<Lease | null>;
   /** Events behind `after`, in order: as many as fit a page of the store's choosing, none at the head. Fails with not_found or corrupt. */
   read(agentId: string, after: number): Promise<readonly LoggedEvent[]>;
+  /** The marks with one of these keys; none of an unknown agent. */
+  marks(agentId: string, keys: readonly string[]): Promise<Marks>;
+  /** The newest snapshot; null: none that this version can read. Fails with not_found or corrupt. */
+  snapshot(agentId: string): Promise<AgentState | null>;
   /** null: no such agent. */
   row(agentId: string, nowMs: number): Promise<AgentRow | null>;
   /** Newest first. */
@@ -107,23 +129,18 @@ export interface Store {
    * Adds pieces to the draft of `call`, beginning it where there is none or one of another call. Fails with fenced,
    * not_found, or conflict where the agent is not to work any more: behind a durable pause no byte is written.
    */
-  writeDraft(
-    agentId: string,
-    epoch: number,
-    call: ModelCall,
-    pieces: readonly DraftPiece[],
-  ): Promise<void>;
+  writeDraft(holder: Holder, call: ModelCall, pieces: readonly DraftPiece[]): Promise<void>;
   /** The draft from its piece number `from` (0..) on; null: none. */
   readDraft(agentId: string, from: number): Promise<Draft | null>;
   /** Leases up to `limit` agents that are due, those longest due first. */
   claim(wish: LeaseWish, nowMs: number, limit: number): Promise<readonly Lease[]>;
   /** Lengthens leases; answers the agents whose epoch is stale by now. */
-  renew(leases: readonly Lease[], untilMs: number): Promise<readonly string[]>;
+  renew(holders: readonly Holder[], untilMs: number): Promise<readonly string[]>;
   /**
    * Lets go of a lease without an append; a stale one is ignored. Nothing happens and it answers false where the head is
    * not `after` any more (null: whatever it is): what came in between may need the worker.
    */
-  release(lease: Lease, after: number | null, wakeAtMs: number | null): Promise<boolean>;
+  release(holder: Holder, after: number | null, wakeAtMs: number | null): Promise<boolean>;
   /** When the next agent is due; null: none is. */
   nextWakeMs(): Promise<number | null>;
   /** Calls `hint` after each change of the agent's log or draft, until the result is called. */

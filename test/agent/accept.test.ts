@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { accept, type Command } from "../../src/agent/accept.ts";
 import type { Event, MessageKey } from "../../src/agent/event.ts";
 import { fold } from "../../src/agent/fold.ts";
+import { type Marks, marksOf, messageKey } from "../../src/agent/mark.ts";
 import { type AgentState, statusOf } from "../../src/agent/state.ts";
 import { EngramError } from "../../src/errors.ts";
 import {
@@ -51,10 +52,15 @@ type Name = keyof typeof commands;
 
 const give = (name: Name, key: MessageKey | null = null): Command => ({ ...commands[name], key });
 
+const unmarked: Marks = new Map();
+/** The marks of a log that goes on with these events behind `state`. */
+const marksBehind = ({ sequence }: AgentState, events: readonly Event[]): Marks =>
+  new Map(marksOf(events, sequence).map((mark) => [mark.key, mark]));
+
 /** What a command comes to: the status after it (= for none recorded), or the code of its refusal. */
-function resultOf(state: AgentState, command: Command): string {
+function resultOf(state: AgentState, command: Command, known: Marks = unmarked): string {
   try {
-    const { events } = accept(state, command);
+    const { events } = accept(state, command, known);
     return events.length === 0 ? "=" : statusOf(after(state, events));
   } catch (error) {
     if (error instanceof EngramError) return error.code;
@@ -92,7 +98,7 @@ describe.each(names)("%s", (name) => {
 describe("a refusal", () => {
   const refusalOf = (state: AgentState, name: Name): string => {
     try {
-      accept(state, give(name));
+      accept(state, give(name), unmarked);
       return "";
     } catch (error) {
       return error instanceof Error ? error.message : "";
@@ -110,8 +116,10 @@ describe("a refusal", () => {
 
 describe("a confirmation", () => {
   const unasked = stateOf(requested("call_2", 1));
-  const approved = after(lives.asking, accept(lives.asking, give("approve")).events);
-  const rejected = after(lives.asking, accept(lives.asking, give("reject")).events);
+  const approval = accept(lives.asking, give("approve"), unmarked).events;
+  const rejection = accept(lives.asking, give("reject"), unmarked).events;
+  const approved = after(lives.asking, approval);
+  const rejected = after(lives.asking, rejection);
 
   test("that approves lets the call run", () => {
     expect(approved.pendingCalls).toMatchObject([{ callId: "call_2", awaitsConfirmation: false }]);
@@ -126,13 +134,15 @@ describe("a confirmation", () => {
     expect(statusOf(rejected)).toBe(work);
   });
   test("given again changes nothing; the opposite is refused, later too", () => {
-    expect(resultOf(approved, give("approve"))).toBe("=");
-    expect(resultOf(approved, give("reject"))).toBe(no);
-    expect(resultOf(rejected, give("reject"))).toBe("=");
-    expect(resultOf(rejected, give("approve"))).toBe(no);
+    const yes = marksBehind(lives.asking, approval);
+    const never = marksBehind(lives.asking, rejection);
+    expect(resultOf(approved, give("approve"), yes)).toBe("=");
+    expect(resultOf(approved, give("reject"), yes)).toBe(no);
+    expect(resultOf(rejected, give("reject"), never)).toBe("=");
+    expect(resultOf(rejected, give("approve"), never)).toBe(no);
     const over = after(approved, [canceled]);
-    expect(resultOf(over, give("approve"))).toBe("=");
-    expect(resultOf(over, give("reject"))).toBe(no);
+    expect(resultOf(over, give("approve"), yes)).toBe("=");
+    expect(resultOf(over, give("reject"), yes)).toBe(no);
   });
   test("of a call that asks for none is refused", () => {
     expect(resultOf(unasked, give("approve"))).toBe(no);
@@ -140,7 +150,7 @@ describe("a confirmation", () => {
   test("is taken in a pause, which goes on", () => {
     const still = after(lives.asking, [paused()]);
     expect(resultOf(still, give("approve"))).toBe("paused");
-    const going = after(still, [...accept(still, give("approve")).events, resumed]);
+    const going = after(still, [...accept(still, give("approve"), unmarked).events, resumed]);
     expect(statusOf(going)).toBe(work);
   });
   test("one of two leaves the other waiting", () => {
@@ -151,11 +161,11 @@ describe("a confirmation", () => {
 
 describe("an edit", () => {
   test("records the spec that its change gives, and says nothing without a description", () => {
-    const state = after(lives.resting, accept(lives.resting, give("edit")).events);
+    const state = after(lives.resting, accept(lives.resting, give("edit"), unmarked).events);
     expect(state.spec.model).toBe("other");
     expect(state.transcript.at(-1)).toMatchObject({ kind: "operator", content: "swap" });
     const silent = { ...give("edit"), description: "" };
-    const { transcript } = after(lives.resting, accept(lives.resting, silent).events);
+    const { transcript } = after(lives.resting, accept(lives.resting, silent, unmarked).events);
     expect(transcript).toEqual(lives.resting.transcript);
   });
   test("fails with what its change throws", () => {
@@ -171,21 +181,26 @@ describe("a message id", () => {
   const key = { messageId: "m1", digest: "d1" };
 
   test("is recorded once: a repetition is answered with the first sequence, whatever came after", () => {
-    const first = accept(lives.working, give("say", key));
+    const first = accept(lives.working, give("say", key), unmarked);
     expect(first).toMatchObject({ sequence: 1, events: [{ type: "MessageReceived", key }] });
-    const state = after(lives.working, [...first.events, said("more"), canceled]);
-    expect(accept(state, give("say", key))).toEqual({ events: [], sequence: 2 });
+    const later = [...first.events, said("more"), canceled];
+    const state = after(lives.working, later);
+    const marks = marksBehind(lives.working, later);
+    expect(accept(state, give("say", key), marks)).toEqual({ events: [], sequence: 2 });
   });
   test("with other content is already_exists", () => {
-    const state = after(lives.working, accept(lives.working, give("say", key)).events);
-    expect(resultOf(state, give("say", { ...key, digest: "d2" }))).toBe("already_exists");
-    expect(resultOf(state, give("pause", { ...key, digest: "d3" }))).toBe("already_exists");
+    const { events } = accept(lives.working, give("say", key), unmarked);
+    const state = after(lives.working, events);
+    const marks = marksBehind(lives.working, events);
+    expect(resultOf(state, give("say", { ...key, digest: "d2" }), marks)).toBe("already_exists");
+    expect(resultOf(state, give("pause", { ...key, digest: "d3" }), marks)).toBe("already_exists");
   });
   test("makes a late repetition of what changed nothing change nothing still", () => {
-    const { events } = accept(lives.working, give("resume", key));
+    const { events } = accept(lives.working, give("resume", key), unmarked);
     expect(events).toEqual([{ type: "AgentResumed", key }]);
     const later = after(lives.working, [...events, paused("lunch")]);
-    expect(accept(later, give("resume", key))).toEqual({ events: [], sequence: 2 });
+    const marks = marksBehind(lives.working, events);
+    expect(accept(later, give("resume", key), marks)).toEqual({ events: [], sequence: 2 });
     expect(statusOf(later)).toBe("paused");
   });
   test("is recorded with every no-op, which leaves all else as it was", () => {
@@ -198,11 +213,20 @@ describe("a message id", () => {
     ];
     for (const [life, name] of noOps) {
       const before = lives[life];
-      const state = after(before, accept(before, give(name, key)).events);
-      const { turn, stats, updatedAtMs } = state;
-      expect(state.keys.get("m1")).toEqual({ sequence: before.sequence + 1, digest: "d1" });
-      const { sequence, keys } = state;
-      expect(state).toEqual({ ...before, sequence, updatedAtMs, keys, turn, stats });
+      const { events } = accept(before, give(name, key), unmarked);
+      const { turn, stats, updatedAtMs, sequence, ...state } = after(before, events);
+      expect(marksBehind(before, events).get(messageKey("m1"))).toEqual({
+        key: messageKey("m1"),
+        sequence: before.sequence + 1,
+        digest: "d1",
+      });
+      expect({ ...state, turn, stats, updatedAtMs, sequence }).toEqual({
+        ...before,
+        sequence,
+        updatedAtMs,
+        turn,
+        stats,
+      });
     }
   });
   test("given a hundred times, in any order with others, has its effect once", () => {
@@ -213,20 +237,45 @@ describe("a message id", () => {
     fc.assert(
       fc.property(fc.array(anyCommand, { maxLength: 40 }), (given) => {
         let state: AgentState = lives.working;
+        const recorded: Event[] = [];
         const firsts = new Map<string, number>();
         for (const { name, id } of given) {
           const messageId = `${name}${id}`;
-          const { events, sequence } = accept(state, give(name, { messageId, digest: name }));
+          const marks = marksBehind(lives.working, recorded);
+          const command = give(name, { messageId, digest: name });
+          const { events, sequence } = accept(state, command, marks);
           const known = firsts.get(messageId);
           expect(events.length).toBe(known === undefined ? 1 : 0);
           if (known === undefined) firsts.set(messageId, state.sequence + 1);
           else expect(sequence).toBe(known);
           state = after(state, events);
+          recorded.push(...events);
         }
         expect(state.sequence).toBe(1 + firsts.size);
       }),
       seeded(100),
     );
+  });
+  test("is a fork's own again, while decisions go with the copied calls", () => {
+    const decided: Event = {
+      type: "ToolConfirmed",
+      key: { messageId: "m2", digest: "d" },
+      callId: "call_2",
+      approve: true,
+      reason: "",
+    };
+    const spoken: Event = { ...said("hi"), key } as Event;
+    const forked: Event = {
+      type: "AgentForked",
+      parent: { agentId: "p", sequence: 2 },
+      metadata: {},
+    };
+    const keysOf = (events: readonly Event[]): string[] => marksOf(events, 0).map((it) => it.key);
+    expect(keysOf([spoken, decided])).toEqual(["message m1", "message m2", "decision call_2"]);
+    expect(keysOf([spoken, decided, forked])).toEqual(["decision call_2"]);
+    expect(marksOf([forked, spoken, spoken], 4)).toEqual([
+      { key: "message m1", sequence: 6, digest: "d1" },
+    ]);
   });
 });
 

@@ -138,7 +138,7 @@ describe("properties of a fold", () => {
           const fork: Event = { type: "AgentForked", parent, metadata: { of: "p" } };
           const state = fold(logged([fork], end), fold(log.slice(0, end)));
           expect(statusOf(state)).toBe("waiting_for_input");
-          expect(state).toMatchObject({ parent, pendingCalls: [], keys: new Map() });
+          expect(state).toMatchObject({ parent, pendingCalls: [] });
           expect(state.spec.metadata).toEqual({ of: "p" });
           const woken = fold(logged([said("go")], end + 1), state);
           expect(statusOf(woken)).toBe("waiting_for_step");

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { ServerMessage } from "../../src/gen/engram/api/v1/agent_pb.ts";
 import { openMemoryStore } from "../../src/store/memory.ts";
+import type { Clock } from "../../src/clock.ts";
 import type { Store } from "../../src/store/store.ts";
 import { brief, heartbeatMs, openApi, openConversation } from "../support/api.ts";
 import { aborted, askedOf, makePlayedModel, type PlayedModel } from "../support/played-model.ts";
@@ -56,14 +57,16 @@ describe("a chat", () => {
   });
 
   test("shows an input as its acknowledgement only, however late that is known", async () => {
-    const memory = openMemoryStore();
-    const late: Store = {
-      ...memory,
-      append: async (append) => {
-        const lease = await memory.append(append);
-        if (append.epoch === null) await quiet();
-        return lease;
-      },
+    const late = (clock: Clock): Store => {
+      const memory = openMemoryStore(clock);
+      return {
+        ...memory,
+        append: async (append) => {
+          const lease = await memory.append(append);
+          if (append.epoch === null) await quiet();
+          return lease;
+        },
+      };
     };
     const { agentId, talk, engine } = await open(echoing(), openStage(late));
     const chat = talk();

@@ -127,7 +127,7 @@ describe("a step that cannot go on", () => {
     const engine = stage.start({ model });
     const agentId = await stage.create(engine, "hello");
     await stage.untilSettled(agentId);
-    expect((await stage.log(agentId)).at(-1)?.event).toEqual({
+    expect((await stage.log(agentId)).at(-1)?.event).toMatchObject({
       type: "TurnFailed",
       code: shown,
       message: "no",

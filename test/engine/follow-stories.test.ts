@@ -90,7 +90,7 @@ describe.each(quickBackends)("a follower: $name", ({ name, fixture }) => {
 });
 
 test("a follower that does not read reads nothing and keeps nothing", async () => {
-  const store = openMemoryStore();
+  const store = openMemoryStore(makeManualClock());
   let reads = 0;
   const counted: Store = {
     ...store,
@@ -115,7 +115,7 @@ test("a follower that does not read reads nothing and keeps nothing", async () =
 });
 
 test("a follower waits until something changes, is woken or has waited long enough", async () => {
-  const store = openMemoryStore();
+  const store = openMemoryStore(makeManualClock());
   const story = await openStory(store, agentId);
   const clock = makeManualClock();
   const stopping = new AbortController();

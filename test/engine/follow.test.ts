@@ -5,6 +5,7 @@ import { openFollower } from "../../src/engine/follow.ts";
 import { openMemoryStore } from "../../src/store/memory.ts";
 import type { Store } from "../../src/store/store.ts";
 import { born, callAfter, logged, paused, said, spoke, startMs } from "../support/events.ts";
+import { holder } from "../support/stores.ts";
 import { makeManualClock } from "../support/manual-clock.ts";
 
 const agentId = "a";
@@ -16,6 +17,7 @@ const openAgent = async (store: Store) => {
   const { lease } = await store.create({
     agentId,
     atMs: startMs,
+    nowMs: startMs,
     events: [{ atMs: startMs, event: events[0]! }],
     state: fold(logged(events)),
     wakeAtMs: startMs,
@@ -29,6 +31,8 @@ const openAgent = async (store: Store) => {
       agentId,
       after,
       atMs: startMs,
+      nowMs: startMs,
+      snapshot: false,
       events: [event],
       state: fold(logged(events)),
       epoch: asWorker ? epoch : null,
@@ -39,7 +43,7 @@ const openAgent = async (store: Store) => {
     });
   };
   const write = (offset: number, content: string): Promise<void> =>
-    store.writeDraft(agentId, epoch, callAfter(1), [{ kind: "text", offset, content }]);
+    store.writeDraft(holder(agentId, epoch), callAfter(1), [{ kind: "text", offset, content }]);
   const stopping = new AbortController();
   const parts = { store, clock: makeManualClock(), stopping: stopping.signal };
   const follower = openFollower(parts, agentId, {
@@ -57,7 +61,7 @@ const openAgent = async (store: Store) => {
 };
 
 test("what was written before a pause is given before it, however late it is read", async () => {
-  const { append, write, taken } = await openAgent(openMemoryStore());
+  const { append, write, taken } = await openAgent(openMemoryStore(makeManualClock()));
   await write(0, "one ");
   expect(await taken()).toEqual(["1 at 0: one "]);
   await write(4, "two ");
@@ -67,7 +71,7 @@ test("what was written before a pause is given before it, however late it is rea
 });
 
 test("an answer that became whole before its last pieces were read is given to its end", async () => {
-  const { append, write, taken } = await openAgent(openMemoryStore());
+  const { append, write, taken } = await openAgent(openMemoryStore(makeManualClock()));
   await write(0, "one ");
   expect(await taken()).toEqual(["1 at 0: one "]);
   await write(4, "two ");
@@ -77,7 +81,9 @@ test("an answer that became whole before its last pieces were read is given to i
 });
 
 test("when the engine stops, what it did is given, and then the end", async () => {
-  const { append, write, taken, follower, stop } = await openAgent(openMemoryStore());
+  const { append, write, taken, follower, stop } = await openAgent(
+    openMemoryStore(makeManualClock()),
+  );
   await append(said("joins"), false);
   expect(await taken()).toEqual(["2 MessageReceived"]);
   expect(await taken()).toEqual([]);

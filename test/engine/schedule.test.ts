@@ -84,7 +84,7 @@ describe("waking", () => {
     const stage = openStage();
     const idle = stage.start({ name: "idle" });
     await quiet();
-    const other = openStage(stage.store).start({
+    const other = openStage(() => stage.store).start({
       name: "other",
       model: failing(1),
       concurrency: 1,

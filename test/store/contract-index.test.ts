@@ -16,7 +16,14 @@ import {
   spoke,
   turnFailed,
 } from "../support/events.ts";
-import { appendTo, backends, creationOf, type Fixture, readAll } from "../support/stores.ts";
+import {
+  appendTo,
+  backends,
+  creationOf,
+  type Fixture,
+  holder,
+  readAll,
+} from "../support/stores.ts";
 
 const codeIs = (code: string): unknown => expect.objectContaining({ code });
 
@@ -160,17 +167,15 @@ describe.each(backends)("rows, lists and drafts of a store: $name", ({ fixture }
     test("takes log, draft, lease and wake time with it", async () => {
       await create("a");
       const epoch = await lease("a", 10, 100);
-      await store.writeDraft("a", epoch, callAfter(2), []);
+      await store.writeDraft(holder("a", epoch), callAfter(2), []);
       await store.remove("a", 1, true);
       await expect(store.read("a", 0)).rejects.toEqual(codeIs("not_found"));
-      await expect(store.writeDraft("a", epoch, callAfter(2), [])).rejects.toEqual(
+      await expect(store.writeDraft(holder("a", epoch), callAfter(2), [])).rejects.toEqual(
         codeIs("not_found"),
       );
       expect(await store.readDraft("a", 0)).toBeNull();
       expect(await store.nextWakeMs()).toBeNull();
-      expect(await store.renew([{ agentId: "a", epoch, claims: 1, recovered: false }], 5)).toEqual([
-        "a",
-      ]);
+      expect(await store.renew([holder("a", epoch)], 5)).toEqual(["a"]);
     });
     test("of an agent that is not there, or no more, is not_found", async () => {
       await expect(store.remove("a", 1, true)).rejects.toEqual(codeIs("not_found"));
@@ -204,8 +209,8 @@ describe.each(backends)("rows, lists and drafts of a store: $name", ({ fixture }
       const call = callAfter(2, { tools: [{ name: "t", description: "", parameters: {} }] });
       const thought: DraftPiece = { kind: "thinking", offset: 0, content: "hm" };
       expect(await store.readDraft("a", 0)).toBeNull();
-      await store.writeDraft("a", epoch, call, [thought, text(0, "Õ")]);
-      await store.writeDraft("a", epoch, call, [text(2, "ne")]);
+      await store.writeDraft(holder("a", epoch), call, [thought, text(0, "Õ")]);
+      await store.writeDraft(holder("a", epoch), call, [text(2, "ne")]);
       await reopen();
       const pieces = [thought, text(0, "Õ"), text(2, "ne")];
       for (const from of [0, 1, 2, 3, 9])
@@ -216,15 +221,15 @@ describe.each(backends)("rows, lists and drafts of a store: $name", ({ fixture }
         });
     });
     test("of another call takes the place of the one before", async () => {
-      await store.writeDraft("a", epoch, callAfter(1), [text(0, "Old"), text(3, "er")]);
-      await store.writeDraft("a", epoch, callAfter(2), [text(0, "New")]);
+      await store.writeDraft(holder("a", epoch), callAfter(1), [text(0, "Old"), text(3, "er")]);
+      await store.writeDraft(holder("a", epoch), callAfter(2), [text(0, "New")]);
       const draft = { call: callAfter(2), pieces: [text(0, "New")], piecesTotal: 1 };
       expect(await store.readDraft("a", 0)).toEqual(draft);
     });
     test("that is taken up again keeps its pieces and says how it goes on now", async () => {
-      await store.writeDraft("a", epoch, callAfter(2), [text(0, "One")]);
+      await store.writeDraft(holder("a", epoch), callAfter(2), [text(0, "One")]);
       const again = callAfter(2, { continuedLength: 3 });
-      await store.writeDraft("a", epoch, again, [text(3, ", two")]);
+      await store.writeDraft(holder("a", epoch), again, [text(3, ", two")]);
       expect(await store.readDraft("a", 0)).toEqual({
         call: again,
         pieces: [text(0, "One"), text(3, ", two")],
@@ -232,28 +237,28 @@ describe.each(backends)("rows, lists and drafts of a store: $name", ({ fixture }
       });
     });
     test("is dropped by the append that supersedes it, by no other and by no refused one", async () => {
-      await store.writeDraft("a", epoch, callAfter(2), [text(0, "One")]);
+      await store.writeDraft(holder("a", epoch), callAfter(2), [text(0, "One")]);
       await appendTo(store, "a", [said("x")]);
       const stale = { epoch: epoch - 1, dropDraft: true };
       await expect(appendTo(store, "a", [spoke("x", 2)], stale)).rejects.toEqual(codeIs("fenced"));
       expect(await store.readDraft("a", 0)).toMatchObject({ piecesTotal: 1 });
       await appendTo(store, "a", [spoke("One", 2)], { epoch, dropDraft: true, leaseUntilMs: 100 });
       expect(await store.readDraft("a", 0)).toBeNull();
-      await store.writeDraft("a", epoch, callAfter(4), [text(0, "Two")]);
+      await store.writeDraft(holder("a", epoch), callAfter(4), [text(0, "Two")]);
       expect(await store.readDraft("a", 0)).toMatchObject({ pieces: [text(0, "Two")] });
     });
     test("is refused behind a pause, and what was written before it is kept", async () => {
-      await store.writeDraft("a", epoch, callAfter(2), [text(0, "One")]);
+      await store.writeDraft(holder("a", epoch), callAfter(2), [text(0, "One")]);
       await appendTo(store, "a", [paused()]);
-      await expect(store.writeDraft("a", epoch, callAfter(2), [text(3, "!")])).rejects.toEqual(
-        codeIs("conflict"),
-      );
+      await expect(
+        store.writeDraft(holder("a", epoch), callAfter(2), [text(3, "!")]),
+      ).rejects.toEqual(codeIs("conflict"));
       expect(await store.readDraft("a", 0)).toMatchObject({ pieces: [text(0, "One")] });
     });
     test("is read in pages", async () => {
       const count = storeLimits.readEventsMax + 3;
       const pieces = Array.from({ length: count }, (_, n) => text(n, "x"));
-      await store.writeDraft("a", epoch, callAfter(2), pieces);
+      await store.writeDraft(holder("a", epoch), callAfter(2), pieces);
       const first = await store.readDraft("a", 0);
       expect(first?.pieces).toHaveLength(storeLimits.readEventsMax);
       expect(first?.piecesTotal).toBe(count);
@@ -265,15 +270,15 @@ describe.each(backends)("rows, lists and drafts of a store: $name", ({ fixture }
       const stop = store.follow("a", () =>
         totals.push(store.readDraft("a", 0).then((it) => it?.piecesTotal)),
       );
-      await store.writeDraft("a", epoch, callAfter(2), [text(0, "One")]);
-      await store.writeDraft("a", epoch, callAfter(2), [text(3, "!")]);
+      await store.writeDraft(holder("a", epoch), callAfter(2), [text(0, "One")]);
+      await store.writeDraft(holder("a", epoch), callAfter(2), [text(3, "!")]);
       stop();
       expect(await Promise.all(totals)).toEqual([1, 2]);
     });
     test("keeps any well-formed text", async () => {
       const texts = ["a\u0000b", "🙂", "\u2028\n", ""];
       const pieces = texts.map((content, n) => text(n, content));
-      await store.writeDraft("a", epoch, callAfter(2), pieces);
+      await store.writeDraft(holder("a", epoch), callAfter(2), pieces);
       await reopen();
       expect((await store.readDraft("a", 0))?.pieces).toEqual(pieces);
     });

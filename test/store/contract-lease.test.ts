@@ -7,6 +7,7 @@ import {
   backends,
   creationOf,
   type Fixture,
+  holder,
   readAll,
 } from "../support/stores.ts";
 
@@ -55,19 +56,20 @@ describe.each(backends)("the leases of a store: $name", ({ fixture }) => {
     test("raises the epoch each time, and counts the claims since a worker wrote or let go", async () => {
       await create("a", 0);
       const first = await claimOne("w1", 0);
-      expect(first).toEqual({ agentId: "a", epoch: 1, claims: 1, recovered: false });
+      expect(first).toEqual({ agentId: "a", epoch: 1, claims: 1, recovered: false, workedMs: 0 });
       expect(await claim("w2", 99)).toEqual([]);
       const second = await claimOne("w2", 100);
-      expect(second).toEqual({ agentId: "a", epoch: 2, claims: 2, recovered: true });
+      expect(second).toEqual({ agentId: "a", epoch: 2, claims: 2, recovered: true, workedMs: 0 });
       await appendTo(store, "a", [said("a command does not help")], { atMs: 150 });
       const third = await claimOne("w3", 200);
-      expect(third).toEqual({ agentId: "a", epoch: 3, claims: 3, recovered: true });
+      expect(third).toEqual({ agentId: "a", epoch: 3, claims: 3, recovered: true, workedMs: 0 });
       await appendTo(store, "a", [spoke("x", 2)], { epoch: 3, wakeAtMs: 250 });
       expect(await claimOne("w4", 250)).toEqual({
         agentId: "a",
         epoch: 4,
         claims: 1,
         recovered: false,
+        workedMs: 0,
       });
     });
     test("counts anew from a worker's append that keeps the lease, a draft or a release", async () => {
@@ -77,17 +79,17 @@ describe.each(backends)("the leases of a store: $name", ({ fixture }) => {
       await appendTo(store, "a", [said("x")], { epoch: 2, leaseUntilMs: 200 });
       expect(await claimOne("w", 200)).toMatchObject({ claims: 1 });
       await claim("w", 300);
-      await store.writeDraft("a", 4, callAfter(2), []);
+      await store.writeDraft(holder("a", 4), callAfter(2), []);
       expect(await claimOne("w", 400)).toMatchObject({ claims: 1 });
       const lease = await claimOne("w", 500);
       expect(lease).toMatchObject({ claims: 2 });
       await store.release(lease, null, 600);
-      expect(await claimOne("w", 600)).toMatchObject({ claims: 1, recovered: false });
+      expect(await claimOne("w", 600)).toMatchObject({ claims: 1, recovered: false, workedMs: 0 });
     });
     test("is not counted anew by a command that drops a draft", async () => {
       await create("a", 0);
       await claim("w", 0);
-      await store.writeDraft("a", 1, callAfter(1), []);
+      await store.writeDraft(holder("a", 1), callAfter(1), []);
       await claim("w", 100);
       await appendTo(store, "a", [said("x")], { atMs: 150, dropDraft: true });
       expect(await claimOne("w", 200)).toMatchObject({ claims: 2 });
@@ -100,10 +102,14 @@ describe.each(backends)("the leases of a store: $name", ({ fixture }) => {
     test("is granted with a creation that is due, so that nobody else claims it", async () => {
       const due = creationOf("a", [born()], { atMs: 10, wakeAtMs: 10, wish });
       const { lease } = await store.create(due);
-      expect(lease).toEqual({ agentId: "a", epoch: 1, claims: 1, recovered: false });
+      expect(lease).toEqual({ agentId: "a", epoch: 1, claims: 1, recovered: false, workedMs: 0 });
       expect(await claim("other", 499)).toEqual([]);
       expect(await store.row("a", 499)).toMatchObject({ status: "processing" });
-      expect(await claimOne("other", 500)).toMatchObject({ epoch: 2, recovered: true });
+      expect(await claimOne("other", 500)).toMatchObject({
+        epoch: 2,
+        recovered: true,
+        workedMs: 0,
+      });
     });
     test("is not granted where the agent is not due", async () => {
       const later = creationOf("a", [born()], { atMs: 10, wakeAtMs: 11, wish });
@@ -124,6 +130,7 @@ describe.each(backends)("the leases of a store: $name", ({ fixture }) => {
         epoch: 2,
         claims: 2,
         recovered: true,
+        workedMs: 0,
       });
     });
     test("of two in one turn of the loop is granted once", async () => {
@@ -145,7 +152,7 @@ describe.each(backends)("the leases of a store: $name", ({ fixture }) => {
     test("is fenced: neither its append nor its draft is written", async () => {
       await create("a", 0);
       const old = await claimOne("w1", 0);
-      await store.writeDraft("a", old.epoch, callAfter(1), [
+      await store.writeDraft(holder("a", old.epoch), callAfter(1), [
         { kind: "text", offset: 0, content: "On" },
       ]);
       await claimOne("w2", 100, 1000);
@@ -153,7 +160,9 @@ describe.each(backends)("the leases of a store: $name", ({ fixture }) => {
       const stale = { epoch: old.epoch, dropDraft: true, wakeAtMs: 5 };
       await expect(appendTo(store, "a", [spoke("x", 1)], stale)).rejects.toEqual(codeIs("fenced"));
       await expect(
-        store.writeDraft("a", old.epoch, callAfter(1), [{ kind: "text", offset: 2, content: "e" }]),
+        store.writeDraft(holder("a", old.epoch), callAfter(1), [
+          { kind: "text", offset: 2, content: "e" },
+        ]),
       ).rejects.toEqual(codeIs("fenced"));
       expect(await readAll(store, "a")).toHaveLength(1);
       expect([await store.row("a", 0), await store.readDraft("a", 0)]).toEqual(before);
@@ -217,7 +226,11 @@ describe.each(backends)("the leases of a store: $name", ({ fixture }) => {
       expect(await store.renew([lease], 300)).toEqual([]);
       expect(await store.row("a", 200)).toMatchObject({ status: "processing" });
       // Who comes after a worker that never let go is told of it.
-      expect(await claimOne("other", 300)).toMatchObject({ epoch: 2, recovered: true });
+      expect(await claimOne("other", 300)).toMatchObject({
+        epoch: 2,
+        recovered: true,
+        workedMs: 0,
+      });
     });
   });
 

@@ -2,7 +2,9 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Event, LoggedEvent } from "../../src/agent/event.ts";
 import { fold } from "../../src/agent/fold.ts";
+import { messageKey } from "../../src/agent/mark.ts";
 import { type AgentState, isStatus, statusOf } from "../../src/agent/state.ts";
+import { systemClock } from "../../src/clock.ts";
 import { EngramError } from "../../src/errors.ts";
 import { openMemoryStore } from "../../src/store/memory.ts";
 import type { Append, DraftPiece, Lease, Store } from "../../src/store/store.ts";
@@ -23,7 +25,10 @@ const kinds = [
   "next",
   "readDraft",
   "read",
+  "marks",
+  "snapshot",
 ] as const;
+const markKeys = ["m0", "m1", "m2"].map(messageKey);
 const often = ["append", "append", "append", "draft", "claim"] as const;
 
 /** One operation; what its numbers mean depends on its kind. */
@@ -67,7 +72,7 @@ function eventFor(state: AgentState, { n, text }: Operation): Event {
   const events: readonly Event[] = [
     said(text),
     { type: "ModelSpoke", head, content: text },
-    { type: "AgentPaused", key: null, reason: text },
+    { type: "AgentPaused", key: { messageId: `m${n % 3}`, digest: text }, reason: text },
     { type: "AgentResumed", key: null },
     { type: "Observed", content: text },
     {
@@ -108,6 +113,8 @@ async function appendIn(world: World, operation: Operation, nowMs: number): Prom
     agentId,
     after: known.length,
     atMs: nowMs,
+    nowMs,
+    snapshot: flag(operation, 4),
     events: [event],
     state: after,
     epoch,
@@ -128,6 +135,7 @@ async function createIn(world: World, operation: Operation, nowMs: number): Prom
   const answer = await world.store.create({
     agentId: `a${agent}`,
     atMs: nowMs,
+    nowMs,
     events: [{ atMs: nowMs, event }],
     state,
     wakeAtMs: statusOf(state) === "waiting_for_step" ? nowMs + (n % 2) * 10 : null,
@@ -158,7 +166,7 @@ async function performIn(world: World, operation: Operation, nowMs: number): Pro
       ];
       const held = leases.findLast((it) => it.agentId === agentId)?.epoch ?? 0;
       const epoch = flag(operation, 0) && flag(operation, 1) ? held - 1 : held;
-      return store.writeDraft(agentId, epoch, call, pieces.slice(n % 2));
+      return store.writeDraft({ agentId, epoch, workedMs: n % 50 }, call, pieces.slice(n % 2));
     }
     case "claim": {
       const granted = await store.claim({ worker: "w", untilMs: nowMs + 50 }, nowMs, n % 4);
@@ -166,7 +174,10 @@ async function performIn(world: World, operation: Operation, nowMs: number): Pro
       return granted;
     }
     case "renew":
-      return store.renew(leases.slice(-1 - (n % 3)), nowMs + 70);
+      return store.renew(
+        leases.slice(-1 - (n % 3)).map((it) => ({ ...it, workedMs: n })),
+        nowMs + 70,
+      );
     case "release":
       return lease && store.release(lease, flag(operation, 0) ? n % 6 : null, n % 2 ? nowMs : null);
     case "remove":
@@ -183,6 +194,10 @@ async function performIn(world: World, operation: Operation, nowMs: number): Pro
       return store.nextWakeMs();
     case "readDraft":
       return store.readDraft(agentId, n % 4);
+    case "marks":
+      return [...(await store.marks(agentId, markKeys)).values()];
+    case "snapshot":
+      return store.snapshot(agentId);
     case "read":
       return store.read(agentId, n % 9);
   }
@@ -194,6 +209,8 @@ async function readableOf({ store }: World, nowMs: number): Promise<unknown> {
   const agents = rows.map(async ({ agentId }) => ({
     log: await readAll(store, agentId),
     draft: await store.readDraft(agentId, 0),
+    marks: [...(await store.marks(agentId, markKeys)).values()],
+    snapshot: await store.snapshot(agentId),
   }));
   return { rows, agents: await Promise.all(agents), next: await store.nextWakeMs() };
 }
@@ -207,7 +224,7 @@ test("any operations have the same results on SQLite as in memory, and leave the
       fc.array(anyOperation, { minLength: 10, maxLength: 80, size: "max" }),
       async (operations) => {
         const place = folderFixture();
-        const plain = worldOf(openMemoryStore());
+        const plain = worldOf(openMemoryStore(systemClock));
         const sqlite = worldOf(place.open());
         try {
           let nowMs = 0;

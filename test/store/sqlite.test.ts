@@ -2,11 +2,19 @@ import { Database } from "bun:sqlite";
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { systemClock } from "../../src/clock.ts";
 import { storeLimits } from "../../src/limits.ts";
 import { openSqliteStore } from "../../src/store/sqlite.ts";
 import type { Store } from "../../src/store/store.ts";
 import { born, logged, said } from "../support/events.ts";
-import { appendOf, appendTo, creationOf, folderFixture, readAll } from "../support/stores.ts";
+import {
+  appendOf,
+  appendTo,
+  creationOf,
+  folderFixture,
+  holder,
+  readAll,
+} from "../support/stores.ts";
 
 const codeIs = (code: string): unknown => expect.objectContaining({ code });
 
@@ -54,7 +62,7 @@ describe("opening", () => {
   test("a folder that another process has open is refused, until that process is killed", async () => {
     const script = `
       import { openSqliteStore } from "${join(import.meta.dir, "../../src/store/sqlite.ts")}";
-      openSqliteStore(process.argv[1]);
+      openSqliteStore(process.argv[1], { nowMs: Date.now, monotonicMs: () => performance.now(), after: () => () => {} });
       process.stdout.write("open");
       setInterval(() => undefined, 60_000);`;
     const child = Bun.spawn([process.execPath, "-e", script, place.folder], {
@@ -74,26 +82,26 @@ describe("opening", () => {
   });
   test("a missing folder is made, for its owner alone", async () => {
     const folder = join(place.folder, "a", "b");
-    await openSqliteStore(folder).close();
+    await openSqliteStore(folder, systemClock).close();
     expect(existsSync(join(folder, "engram.db"))).toBe(true);
   });
   test("a folder that cannot be one is refused in one line that names it", () => {
     const file = join(place.folder, "file");
     writeFileSync(file, "");
-    const { code, message } = refusal(() => openSqliteStore(file));
+    const { code, message } = refusal(() => openSqliteStore(file, systemClock));
     expect(code).toBe("failed_precondition");
     expect(message).toContain(file);
     expect(message).not.toContain("\n");
   });
   test("a newer format is refused in one line, as it is", async () => {
     await withStore((store) => store.create(creationOf("a", [born()])));
-    edit("PRAGMA user_version = 2", "PRAGMA journal_mode = DELETE");
+    edit("PRAGMA user_version = 3", "PRAGMA journal_mode = DELETE");
     const before = readFileSync(path);
     const { code, message } = refusal(place.open);
     expect(code).toBe("failed_precondition");
-    expect(message).toMatch(/^.*format 2.*newer engine$/);
+    expect(message).toMatch(/^.*format 3.*newer engine$/);
     expect(readFileSync(path)).toEqual(before);
-    edit("PRAGMA user_version = 1");
+    edit("PRAGMA user_version = 2");
     await withStore(async (store) => expect(await readAll(store, "a")).toHaveLength(1));
   });
   test("a database of another program is refused, as it is", () => {
@@ -131,7 +139,7 @@ test("a dead engine's leases are due at once for the next, which is told that it
     expect(await store.nextWakeMs()).toBe(0);
     expect(await store.row("a", 1)).toMatchObject({ status: "waiting_for_step" });
     expect(await store.claim({ worker: "w", untilMs: 1_000_000 }, 1, 9)).toEqual([
-      { agentId: "a", epoch: 2, claims: 2, recovered: true },
+      { agentId: "a", epoch: 2, claims: 2, recovered: true, workedMs: 0 },
     ]);
     await expect(appendTo(store, "a", [said("x")], { epoch: 1 })).rejects.toEqual(codeIs("fenced"));
   });
@@ -278,7 +286,7 @@ test("of a removed agent only its id and the time stay", async () => {
     const [lease] = await store.claim({ worker: "w", untilMs: 9 }, 0, 1);
     const call = { afterSequence: 1, nowMs: 0, tools: null, continuedLength: 0 };
     const piece = { kind: "text", offset: 0, content: "x" } as const;
-    await store.writeDraft("a", lease!.epoch, call, [piece]);
+    await store.writeDraft(holder("a", lease!.epoch), call, [piece]);
     await store.remove("a", 77, true);
   });
   const db = new Database(path, { readonly: true });

@@ -84,7 +84,7 @@ export function openCrashWorld({ fixture, model, sandbox, crashAt }: WorldParts)
       },
     );
     const parts = {
-      store: mortalStore(store, life),
+      store: mortalStore(store, life, clock),
       model: mortalModel(model, life),
       sandbox: mortalSandbox(sandbox, life),
       clock: mortalClock(clock, life),

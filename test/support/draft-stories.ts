@@ -3,6 +3,7 @@ import type { Event } from "../../src/agent/event.ts";
 import { fold } from "../../src/agent/fold.ts";
 import type { DraftPiece, Lease, Store } from "../../src/store/store.ts";
 import { born, callAfter, logged, paused, resumed, said, startMs } from "./events.ts";
+import { holder } from "./stores.ts";
 
 /** One move of a story: what a worker writes of an answer, how the answer ends, or what a client puts in between. */
 export type Move =
@@ -49,6 +50,7 @@ export async function openStory(store: Store, agentId: string): Promise<Story> {
   const { lease } = await store.create({
     agentId,
     atMs: startMs,
+    nowMs: startMs,
     events: [{ atMs: startMs, event: events[0]! }],
     state: fold(logged(events)),
     wakeAtMs: startMs,
@@ -66,6 +68,8 @@ export async function openStory(store: Store, agentId: string): Promise<Story> {
       agentId,
       after,
       atMs: startMs,
+      nowMs: startMs,
+      snapshot: false,
       events: more,
       state: fold(logged(events)),
       epoch: asWorker ? epoch : null,
@@ -91,7 +95,7 @@ export async function openStory(store: Store, agentId: string): Promise<Story> {
             answer[move.of] += content;
             return { kind: move.of, offset, content };
           });
-          return store.writeDraft(agentId, epoch, call(), pieces);
+          return store.writeDraft(holder(agentId, epoch), call(), pieces);
         }
         case "whole": {
           // The last of it came with the end, and was never a draft.

@@ -3,6 +3,7 @@ import { accept, type Command } from "../../src/agent/accept.ts";
 import { decide } from "../../src/agent/decide.ts";
 import type { Event, LoggedEvent, ModelCall, TurnErrorCode } from "../../src/agent/event.ts";
 import { fold } from "../../src/agent/fold.ts";
+import { type Marks, marksOf } from "../../src/agent/mark.ts";
 import { buildPrompt, type PromptMessage } from "../../src/agent/prompt.ts";
 import { type ModelReply, replyEvents } from "../../src/agent/reply.ts";
 import type { AgentState } from "../../src/agent/state.ts";
@@ -100,10 +101,15 @@ function play(first: Event, played: readonly Move[]): History {
     flight = null;
     append(events);
   };
+  const command = (move: Move): void => {
+    const facts = log.map(({ event }) => event);
+    const marks = new Map(marksOf(facts, 0).map((mark) => [mark.key, mark]));
+    append(accepted(state, commandOf(state, move), marks));
+  };
   const step = (move: Move): void => {
-    const action = decide(state, nowMs);
-    if (action.type === "Rest") append(accepted(state, commandOf(state, wakingMove(state, move))));
-    if (action.type === "Wait") nowMs = action.untilMs;
+    const action = decide(state, { nowMs, workedMs: 0 });
+    if (action.type === "Rest") command(wakingMove(state, move));
+    if (action.type === "Wait") nowMs += action.forMs;
     if (action.type === "FailTurn") append([turnFailedBy(action)]);
     if (action.type === "RunTools") append([toolReturned(action.calls, move)]);
     if (action.type !== "CallModel") return;
@@ -133,7 +139,7 @@ function play(first: Event, played: readonly Move[]): History {
     else if (move.kind === "observe") append([{ type: "Observed", content: move.text }]);
     else if (move.kind === "fault" || move.kind === "abandon") {
       if (flight !== null && working) land(flight, [faultOf(move, flight, nowMs)]);
-    } else append(accepted(state, commandOf(state, move)));
+    } else command(move);
   }
   return { log, calls };
 }
@@ -214,9 +220,9 @@ function commandOf(state: AgentState, { kind, text, n }: Move): Command {
 }
 
 /** A refusal changes nothing; anything else that is thrown is a bug. */
-function accepted(state: AgentState, command: Command): readonly Event[] {
+function accepted(state: AgentState, command: Command, marks: Marks): readonly Event[] {
   try {
-    return accept(state, command).events;
+    return accept(state, command, marks).events;
   } catch (error) {
     if (error instanceof EngramError) return [];
     throw error;

@@ -63,17 +63,21 @@ const deadly =
     return result;
   };
 
-export function mortalStore(store: Store, life: Life): Store {
+/** Its time is the clock's. */
+export function mortalStore(store: Store, life: Life, clock: Clock): Store {
   const reads = {
     read: wrapped(life, store.read),
     row: wrapped(life, store.row),
     list: wrapped(life, store.list),
+    marks: wrapped(life, store.marks),
+    snapshot: wrapped(life, store.snapshot),
     readDraft: wrapped(life, store.readDraft),
     nextWakeMs: wrapped(life, store.nextWakeMs),
     probe: wrapped(life, store.probe),
   };
   return {
     ...reads,
+    nowMs: clock.nowMs,
     create: deadly(life, store.create),
     append: deadly(life, store.append),
     remove: deadly(life, store.remove),

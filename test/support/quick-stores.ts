@@ -1,6 +1,7 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { systemClock } from "../../src/clock.ts";
 import { openSqliteStore } from "../../src/store/sqlite.ts";
 import { type Backend, backends } from "./stores.ts";
 
@@ -15,7 +16,10 @@ export const quickBackends: readonly Backend[] = backends.map((backend) => {
   if (backend.name !== "sqlite") return backend;
   const fixture = () => {
     const place = mkdtempSync(join(folder, "engram-test-"));
-    return { open: () => openSqliteStore(place), drop: () => rmSync(place, { recursive: true }) };
+    return {
+      open: () => openSqliteStore(place, systemClock),
+      drop: () => rmSync(place, { recursive: true }),
+    };
   };
   return { name: backend.name, fixture };
 });

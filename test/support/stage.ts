@@ -65,8 +65,11 @@ export async function quiet(): Promise<void> {
 export const echoing = (): ReturnType<typeof makePlayedModel> =>
   makePlayedModel(({ messages }) => ({ text: ["you said: ", askedOf(messages)] }));
 
-export function openStage(store: Store = openMemoryStore()): Stage {
-  const clock = makeManualClock();
+export function openStage(
+  open: (clock: ManualClock) => Store = openMemoryStore,
+  clock: ManualClock = makeManualClock(),
+): Stage {
+  const store = open(clock);
   const lines: string[] = [];
   const log = (agentId: string): Promise<readonly LoggedEvent[]> => readAll(store, agentId);
   const state = async (agentId: string): Promise<AgentState> => fold(await log(agentId));

@@ -2,10 +2,11 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Event, LoggedEvent } from "../../src/agent/event.ts";
+import { systemClock } from "../../src/clock.ts";
 import { fold } from "../../src/agent/fold.ts";
 import { openMemoryStore } from "../../src/store/memory.ts";
 import { openSqliteStore } from "../../src/store/sqlite.ts";
-import type { Append, Creation, Store } from "../../src/store/store.ts";
+import type { Append, Creation, Holder, Store } from "../../src/store/store.ts";
 import { logged } from "./events.ts";
 
 /** A place for a store, and what is opened there. */
@@ -22,7 +23,7 @@ export function folderFixture(): Fixture & { readonly folder: string } {
   const folder = mkdtempSync(join(tmpdir(), "engram-store-"));
   return {
     folder,
-    open: () => openSqliteStore(folder),
+    open: () => openSqliteStore(folder, systemClock),
     drop: () => rmSync(folder, { recursive: true }),
   };
 }
@@ -31,7 +32,7 @@ export const backends: readonly Backend[] = [
   {
     name: "memory",
     fixture: () => {
-      const store = openMemoryStore();
+      const store = openMemoryStore(systemClock);
       return { open: () => store, drop: () => undefined };
     },
   },
@@ -48,6 +49,7 @@ export function creationOf(
   return {
     agentId,
     atMs: log.at(-1)?.atMs ?? 0,
+    nowMs: over.atMs ?? log.at(-1)?.atMs ?? 0,
     events: log.map(({ atMs, event }) => ({ atMs, event })),
     state: fold(log),
     wakeAtMs: null,
@@ -72,7 +74,9 @@ export function appendOf(
     agentId,
     after,
     atMs,
+    nowMs: atMs,
     events,
+    snapshot: false,
     state: fold([...log, ...timed]),
     epoch: null,
     leaseUntilMs: null,
@@ -102,3 +106,10 @@ export async function appendTo(
 ): ReturnType<Store["append"]> {
   return store.append(appendOf(agentId, await readAll(store, agentId), events, over));
 }
+
+/** A worker's hold on an agent, with nothing worked. */
+export const holder = (agentId: string, epoch: number): Holder => ({
+  agentId,
+  epoch,
+  workedMs: 0,
+});
