@@ -263,8 +263,9 @@ function applyReply(draft: Draft, sequence: number, event: ReplyEvent): void {
 
 function beginReply(draft: Draft, sequence: number, { call, usage }: ReplyHead): void {
   recordCall(draft, call);
-  const unseen = draft.transcript.findIndex((item) => item.sequence > call.afterSequence);
-  draft.replyIndex = unseen === -1 ? draft.transcript.length : unseen; // invariant 3
+  // Invariant 3. Results stand before input that came in between, so the sequences do not rise evenly: the last one known.
+  draft.replyIndex =
+    draft.transcript.findLastIndex((item) => item.sequence <= call.afterSequence) + 1;
   const reply: TranscriptItem = { kind: "assistant", sequence, content: "", toolCalls: [] };
   draft.transcript.splice(draft.replyIndex, 0, reply);
   draft.modelDue = draft.transcript

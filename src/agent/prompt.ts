@@ -44,7 +44,7 @@ export function buildPrompt(
   const messages: PromptMessage[] = [{ role: "system", content: systemText(state) }];
   for (const [index, item] of state.transcript.entries()) {
     if (item.sequence > call.afterSequence) continue;
-    const message = messageOfItem(item, index === newest ? call.nowMs : null);
+    const message = index === newest ? messageOfItem(item, call.nowMs) : writtenMessage(item);
     if (message !== null) messages.push(message);
   }
   const beginning = partial.trimEnd();
@@ -59,6 +59,17 @@ function systemText({ spec }: AgentState): string {
     "Messages and tool results begin with the time at which they came, in square brackets. Use tools where they help; do not make up their results.",
   );
   return parts.join("\n\n");
+}
+
+/** Of items that stay as they are, call after call: a long conversation is spelled out once. */
+const written = new WeakMap<TranscriptItem, PromptMessage | null>();
+
+function writtenMessage(item: TranscriptItem): PromptMessage | null {
+  const known = written.get(item);
+  if (known !== undefined) return known;
+  const message = messageOfItem(item, null);
+  written.set(item, message);
+  return message;
 }
 
 function messageOfItem(item: TranscriptItem, nowMs: number | null): PromptMessage | null {

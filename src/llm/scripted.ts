@@ -60,8 +60,19 @@ const promptText = (message: PromptMessage): string =>
 const countWords = (texts: readonly string[]): number =>
   texts.reduce((sum, text) => sum + wordsOf(text).length, 0);
 
+/** Of messages that come again with each call. */
+const counted = new WeakMap<PromptMessage, number>();
+
+function wordsIn(message: PromptMessage): number {
+  const known = counted.get(message);
+  if (known !== undefined) return known;
+  const words = wordsOf(promptText(message)).length;
+  counted.set(message, words);
+  return words;
+}
+
 const usageOf = (messages: readonly PromptMessage[], reply: ScriptedReply): Usage => ({
-  promptTokens: countWords(messages.map(promptText)),
+  promptTokens: messages.reduce((sum, message) => sum + wordsIn(message), 0),
   completionTokens: countWords([
     reply.thinking,
     reply.text,
