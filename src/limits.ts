@@ -241,6 +241,12 @@ export const engineLimits = {
   draftPendingCharsMax: 256 * kib,
 } as const;
 
+/** Bounds of the checks of what is stored. */
+export const auditLimits = {
+  /** Between two lines of a long check's progress, in ms. */
+  progressMs: 2_000,
+} as const;
+
 /** Bounds of the process. */
 export const cliLimits = {
   /** For streams to end after SIGTERM: with the rest of the shutdown it stays below the promised 10 s. */

@@ -18,6 +18,10 @@ async function run(args: readonly string[]): Promise<number> {
       const { tool } = await import("./cli/tool.ts");
       return tool(rest);
     }
+    case "verify": {
+      const { verify } = await import("./cli/verify.ts");
+      return verify(rest);
+    }
     case "--version":
       process.stdout.write(`engram ${version}\n`);
       return 0;

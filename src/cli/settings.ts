@@ -118,6 +118,15 @@ export function readToolSettings(
   return { words, settings: toolSettingsOf(text) };
 }
 
+/** The words of a command line that are no flags, in order, and the folder of the store; other flags are known, and not looked at. */
+export function readStoreSettings(
+  args: readonly string[],
+  env: Environment,
+): { readonly words: readonly string[]; readonly dbPath: string } {
+  const { words, text } = readCommandLine(args, env);
+  return { words, dbPath: text("DB_PATH") };
+}
+
 function toolSettingsOf(text: Texts): ToolSettings {
   const number = (name: Name, max: number): number => numberOf(name, text(name), { min: 1, max });
   return {
