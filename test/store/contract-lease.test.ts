@@ -1,34 +1,15 @@
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import type { Lease, Store } from "../../src/store/store.ts";
+import { describe, expect, test } from "bun:test";
+import type { Lease } from "../../src/store/store.ts";
 import { born, callAfter, paused, said, spoke } from "../support/events.ts";
-import {
-  appendOf,
-  appendTo,
-  backends,
-  creationOf,
-  type Fixture,
-  holder,
-  readAll,
-} from "../support/stores.ts";
+import { codeIs, contract } from "../support/store-contract.ts";
+import { appendOf, appendTo, creationOf, holder, readAll } from "../support/stores.ts";
 
-const codeIs = (code: string): unknown => expect.objectContaining({ code });
-
-describe.each(backends)("the leases of a store: $name", ({ fixture }) => {
-  let place: Fixture;
-  let store: Store;
-  beforeEach(() => {
-    place = fixture();
-    store = place.open();
-  });
-  afterEach(async () => {
-    await store.close();
-    place.drop();
-  });
+contract("the leases of a store", (at) => {
   const create = async (agentId: string, wakeAtMs: number | null): Promise<void> => {
-    await store.create(creationOf(agentId, [born()], { wakeAtMs }));
+    await at.store.create(creationOf(agentId, [born()], { wakeAtMs }));
   };
   const claim = (worker: string, nowMs: number, untilMs = nowMs + 100): Promise<readonly Lease[]> =>
-    store.claim({ worker, untilMs }, nowMs, 10);
+    at.store.claim({ worker, untilMs }, nowMs, 10);
   const claimOne = async (worker: string, nowMs: number, untilMs?: number): Promise<Lease> => {
     const [lease, ...more] = await claim(worker, nowMs, untilMs);
     expect(more).toEqual([]);
@@ -46,12 +27,12 @@ describe.each(backends)("the leases of a store: $name", ({ fixture }) => {
       ] as const)
         await create(agentId, wakeAtMs);
       const ids = async (limit: number): Promise<string[]> =>
-        (await store.claim({ worker: "w", untilMs: 500 }, 50, limit)).map((it) => it.agentId);
+        (await at.store.claim({ worker: "w", untilMs: 500 }, 50, limit)).map((it) => it.agentId);
       expect(await ids(0)).toEqual([]);
       expect(await ids(2)).toEqual(["b", "d"]);
       expect(await ids(9)).toEqual(["a"]);
       expect(await ids(9)).toEqual([]);
-      expect(await store.nextWakeMs()).toBe(99);
+      expect(await at.store.nextWakeMs()).toBe(99);
     });
     test("raises the epoch each time, and counts the claims since a worker wrote or let go", async () => {
       await create("a", 0);
@@ -60,10 +41,10 @@ describe.each(backends)("the leases of a store: $name", ({ fixture }) => {
       expect(await claim("w2", 99)).toEqual([]);
       const second = await claimOne("w2", 100);
       expect(second).toEqual({ agentId: "a", epoch: 2, claims: 2, recovered: true, workedMs: 0 });
-      await appendTo(store, "a", [said("a command does not help")], { atMs: 150 });
+      await appendTo(at.store, "a", [said("a command does not help")], { atMs: 150 });
       const third = await claimOne("w3", 200);
       expect(third).toEqual({ agentId: "a", epoch: 3, claims: 3, recovered: true, workedMs: 0 });
-      await appendTo(store, "a", [spoke("x", 2)], { epoch: 3, wakeAtMs: 250 });
+      await appendTo(at.store, "a", [spoke("x", 2)], { epoch: 3, wakeAtMs: 250 });
       expect(await claimOne("w4", 250)).toEqual({
         agentId: "a",
         epoch: 4,
@@ -76,22 +57,22 @@ describe.each(backends)("the leases of a store: $name", ({ fixture }) => {
       await create("a", 0);
       await claim("w", 0);
       await claim("w", 100);
-      await appendTo(store, "a", [said("x")], { epoch: 2, leaseUntilMs: 200 });
+      await appendTo(at.store, "a", [said("x")], { epoch: 2, leaseUntilMs: 200 });
       expect(await claimOne("w", 200)).toMatchObject({ claims: 1 });
       await claim("w", 300);
-      await store.writeDraft(holder("a", 4), callAfter(2), []);
+      await at.store.writeDraft(holder("a", 4), callAfter(2), []);
       expect(await claimOne("w", 400)).toMatchObject({ claims: 1 });
       const lease = await claimOne("w", 500);
       expect(lease).toMatchObject({ claims: 2 });
-      await store.release(lease, null, 600);
+      await at.store.release(lease, null, 600);
       expect(await claimOne("w", 600)).toMatchObject({ claims: 1, recovered: false, workedMs: 0 });
     });
     test("is not counted anew by a command that drops a draft", async () => {
       await create("a", 0);
       await claim("w", 0);
-      await store.writeDraft(holder("a", 1), callAfter(1), []);
+      await at.store.writeDraft(holder("a", 1), callAfter(1), []);
       await claim("w", 100);
-      await appendTo(store, "a", [said("x")], { atMs: 150, dropDraft: true });
+      await appendTo(at.store, "a", [said("x")], { atMs: 150, dropDraft: true });
       expect(await claimOne("w", 200)).toMatchObject({ claims: 2 });
     });
   });
@@ -101,10 +82,10 @@ describe.each(backends)("the leases of a store: $name", ({ fixture }) => {
 
     test("is granted with a creation that is due, so that nobody else claims it", async () => {
       const due = creationOf("a", [born()], { atMs: 10, wakeAtMs: 10, wish });
-      const { lease } = await store.create(due);
+      const { lease } = await at.store.create(due);
       expect(lease).toEqual({ agentId: "a", epoch: 1, claims: 1, recovered: false, workedMs: 0 });
       expect(await claim("other", 499)).toEqual([]);
-      expect(await store.row("a", 499)).toMatchObject({ status: "processing" });
+      expect(await at.store.row("a", 499)).toMatchObject({ status: "processing" });
       expect(await claimOne("other", 500)).toMatchObject({
         epoch: 2,
         recovered: true,
@@ -113,19 +94,23 @@ describe.each(backends)("the leases of a store: $name", ({ fixture }) => {
     });
     test("is not granted where the agent is not due", async () => {
       const later = creationOf("a", [born()], { atMs: 10, wakeAtMs: 11, wish });
-      expect(await store.create(later)).toMatchObject({ lease: null });
+      expect(await at.store.create(later)).toMatchObject({ lease: null });
       const resting = creationOf("b", [born()], { atMs: 10, wakeAtMs: null, wish });
-      expect(await store.create(resting)).toMatchObject({ lease: null });
-      expect(await store.nextWakeMs()).toBe(11);
+      expect(await at.store.create(resting)).toMatchObject({ lease: null });
+      expect(await at.store.nextWakeMs()).toBe(11);
     });
     test("is granted with a command to a free agent, not to one that is driven", async () => {
       await create("a", null);
       const due = { atMs: 10, wakeAtMs: 10, wish };
-      expect(await appendTo(store, "a", [said("1")], due)).toMatchObject({ epoch: 1 });
-      const taken = await appendTo(store, "a", [said("2")], { ...due, atMs: 499, wakeAtMs: 499 });
+      expect(await appendTo(at.store, "a", [said("1")], due)).toMatchObject({ epoch: 1 });
+      const taken = await appendTo(at.store, "a", [said("2")], {
+        ...due,
+        atMs: 499,
+        wakeAtMs: 499,
+      });
       expect(taken).toBeNull();
       const late = { atMs: 500, wakeAtMs: 500, wish: { worker: "other", untilMs: 900 } };
-      expect(await appendTo(store, "a", [said("3")], late)).toEqual({
+      expect(await appendTo(at.store, "a", [said("3")], late)).toEqual({
         agentId: "a",
         epoch: 2,
         claims: 2,
@@ -135,11 +120,11 @@ describe.each(backends)("the leases of a store: $name", ({ fixture }) => {
     });
     test("of two in one turn of the loop is granted once", async () => {
       await create("a", null);
-      const log = await readAll(store, "a");
+      const log = await readAll(at.store, "a");
       const due = { atMs: 10, wakeAtMs: 10, wish };
       const outcomes = await Promise.allSettled([
-        store.append(appendOf("a", log, [said("1")], due)),
-        store.append(appendOf("a", log, [said("2")], due)),
+        at.store.append(appendOf("a", log, [said("1")], due)),
+        at.store.append(appendOf("a", log, [said("2")], due)),
       ]);
       expect(outcomes).toMatchObject([
         { status: "fulfilled", value: { epoch: 1 } },
@@ -152,41 +137,43 @@ describe.each(backends)("the leases of a store: $name", ({ fixture }) => {
     test("is fenced: neither its append nor its draft is written", async () => {
       await create("a", 0);
       const old = await claimOne("w1", 0);
-      await store.writeDraft(holder("a", old.epoch), callAfter(1), [
+      await at.store.writeDraft(holder("a", old.epoch), callAfter(1), [
         { kind: "text", offset: 0, content: "On" },
       ]);
       await claimOne("w2", 100, 1000);
-      const before = [await store.row("a", 0), await store.readDraft("a", 0)];
+      const before = [await at.store.row("a", 0), await at.store.readDraft("a", 0)];
       const stale = { epoch: old.epoch, dropDraft: true, wakeAtMs: 5 };
-      await expect(appendTo(store, "a", [spoke("x", 1)], stale)).rejects.toEqual(codeIs("fenced"));
+      await expect(appendTo(at.store, "a", [spoke("x", 1)], stale)).rejects.toEqual(
+        codeIs("fenced"),
+      );
       await expect(
-        store.writeDraft(holder("a", old.epoch), callAfter(1), [
+        at.store.writeDraft(holder("a", old.epoch), callAfter(1), [
           { kind: "text", offset: 2, content: "e" },
         ]),
       ).rejects.toEqual(codeIs("fenced"));
-      expect(await readAll(store, "a")).toHaveLength(1);
-      expect([await store.row("a", 0), await store.readDraft("a", 0)]).toEqual(before);
-      expect(await store.nextWakeMs()).toBe(1000);
+      expect(await readAll(at.store, "a")).toHaveLength(1);
+      expect([await at.store.row("a", 0), await at.store.readDraft("a", 0)]).toEqual(before);
+      expect(await at.store.nextWakeMs()).toBe(1000);
     });
     test("is fenced, not in conflict, also where the head has moved", async () => {
       await create("a", 0);
       await claimOne("w1", 0);
       await claimOne("w2", 100);
-      const log = await readAll(store, "a");
-      await appendTo(store, "a", [said("x")]);
+      const log = await readAll(at.store, "a");
+      await appendTo(at.store, "a", [said("x")]);
       const stale = appendOf("a", log, [spoke("x", 1)], { epoch: 1 });
-      await expect(store.append(stale)).rejects.toEqual(codeIs("fenced"));
+      await expect(at.store.append(stale)).rejects.toEqual(codeIs("fenced"));
     });
     test("renews nothing, releases nothing, and is told so", async () => {
       await create("a", 0);
       await create("b", null);
       const old = await claimOne("w1", 0);
       const held = await claimOne("w2", 100, 200);
-      expect(await store.renew([old], 900)).toEqual(["a"]);
-      expect(await store.release(old, null, 0)).toBe(true);
-      expect(await store.nextWakeMs()).toBe(200);
-      expect(await store.renew([held, { ...held, agentId: "gone" }], 300)).toEqual(["gone"]);
-      expect(await store.nextWakeMs()).toBe(300);
+      expect(await at.store.renew([old], 900)).toEqual(["a"]);
+      expect(await at.store.release(old, null, 0)).toBe(true);
+      expect(await at.store.nextWakeMs()).toBe(200);
+      expect(await at.store.renew([held, { ...held, agentId: "gone" }], 300)).toEqual(["gone"]);
+      expect(await at.store.nextWakeMs()).toBe(300);
     });
   });
 
@@ -194,15 +181,15 @@ describe.each(backends)("the leases of a store: $name", ({ fixture }) => {
     test("keeps the lease until a time, or lets go and leaves a wake time", async () => {
       await create("a", 0);
       const { epoch } = await claimOne("w", 0, 100);
-      await appendTo(store, "a", [said("1")], { epoch, leaseUntilMs: 300, wakeAtMs: 7 });
-      expect(await store.nextWakeMs()).toBe(300);
-      expect(await store.row("a", 299)).toMatchObject({ status: "processing" });
-      await appendTo(store, "a", [said("2")], { epoch, wakeAtMs: 250 });
-      expect(await store.nextWakeMs()).toBe(250);
-      expect(await store.row("a", 0)).toMatchObject({ status: "waiting_for_step" });
+      await appendTo(at.store, "a", [said("1")], { epoch, leaseUntilMs: 300, wakeAtMs: 7 });
+      expect(await at.store.nextWakeMs()).toBe(300);
+      expect(await at.store.row("a", 299)).toMatchObject({ status: "processing" });
+      await appendTo(at.store, "a", [said("2")], { epoch, wakeAtMs: 250 });
+      expect(await at.store.nextWakeMs()).toBe(250);
+      expect(await at.store.row("a", 0)).toMatchObject({ status: "waiting_for_step" });
       await claimOne("w", 250, 400);
-      await appendTo(store, "a", [spoke("x", 3)], { epoch: epoch + 1 });
-      expect(await store.nextWakeMs()).toBeNull();
+      await appendTo(at.store, "a", [spoke("x", 3)], { epoch: epoch + 1 });
+      expect(await at.store.nextWakeMs()).toBeNull();
     });
   });
 
@@ -210,21 +197,21 @@ describe.each(backends)("the leases of a store: $name", ({ fixture }) => {
     test("leaves a held lease and its wake time alone", async () => {
       await create("a", 0);
       const lease = await claimOne("w", 0, 100);
-      await appendTo(store, "a", [said("x")], { atMs: 99, wakeAtMs: 99 });
-      expect(await store.nextWakeMs()).toBe(100);
-      await appendTo(store, "a", [paused()], { atMs: 99, wakeAtMs: null });
-      expect(await store.nextWakeMs()).toBe(100);
-      expect(await store.renew([lease], 200)).toEqual([]);
-      await appendTo(store, "a", [spoke("x", 1)], { epoch: lease.epoch, leaseUntilMs: 300 });
+      await appendTo(at.store, "a", [said("x")], { atMs: 99, wakeAtMs: 99 });
+      expect(await at.store.nextWakeMs()).toBe(100);
+      await appendTo(at.store, "a", [paused()], { atMs: 99, wakeAtMs: null });
+      expect(await at.store.nextWakeMs()).toBe(100);
+      expect(await at.store.renew([lease], 200)).toEqual([]);
+      await appendTo(at.store, "a", [spoke("x", 1)], { epoch: lease.epoch, leaseUntilMs: 300 });
     });
     test("sets the wake time of an agent that nobody holds any more", async () => {
       await create("a", 0);
       const lease = await claimOne("w", 0, 100);
-      await appendTo(store, "a", [said("x")], { atMs: 100, wakeAtMs: 150 });
-      expect(await store.nextWakeMs()).toBe(150);
+      await appendTo(at.store, "a", [said("x")], { atMs: 100, wakeAtMs: 150 });
+      expect(await at.store.nextWakeMs()).toBe(150);
       // The slow worker may still go on: nobody has taken the agent from it.
-      expect(await store.renew([lease], 300)).toEqual([]);
-      expect(await store.row("a", 200)).toMatchObject({ status: "processing" });
+      expect(await at.store.renew([lease], 300)).toEqual([]);
+      expect(await at.store.row("a", 200)).toMatchObject({ status: "processing" });
       // Who comes after a worker that never let go is told of it.
       expect(await claimOne("other", 300)).toMatchObject({
         epoch: 2,
@@ -238,45 +225,45 @@ describe.each(backends)("the leases of a store: $name", ({ fixture }) => {
     test("lets go without an append, unless something came that the worker has not seen", async () => {
       await create("a", 0);
       const lease = await claimOne("w", 0, 100);
-      await appendTo(store, "a", [said("x")], { atMs: 5, wakeAtMs: 5 });
-      expect(await store.release(lease, 1, null)).toBe(false);
-      expect(await store.nextWakeMs()).toBe(100);
-      expect(await store.release(lease, 2, null)).toBe(true);
-      expect(await store.nextWakeMs()).toBeNull();
-      expect(await store.renew([lease], 200)).toEqual(["a"]);
+      await appendTo(at.store, "a", [said("x")], { atMs: 5, wakeAtMs: 5 });
+      expect(await at.store.release(lease, 1, null)).toBe(false);
+      expect(await at.store.nextWakeMs()).toBe(100);
+      expect(await at.store.release(lease, 2, null)).toBe(true);
+      expect(await at.store.nextWakeMs()).toBeNull();
+      expect(await at.store.renew([lease], 200)).toEqual(["a"]);
     });
     test("without a head lets go whatever came", async () => {
       await create("a", 0);
       const lease = await claimOne("w", 0, 100);
-      await appendTo(store, "a", [said("x")], { atMs: 5 });
-      expect(await store.release(lease, null, 50)).toBe(true);
-      expect(await store.nextWakeMs()).toBe(50);
+      await appendTo(at.store, "a", [said("x")], { atMs: 5 });
+      expect(await at.store.release(lease, null, 50)).toBe(true);
+      expect(await at.store.nextWakeMs()).toBe(50);
     });
     test("twice, or of an agent that is gone, does nothing", async () => {
       await create("a", 0);
       const lease = await claimOne("w", 0, 100);
-      await store.release(lease, null, 50);
-      expect(await store.release(lease, null, 10)).toBe(true);
-      expect(await store.nextWakeMs()).toBe(50);
-      await store.remove("a", 1, true);
-      expect(await store.release(lease, 1, 10)).toBe(true);
+      await at.store.release(lease, null, 50);
+      expect(await at.store.release(lease, null, 10)).toBe(true);
+      expect(await at.store.nextWakeMs()).toBe(50);
+      await at.store.remove("a", 1, true);
+      expect(await at.store.release(lease, 1, 10)).toBe(true);
     });
   });
 
   test("nextWakeMs is the earliest, none where nobody is to be woken", async () => {
-    expect(await store.nextWakeMs()).toBeNull();
+    expect(await at.store.nextWakeMs()).toBeNull();
     await create("a", null);
-    expect(await store.nextWakeMs()).toBeNull();
+    expect(await at.store.nextWakeMs()).toBeNull();
     await create("b", 70);
     await create("c", 50);
-    expect(await store.nextWakeMs()).toBe(50);
-    await store.remove("c", 1, true);
-    expect(await store.nextWakeMs()).toBe(70);
+    expect(await at.store.nextWakeMs()).toBe(50);
+    await at.store.remove("c", 1, true);
+    expect(await at.store.nextWakeMs()).toBe(70);
   });
 
   test("followWakes tells of every write that may bring the next wake time nearer, until it is ended", async () => {
     let hints = 0;
-    const unfollow = store.followWakes(() => hints++);
+    const unfollow = at.store.followWakes(() => hints++);
     const told = async (write: () => Promise<unknown>): Promise<boolean> => {
       const before = hints;
       await write();
@@ -285,8 +272,8 @@ describe.each(backends)("the leases of a store: $name", ({ fixture }) => {
     expect(await told(() => create("a", 0))).toBe(true);
     const lease = await claimOne("w", 0);
     expect(hints).toBe(2);
-    expect(await told(() => store.release(lease, null, 50))).toBe(true);
-    expect(await told(() => appendTo(store, "a", [said("hello")]))).toBe(true);
+    expect(await told(() => at.store.release(lease, null, 50))).toBe(true);
+    expect(await told(() => appendTo(at.store, "a", [said("hello")]))).toBe(true);
     unfollow();
     expect(await told(() => create("b", 0))).toBe(false);
   });

@@ -1,36 +1,43 @@
 import type { Clock } from "../../src/clock.ts";
 
 export type ManualClock = Clock & {
-  /** Moves the time on, firing what falls due on the way in the order of its time. */
+  /** Moves both times on, firing what falls due on the way in the order of its time. */
   readonly advance: (byMs: number) => void;
+  /** Sets the wall clock forth, or back by a negative time; nothing falls due by it. */
+  readonly jump: (byMs: number) => void;
   /** How many timers wait. */
   readonly waiting: () => number;
 };
 
 type Timer = { readonly dueMs: number; readonly fn: () => void };
 
-/** A clock that moves only by `advance`. */
-export const makeManualClock = (): ManualClock => {
-  let nowMs = 1_000_000;
+/** A clock that moves only by `advance` and `jump`, its wall time from `startMs` on. */
+export const makeManualClock = (startMs = 1_000_000): ManualClock => {
+  /** Neither time is taken for the other: they differ from the start. */
+  let monotonicMs = 7_000;
+  let wallAheadMs = startMs - monotonicMs;
   const timers = new Set<Timer>();
   const nextDue = (untilMs: number): Timer | undefined =>
     [...timers].filter(({ dueMs }) => dueMs <= untilMs).toSorted((a, b) => a.dueMs - b.dueMs)[0];
   return {
-    nowMs: () => nowMs,
-    monotonicMs: () => nowMs,
+    nowMs: () => monotonicMs + wallAheadMs,
+    monotonicMs: () => monotonicMs,
     after: (delayMs, fn) => {
-      const timer = { dueMs: nowMs + delayMs, fn };
+      const timer = { dueMs: monotonicMs + delayMs, fn };
       timers.add(timer);
       return () => void timers.delete(timer);
     },
     advance: (byMs) => {
-      const untilMs = nowMs + byMs;
+      const untilMs = monotonicMs + byMs;
       for (let timer = nextDue(untilMs); timer !== undefined; timer = nextDue(untilMs)) {
         timers.delete(timer);
-        nowMs = Math.max(nowMs, timer.dueMs);
+        monotonicMs = Math.max(monotonicMs, timer.dueMs);
         timer.fn();
       }
-      nowMs = untilMs;
+      monotonicMs = untilMs;
+    },
+    jump: (byMs) => {
+      wallAheadMs += byMs;
     },
     waiting: () => timers.size,
   };

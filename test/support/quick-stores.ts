@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { systemClock } from "../../src/clock.ts";
+import { type Clock, systemClock } from "../../src/clock.ts";
 import { openSqliteStore } from "../../src/store/sqlite.ts";
 import { type Backend, backends } from "./stores.ts";
 
@@ -14,10 +14,10 @@ const folder = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
  */
 export const quickBackends: readonly Backend[] = backends.map((backend) => {
   if (backend.name !== "sqlite") return backend;
-  const fixture = () => {
+  const fixture = (clock: Clock = systemClock) => {
     const place = mkdtempSync(join(folder, "engram-test-"));
     return {
-      open: () => openSqliteStore(place, systemClock),
+      open: () => openSqliteStore(place, clock),
       drop: () => rmSync(place, { recursive: true }),
     };
   };

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Event, LoggedEvent } from "../../src/agent/event.ts";
-import { systemClock } from "../../src/clock.ts";
+import { type Clock, systemClock } from "../../src/clock.ts";
 import { fold } from "../../src/agent/fold.ts";
 import { openMemoryStore } from "../../src/store/memory.ts";
 import { openSqliteStore } from "../../src/store/sqlite.ts";
@@ -16,14 +16,17 @@ export type Fixture = {
   drop(): void;
 };
 
-export type Backend = { readonly name: string; readonly fixture: () => Fixture };
+export type Backend = {
+  readonly name: string;
+  readonly fixture: (clock?: Clock) => Fixture;
+};
 
 /** A folder of its own for each call, removed by `drop`. */
-export function folderFixture(): Fixture & { readonly folder: string } {
+export function folderFixture(clock: Clock = systemClock): Fixture & { readonly folder: string } {
   const folder = mkdtempSync(join(tmpdir(), "engram-store-"));
   return {
     folder,
-    open: () => openSqliteStore(folder, systemClock),
+    open: () => openSqliteStore(folder, clock),
     drop: () => rmSync(folder, { recursive: true }),
   };
 }
@@ -31,8 +34,8 @@ export function folderFixture(): Fixture & { readonly folder: string } {
 export const backends: readonly Backend[] = [
   {
     name: "memory",
-    fixture: () => {
-      const store = openMemoryStore(systemClock);
+    fixture: (clock = systemClock) => {
+      const store = openMemoryStore(clock);
       return { open: () => store, drop: () => undefined };
     },
   },

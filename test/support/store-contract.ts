@@ -1,0 +1,53 @@
+import { afterEach, beforeEach, describe, expect } from "bun:test";
+import type { Event } from "../../src/agent/event.ts";
+import type { Store } from "../../src/store/store.ts";
+import { born } from "./events.ts";
+import { makeManualClock, type ManualClock } from "./manual-clock.ts";
+import { backends, creationOf, type Fixture } from "./stores.ts";
+
+/** An empty store for each test, closed and removed behind it. */
+export type Opened = {
+  /** The one that is open now. */
+  readonly store: Store;
+  readonly clock: ManualClock;
+  /** Closes it and opens it again. */
+  reopen(): Promise<void>;
+  /** A new agent with these events behind its first, which nobody drives. */
+  create(agentId: string, ...more: readonly Event[]): Promise<void>;
+};
+
+/** What every store has to hold to. */
+export function contract(title: string, clauses: (at: Opened) => void): void {
+  describe.each(backends)(`${title}: $name`, ({ fixture }) => {
+    let place: Fixture;
+    let store: Store;
+    let clock: ManualClock;
+    beforeEach(() => {
+      clock = makeManualClock(Date.UTC(2026, 5, 1));
+      place = fixture(clock);
+      store = place.open();
+    });
+    afterEach(async () => {
+      await store.close();
+      place.drop();
+    });
+    clauses({
+      get store() {
+        return store;
+      },
+      get clock() {
+        return clock;
+      },
+      reopen: async () => {
+        await store.close();
+        store = place.open();
+      },
+      create: async (agentId, ...more) => {
+        await store.create(creationOf(agentId, [born(), ...more]));
+      },
+    });
+  });
+}
+
+/** What a refusal with this code looks like. */
+export const codeIs = (code: string): unknown => expect.objectContaining({ code });
