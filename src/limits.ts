@@ -42,6 +42,30 @@ export const turnLimits = {
   toolInputCharsMax: mib,
 } as const;
 
+/** Bounds of what a model is sent, and how its size is estimated before the model has counted it. */
+export const contextLimits = {
+  /** Where max_context_tokens says nothing: local models run with 16k and more, and it keeps a step's cost bounded. */
+  tokensDefault: 16_384,
+  /** Kept free for the reply, or a quarter of a smaller context. */
+  replyTokens: 2_048,
+  /** English prose has about four characters a token; other texts are found out by the model's own count. */
+  charsPerToken: 4,
+  /** The engine's own words, and a message's role and times. */
+  systemTokens: 60,
+  messageTokens: 24,
+  /** What vision models commonly take for one picture. */
+  imageTokens: 800,
+  /** A count beyond these is no count of this prompt: a server that cut it, or one that counts cached parts apart. */
+  scaleLeast: 0.25,
+  scaleMost: 4,
+  /** Of the context that what is condensed at once may take: two summaries take a quarter, the instructions little. */
+  readableShare: 0.6,
+  /** Of one message or result that is condensed. */
+  condensedItemCharsMax: 4_000,
+  /** Of each, where the model wrote no summary. */
+  quotedCharsMax: 200,
+} as const;
+
 /** Ceilings of a tool call's limits; a client, a tool or a setting that asks for more gets these. */
 export const toolCeilings = {
   /** About 400 s of the slowest code measured; the time limit comes first. */

@@ -1,5 +1,6 @@
 import { turnLimits } from "../limits.ts";
 import type { TurnErrorCode } from "./event.ts";
+import { planContext } from "./context.ts";
 import { type AgentState, type PendingCall, statusOf } from "./state.ts";
 
 /** What is next for an agent, as a value; the engine carries it out. */
@@ -15,6 +16,8 @@ export type Action =
       readonly calls: readonly PendingCall[];
       readonly leftMs: number | null;
     }
+  /** To fit the next prompt: put the first `items` of the transcript into a summary. */
+  | { readonly type: "Condense"; readonly items: number; readonly leftMs: number | null }
   | { readonly type: "FailTurn"; readonly code: TurnErrorCode; readonly message: string };
 
 /** The time of a decision: `nowMs` is wall time, `workedMs` what was worked since the newest event. */
@@ -32,8 +35,19 @@ export function decide(state: AgentState, { nowMs, workedMs }: Moment): Action {
   if (exceeded !== null) return exceeded;
   const waitMs = retryWaitMs(state, nowMs);
   if (waitMs > 0) return { type: "Wait", forMs: Math.min(waitMs, leftMs ?? waitMs) };
-  return { type: "CallModel", leftMs };
+  const plan = planContext(state);
+  if (plan === "overflow") return contextOverflow;
+  return plan === null
+    ? { type: "CallModel", leftMs }
+    : { type: "Condense", items: plan.items, leftMs };
 }
+
+const contextOverflow: Action = {
+  type: "FailTurn",
+  code: "CONTEXT_OVERFLOW",
+  message:
+    "the goal, the tools and the newest message alone are more than the model can read; raise config.maxContextTokens by an edit and retry",
+};
 
 /** A clock that stands before the newest event was set back since: what it would have to reach may be a day away. */
 const retryWaitMs = ({ turn, updatedAtMs }: AgentState, nowMs: number): number =>

@@ -186,6 +186,15 @@ type Fact =
       readonly reason: string;
     }
   | { readonly type: "Observed"; readonly content: string }
+  | {
+      /** The oldest part of the conversation, put into a summary together with the summary before. */
+      readonly type: "ContextCondensed";
+      /** How many items of the transcript it stands for, from the first on. */
+      readonly items: number;
+      readonly summary: string;
+      /** What the model's summary cost. */
+      readonly usage: Usage;
+    }
   | { readonly type: "TurnFailed"; readonly code: TurnErrorCode; readonly message: string }
   | {
       /** The last event of a forked log: the copy is an agent of its own from here on. */

@@ -6,8 +6,17 @@ import type {
   ModelCall,
   ReplyHead,
   ToolErrorCode,
+  Usage,
 } from "./event.ts";
-import { type AgentState, type PendingCall, statusOf, type TranscriptItem } from "./state.ts";
+import { tokenScale } from "./context.ts";
+import {
+  type AgentState,
+  newestStamped,
+  type PendingCall,
+  type Stats,
+  statusOf,
+  type TranscriptItem,
+} from "./state.ts";
 
 /*
  * Invariants
@@ -82,11 +91,14 @@ function born({ sequence, atMs, event }: LoggedEvent): Draft {
     lifecycle: "open",
     paused: false,
     reason: "",
+    summary: "",
     transcript: starts ? [goal] : [],
     replyIndex: -1,
     modelDue: starts,
     pendingCalls: [],
     offeredTools: [],
+    counted: null,
+    tokenScale: 1,
     turn: newTurn,
     stats: {
       steps: 0,
@@ -144,12 +156,32 @@ function apply(draft: Draft, logged: LoggedEvent): void {
       return;
     case "Observed":
       return;
+    case "ContextCondensed":
+      return applyCondensed(draft, event);
     case "TurnFailed":
       draft.lifecycle = "failed";
       draft.reason = `${event.code}: ${event.message}`;
       return;
   }
 }
+
+function applyCondensed(
+  draft: Draft,
+  { items, summary, usage }: Extract<Event, { readonly type: "ContextCondensed" }>,
+): void {
+  draft.tokenScale = tokenScale(draft);
+  draft.counted = null;
+  draft.transcript.splice(0, items);
+  draft.replyIndex = Math.max(-1, draft.replyIndex - items);
+  draft.summary = summary;
+  draft.stats = withUsage(draft.stats, usage);
+}
+
+const withUsage = (stats: Stats, usage: Usage): Stats => ({
+  ...stats,
+  promptTokens: stats.promptTokens + usage.promptTokens,
+  completionTokens: stats.completionTokens + usage.completionTokens,
+});
 
 type CommandEvent = Extract<Event, { readonly key: unknown } | { readonly type: "AgentForked" }>;
 
@@ -272,12 +304,9 @@ function beginReply(draft: Draft, sequence: number, { call, usage }: ReplyHead):
     .slice(draft.replyIndex + 1)
     .some((item) => item.kind === "user");
   draft.turn = { ...draft.turn, steps: draft.turn.steps + 1, attempts: 0, retryAtMs: 0 };
-  draft.stats = {
-    ...draft.stats,
-    steps: draft.stats.steps + 1,
-    promptTokens: draft.stats.promptTokens + usage.promptTokens,
-    completionTokens: draft.stats.completionTokens + usage.completionTokens,
-  };
+  draft.stats = withUsage({ ...draft.stats, steps: draft.stats.steps + 1 }, usage);
+  if (usage.promptTokens > 0)
+    draft.counted = { afterSequence: call.afterSequence, promptTokens: usage.promptTokens };
 }
 
 type Reply = Extract<TranscriptItem, { readonly kind: "assistant" }>;
@@ -297,13 +326,6 @@ function recordCall(draft: Draft, call: ModelCall): void {
   if (item !== undefined && item.kind !== "assistant" && item.nowMs === null)
     draft.transcript[index] = { ...item, nowMs: call.nowMs };
 }
-
-/** Index of the newest message with a time that a call after `afterSequence` knew; -1: none. */
-export const newestStamped = (
-  transcript: readonly TranscriptItem[],
-  afterSequence: number,
-): number =>
-  transcript.findLastIndex((item) => item.kind !== "assistant" && item.sequence <= afterSequence);
 
 function applyToolReturned(
   draft: Draft,

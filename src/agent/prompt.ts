@@ -1,7 +1,6 @@
 import type { Attachment } from "./event.ts";
-import { newestStamped } from "./fold.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "./json.ts";
-import type { AgentState, TranscriptItem } from "./state.ts";
+import { type AgentState, newestStamped, type TranscriptItem } from "./state.ts";
 
 /** A message as a model server takes it; the adapters only change its spelling. */
 export type PromptMessage =
@@ -52,12 +51,13 @@ export function buildPrompt(
   return messages;
 }
 
-function systemText({ spec }: AgentState): string {
+function systemText({ spec, summary }: AgentState): string {
   const parts = [`You are an agent with this goal:\n${spec.goal}`];
   if (spec.systemPrompt !== "") parts.push(spec.systemPrompt);
   parts.push(
     "Messages and tool results begin with the time at which they came, in square brackets. Use tools where they help; do not make up their results.",
   );
+  if (summary !== "") parts.push(`What was said before, in short:\n${summary}`);
   return parts.join("\n\n");
 }
 

@@ -81,6 +81,8 @@ export type AgentState = {
   readonly paused: boolean;
   /** Why the agent is paused or failed; else empty. */
   readonly reason: string;
+  /** What stands for the beginning of the conversation, which is no longer in the transcript; empty: it is all there. */
+  readonly summary: string;
   readonly transcript: readonly TranscriptItem[];
   /** Where in the transcript the latest reply stands; its tool results follow it. -1: no reply yet. */
   readonly replyIndex: number;
@@ -89,6 +91,10 @@ export type AgentState = {
   readonly pendingCalls: readonly PendingCall[];
   /** The definitions offered at the latest logged call. */
   readonly offeredTools: readonly ToolDefinition[];
+  /** The model's own count of the latest prompt, which knew the log up to `afterSequence`; null: none of this transcript. */
+  readonly counted: { readonly afterSequence: number; readonly promptTokens: number } | null;
+  /** The model's tokens for an estimated one, before it has counted this transcript. */
+  readonly tokenScale: number;
   readonly turn: Turn;
   readonly stats: Stats;
 };
@@ -120,3 +126,10 @@ export function statusOf(state: AgentState): Status {
 /** Nothing happens to the agent before a client acts. */
 export const isResting = (status: Status): boolean =>
   status !== "waiting_for_step" && status !== "processing";
+
+/** Index of the newest message with a time that a call after `afterSequence` knew; -1: none. */
+export const newestStamped = (
+  transcript: readonly TranscriptItem[],
+  afterSequence: number,
+): number =>
+  transcript.findLastIndex((item) => item.kind !== "assistant" && item.sequence <= afterSequence);

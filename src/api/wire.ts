@@ -205,6 +205,8 @@ function noteText(event: Event): string | null {
       return `answered anew: ${event.reason}`;
     case "Observed":
       return event.content;
+    case "ContextCondensed":
+      return `condensed the oldest ${event.items} parts of the conversation`;
     default:
       return null;
   }

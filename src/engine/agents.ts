@@ -28,38 +28,16 @@ type Kept = {
 };
 
 export function makeAgents(store: Store): Agents {
-  /** In the order of their last use. */
-  const kept = new Map<string, Kept>();
-  let items = 0;
-
-  const forget = (agentId: string): void => {
-    items -= kept.get(agentId)?.state.transcript.length ?? 0;
-    kept.delete(agentId);
-  };
-  const keep = (agentId: string, state: AgentState, snapshotAt: number): void => {
-    if ((kept.get(agentId)?.state.sequence ?? 0) > state.sequence) return;
-    forget(agentId);
-    kept.set(agentId, { state, snapshotAt });
-    items += state.transcript.length;
-    for (const oldest of kept.keys()) {
-      if (kept.size <= engineLimits.statesMax && items <= engineLimits.stateItemsMax) break;
-      if (oldest !== agentId) forget(oldest);
-    }
-  };
+  const cache = makeCache();
   const load = async (agentId: string): Promise<AgentState> => {
-    const known = kept.get(agentId);
-    let state = known?.state ?? null;
-    let snapshotAt = known?.snapshotAt ?? 0;
-    if (state === null) {
-      state = await store.snapshot(agentId);
-      snapshotAt = state?.sequence ?? 0;
-    }
+    const { state: known, snapshotAt } = cache.get(agentId) ?? (await saved(store, agentId));
+    let state = known;
     for (;;) {
       let page;
       try {
         page = await store.read(agentId, state?.sequence ?? 0);
       } catch (error) {
-        forget(agentId);
+        cache.forget(agentId);
         throw error;
       }
       if (page.length > 0) state = fold(page, state);
@@ -67,9 +45,10 @@ export function makeAgents(store: Store): Agents {
       else break;
       if (page.length > 1) await nextTurnOfTheLoop();
     }
-    keep(agentId, state, snapshotAt);
+    cache.keep(agentId, { state, snapshotAt });
     return state;
   };
+  const snapshotAt = (agentId: string): number => cache.get(agentId)?.snapshotAt ?? 0;
 
   return {
     load,
@@ -81,22 +60,62 @@ export function makeAgents(store: Store): Agents {
           "not_found",
           `agent ${agentId} has no event ${sequence}; its log goes from 1 to ${head.sequence}`,
         );
-      let state: AgentState | null = null;
-      while ((state?.sequence ?? 0) < sequence) {
-        const page = await store.read(agentId, state?.sequence ?? 0);
-        state = fold(
-          page.filter((logged) => logged.sequence <= sequence),
-          state,
-        );
-        await nextTurnOfTheLoop();
-      }
-      return state ?? head;
+      return stateAt(store, agentId, sequence);
     },
     keep: (agentId, state, snapshot) =>
-      keep(agentId, state, snapshot ? state.sequence : (kept.get(agentId)?.snapshotAt ?? 0)),
+      cache.keep(agentId, { state, snapshotAt: snapshot ? state.sequence : snapshotAt(agentId) }),
     snapshotDue: (agentId, { sequence, transcript }) =>
-      sequence - (kept.get(agentId)?.snapshotAt ?? 0) >=
+      sequence - snapshotAt(agentId) >=
       Math.max(engineLimits.snapshotEventsMin, transcript.length / 2),
+    forget: cache.forget,
+  };
+}
+
+async function saved(
+  store: Store,
+  agentId: string,
+): Promise<{ readonly state: AgentState | null; readonly snapshotAt: number }> {
+  const state = await store.snapshot(agentId);
+  return { state, snapshotAt: state?.sequence ?? 0 };
+}
+
+/** The state behind an event of the past, which is in the log. */
+async function stateAt(store: Store, agentId: string, sequence: number): Promise<AgentState> {
+  const { state: newest } = await saved(store, agentId);
+  let state = newest !== null && newest.sequence <= sequence ? newest : null;
+  while (state === null || state.sequence < sequence) {
+    const page = await store.read(agentId, state?.sequence ?? 0);
+    state = fold(
+      page.filter((logged) => logged.sequence <= sequence),
+      state,
+    );
+    await nextTurnOfTheLoop();
+  }
+  return state;
+}
+
+/** The states used last, bounded in number and in what they hold. */
+function makeCache() {
+  /** In the order of their last use. */
+  const kept = new Map<string, Kept>();
+  let items = 0;
+  const forget = (agentId: string): void => {
+    items -= kept.get(agentId)?.state.transcript.length ?? 0;
+    kept.delete(agentId);
+  };
+  return {
+    get: (agentId: string): Kept | undefined => kept.get(agentId),
+    /** A state of earlier in the log is not taken. */
+    keep: (agentId: string, entry: Kept): void => {
+      if ((kept.get(agentId)?.state.sequence ?? 0) > entry.state.sequence) return;
+      forget(agentId);
+      kept.set(agentId, entry);
+      items += entry.state.transcript.length;
+      for (const oldest of kept.keys()) {
+        if (kept.size <= engineLimits.statesMax && items <= engineLimits.stateItemsMax) break;
+        if (oldest !== agentId) forget(oldest);
+      }
+    },
     forget,
   };
 }

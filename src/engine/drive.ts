@@ -9,6 +9,7 @@ import type { Draft, Holder, Lease } from "../store/store.ts";
 import type { Agents } from "./agents.ts";
 import { Interrupt, interruptible } from "./interrupts.ts";
 import type { Parts } from "./parts.ts";
+import { summarize } from "./summarize.ts";
 import { newCall, textOf, think } from "./think.ts";
 import { type Toolbox, toolboxOf } from "../agent/toolbox.ts";
 import type { WorkMeter } from "./work-meter.ts";
@@ -92,6 +93,7 @@ async function perform(step: Step, outer: AbortSignal): Promise<boolean> {
     case "FailTurn":
       return record(step, failure(action.code, action.message));
     case "CallModel":
+    case "Condense":
     case "RunTools":
       break;
   }
@@ -99,7 +101,7 @@ async function perform(step: Step, outer: AbortSignal): Promise<boolean> {
   const { leftMs } = action;
   try {
     return await interruptible(parts, { agentId, leftMs, outer }, (signal) =>
-      action.type === "CallModel" ? callModel(step, signal) : runTools(step, action, signal),
+      act(step, action, signal),
     );
   } catch (error) {
     if (!(error instanceof Interrupt) || error.reason !== "outOfTime") throw error;
@@ -112,6 +114,28 @@ const momentOf = ({ parts, work }: Step): Moment => ({
   nowMs: parts.clock.nowMs(),
   workedMs: work.workedMs(),
 });
+
+type LongAction = Extract<Action, { readonly leftMs: unknown }>;
+
+async function act(step: Step, action: LongAction, signal: AbortSignal): Promise<boolean> {
+  if (action.type === "RunTools") return runTools(step, action, signal);
+  const draft = await wholeDraft(step.parts, step.lease.agentId);
+  // An answer that is begun is gone on with first: its prompt was sent as it is.
+  if (action.type === "CallModel" || draft !== null) return callModel(step, draft, signal);
+  return condense(step, action.items, signal);
+}
+
+async function condense(step: Step, items: number, signal: AbortSignal): Promise<boolean> {
+  const { parts, state } = step;
+  try {
+    const { summary, usage } = await summarize(parts, { state, items }, signal);
+    return await record(step, () => [{ type: "ContextCondensed", items, summary, usage }]);
+  } catch (error) {
+    const nowMs = parts.clock.nowMs();
+    const call = { afterSequence: state.sequence, nowMs, tools: null, continuedLength: 0 };
+    return modelFailed(step, call, error);
+  }
+}
 
 async function release(step: Step, wakeAtMs: number | null): Promise<boolean> {
   const { parts, state } = step;
@@ -176,10 +200,9 @@ async function record(
   }
 }
 
-async function callModel(step: Step, signal: AbortSignal): Promise<boolean> {
-  const { parts, lease, state } = step;
+async function callModel(step: Step, draft: Draft | null, signal: AbortSignal): Promise<boolean> {
+  const { parts, state } = step;
   const { spec } = state;
-  const draft = await wholeDraft(parts, lease.agentId);
   if (draft !== null && !(await canContinue(parts, state, draft, signal)))
     return record(step, abandon(state, draft), true);
   const toolbox = toolboxOf(spec, await parts.sandbox.list());

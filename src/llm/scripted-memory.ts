@@ -60,6 +60,18 @@ export const statementsIn = (text: string): readonly Told[] =>
       }));
     });
 
+/** The sentences that tell something, as they were written; of those about one thing the last. */
+export function tellingSentences(text: string): readonly string[] {
+  const byKey = new Map<string, string>();
+  for (const sentence of sentencesOf(text)) {
+    const key = statementsIn(sentence).at(-1)?.key;
+    if (key === undefined) continue;
+    byKey.delete(key);
+    byKey.set(key, sentence);
+  }
+  return [...byKey.values()];
+}
+
 /**
  * Answers a question from what the texts tell, oldest first; the newest statement counts. Null where the text asks
  * for nothing.

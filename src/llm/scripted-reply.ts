@@ -1,8 +1,9 @@
 import type { ToolDefinition } from "../agent/event.ts";
+import { condensingHead } from "../agent/context.ts";
 import { isJsonObject } from "../agent/json.ts";
 import type { PromptMessage } from "../agent/prompt.ts";
 import { scriptedLimits } from "../limits.ts";
-import { recall, statementsIn, type Told } from "./scripted-memory.ts";
+import { recall, statementsIn, tellingSentences, type Told } from "./scripted-memory.ts";
 
 export type ScriptedCall = { readonly name: string; readonly inputJson: string };
 
@@ -280,6 +281,18 @@ const seenSince = (turn: readonly PromptMessage[]): readonly string[] => {
   });
 };
 
+/** What the user told, as far as there is room: it is what the rules can recall. */
+const condensed = (system: string, conversation: string): string => {
+  const charsMax = Number(/at most (\d{1,9}) characters/.exec(system)?.[1] ?? 0);
+  const parts = conversation.split(/^(?=(?:User|Operator|Agent|Result of \S+|Summary so far):\n)/m);
+  const told = parts
+    .filter((part) => part.startsWith("User:") || part.startsWith("Summary so far:"))
+    .map((part) => part.slice(part.indexOf("\n") + 1));
+  const lines = [...tellingSentences(told.join("\n"))];
+  while (lines.join("\n").length > charsMax) lines.shift();
+  return lines.join("\n");
+};
+
 /**
  * What the scripted model answers to these messages, whole. Requests are answered by the rules above; calls are made
  * one part of a request after the other, and the last part's reply names the results that came in.
@@ -288,6 +301,9 @@ export const scriptedReply = (
   messages: readonly PromptMessage[],
   tools: readonly ToolDefinition[],
 ): ScriptedReply => {
+  const [first, second] = messages;
+  if (first?.role === "system" && first.content.startsWith(condensingHead))
+    return { thinking: "", text: condensed(first.content, second?.content ?? ""), calls: [] };
   const turn = lastTurn(messages);
   const spokenTo = turn.some(({ role }) => role === "user");
   const scene: Scene = {

@@ -21,6 +21,7 @@ const shapes: Readonly<Record<EventType, Readonly<Record<string, string>>>> = {
   ModelFailed: { call: "object", code: "string", message: "string", retryAtMs: "number" },
   AnswerAbandoned: { call: "object", reason: "string" },
   Observed: { content: "string" },
+  ContextCondensed: { items: "number", summary: "string", usage: "object" },
   TurnFailed: { code: "string", message: "string" },
   AgentForked: { parent: "object", metadata: "object" },
 };

@@ -36,6 +36,7 @@ const shown: Readonly<Record<EventType, readonly [string, string]>> = {
   ModelFailed: ["observation", "status"],
   AnswerAbandoned: ["observation", "status"],
   Observed: ["observation", "status"],
+  ContextCondensed: ["observation", "status"],
 };
 
 const types = Object.keys(shown) as EventType[];

@@ -263,6 +263,11 @@ export const anyEventOf: Readonly<Record<EventType, fc.Arbitrary<Event>>> = {
   }),
   AnswerAbandoned: of("AnswerAbandoned", { call: anyCall, reason: anyText }),
   Observed: of("Observed", { content: anyText }),
+  ContextCondensed: of("ContextCondensed", {
+    items: anyCount,
+    summary: anyText,
+    usage: fc.record({ promptTokens: anyCount, completionTokens: anyCount }),
+  }),
   TurnFailed: of("TurnFailed", { code: turnErrorCode, message: anyText }),
   AgentForked: of("AgentForked", { parent: anyParent, metadata: anyStrings }),
 };

@@ -111,6 +111,8 @@ function play(first: Event, played: readonly Move[]): History {
     if (action.type === "Rest") command(wakingMove(state, move));
     if (action.type === "Wait") nowMs += action.forMs;
     if (action.type === "FailTurn") append([turnFailedBy(action)]);
+    if (action.type === "Condense")
+      append([{ type: "ContextCondensed", items: action.items, summary: move.text, usage }]);
     if (action.type === "RunTools") append([toolReturned(action.calls, move)]);
     if (action.type !== "CallModel") return;
     if (flight !== null) {
@@ -143,6 +145,8 @@ function play(first: Event, played: readonly Move[]): History {
   }
   return { log, calls };
 }
+
+const usage = { promptTokens: 3, completionTokens: 2 };
 
 /** What a client does for an agent that rests, so that lives go on. */
 function wakingMove(state: AgentState, move: Move): Move {

@@ -1,0 +1,165 @@
+import { contextLimits } from "../limits.ts";
+import type { ToolDefinition } from "./event.ts";
+import type { PromptMessage } from "./prompt.ts";
+import type { AgentState, TranscriptItem } from "./state.ts";
+
+/*
+ * How a conversation is kept within what the model can read. Where the next prompt would not fit, the oldest part of the
+ * transcript is condensed into a summary, which an event records; the goal and the system prompt stay, tool exchanges
+ * stay whole, the newest part stays to the letter. Half of the room is freed at once, so that prompts only grow at their
+ * end for many turns and servers can reuse what they have read.
+ */
+
+/** What has to be done before the next model call: the first `items` of the transcript condensed; null: nothing. */
+export type ContextPlan = { readonly items: number } | "overflow" | null;
+
+/** Whether the next prompt fits, and what is to be condensed where it does not; `overflow` where nothing helps. */
+export function planContext(state: AgentState): ContextPlan {
+  const { transcript } = state;
+  const limit = contextTokensOf(state);
+  const budget = limit - Math.min(limit / 4, contextLimits.replyTokens);
+  const scale = tokenScale(state);
+  const sizes = transcript.map((item) => scale * itemTokens(item));
+  const fixed = scale * fixedTokens(state);
+  const whole = fixed + sum(sizes);
+  if (whole <= budget) return null;
+  const places = boundaries(transcript);
+  const last = places.at(-1);
+  if (last === undefined) return whole <= limit ? null : "overflow";
+  if (fixed + sum(sizes.slice(last)) > limit) return "overflow";
+  // Whole turns where that is enough.
+  const ofTurns = places.filter((place) => transcript[place]?.kind !== "assistant");
+  const isEnough = (place: number): boolean => fixed + sum(sizes.slice(place)) <= budget / 2;
+  const place = ofTurns.find(isEnough) ?? places.find(isEnough) ?? last;
+  // As much of it as one call can read, beside the summaries of before and after; the rest is condensed by the next.
+  const isReadable = (it: number): boolean =>
+    it <= place && sum(sizes.slice(0, it)) <= limit * contextLimits.readableShare;
+  const items = ofTurns.findLast(isReadable) ?? places.findLast(isReadable) ?? places[0];
+  return { items: items ?? last };
+}
+
+/** Tokens that the model may be sent, its reply included. */
+const contextTokensOf = ({ spec }: AgentState): number =>
+  spec.config.contextTokensMax || contextLimits.tokensDefault;
+
+/** Where the transcript can be cut: not between a reply and the results of its tools. Something always stays. */
+const boundaries = (transcript: readonly TranscriptItem[]): readonly number[] =>
+  transcript.flatMap(({ kind }, index) => (index > 0 && kind !== "tool" ? [index] : []));
+
+/** How many of the model's tokens an estimated one is, by its own count of the latest prompt where it gave one. */
+export function tokenScale(state: AgentState): number {
+  const { counted } = state;
+  if (counted === null) return state.tokenScale;
+  const known = state.transcript.filter((item) => item.sequence <= counted.afterSequence);
+  const estimate = fixedTokens(state) + sum(known.map(itemTokens));
+  const { scaleLeast, scaleMost } = contextLimits;
+  return Math.min(Math.max(counted.promptTokens / estimate, scaleLeast), scaleMost);
+}
+
+const fixedTokens = ({ spec, summary, offeredTools }: AgentState): number =>
+  contextLimits.systemTokens +
+  textTokens(spec.goal.length + spec.systemPrompt.length + summary.length) +
+  sum(offeredTools.map(toolTokens));
+
+const sum = (numbers: readonly number[]): number =>
+  numbers.reduce((total, number) => total + number, 0);
+
+const textTokens = (chars: number): number => chars / contextLimits.charsPerToken;
+
+const toolTokens = ({ name, description, parameters }: ToolDefinition): number =>
+  textTokens(name.length + description.length + JSON.stringify(parameters).length);
+
+/** Items never change, so each is measured once. */
+const measured = new WeakMap<TranscriptItem, number>();
+
+function itemTokens(item: TranscriptItem): number {
+  const known = measured.get(item);
+  if (known !== undefined) return known;
+  const tokens = contextLimits.messageTokens + partsOf(item);
+  measured.set(item, tokens);
+  return tokens;
+}
+
+function partsOf(item: TranscriptItem): number {
+  const text = textTokens(item.content.length);
+  if (item.kind === "assistant")
+    return text + sum(item.toolCalls.map((call) => textTokens(call.inputJson.length)));
+  if (item.kind !== "user") return text;
+  return (
+    text +
+    sum(
+      item.attachments.map(({ mimeType, base64 }) =>
+        mimeType.startsWith("image/")
+          ? contextLimits.imageTokens
+          : textTokens((base64.length * 3) / 4),
+      ),
+    )
+  );
+}
+
+/** How the system message of a condensing call begins. */
+export const condensingHead = "Condense the beginning of a conversation";
+
+/** What the model is sent to condense the first `items` of the transcript, together with the summary of before. */
+export function condensingPrompt(state: AgentState, items: number): readonly PromptMessage[] {
+  const charsMax = summaryCharsMax(state);
+  const system =
+    `${condensingHead} between a user and an agent with this goal:\n${state.spec.goal}\n\n` +
+    "The agent goes on from your summary alone. Keep every fact, name, number, decision, promise and open question; " +
+    `leave out greetings and repetitions. Answer with the summary only, in at most ${charsMax} characters.`;
+  const earlier = state.summary === "" ? [] : [`Summary so far:\n${state.summary}`];
+  const charsOfItem = itemCharsMax(state);
+  const lines = state.transcript.slice(0, items).map((item) => lineOf(item, charsOfItem));
+  return [
+    { role: "system", content: system },
+    { role: "user", content: [...earlier, ...lines].join("\n\n"), images: [] },
+  ];
+}
+
+function lineOf(item: TranscriptItem, charsMax: number): string {
+  const content = shortened(item.content, charsMax);
+  switch (item.kind) {
+    case "user": {
+      const names = item.attachments.map(
+        ({ name, mimeType }) => `\n(attached: ${name}, ${mimeType})`,
+      );
+      return `User:\n${content}${names.join("")}`;
+    }
+    case "operator":
+      return `Operator:\n${content}`;
+    case "tool":
+      return `Result of ${item.name}:\n${content}`;
+    case "assistant": {
+      const calls = item.toolCalls.map(
+        ({ name, inputJson }) => `\n(called ${name} with ${inputJson})`,
+      );
+      return `Agent:\n${content}${shortened(calls.join(""), charsMax)}`;
+    }
+  }
+}
+
+/** The summary as it is kept: the model's, or where it wrote none, the beginnings of what is condensed. */
+export function summaryOf(state: AgentState, items: number, written: string): string {
+  const charsMax = summaryCharsMax(state);
+  if (written.trim() !== "") return shortened(written.trim(), charsMax);
+  const parts = [
+    ...(state.summary === "" ? [] : [state.summary]),
+    ...state.transcript.slice(0, items).map((item) => lineOf(item, contextLimits.quotedCharsMax)),
+  ];
+  return shortened(parts.join("\n"), charsMax);
+}
+
+/** A quarter of the room at most, in characters. */
+const itemCharsMax = (state: AgentState): number =>
+  Math.min(contextLimits.condensedItemCharsMax, contextTokensOf(state));
+
+/** An eighth of the room, in characters. */
+const summaryCharsMax = (state: AgentState): number =>
+  Math.round((contextTokensOf(state) / 8) * contextLimits.charsPerToken);
+
+/** The beginning and the end, where it is too long. */
+function shortened(text: string, charsMax: number): string {
+  if (text.length <= charsMax) return text;
+  const half = Math.floor((charsMax - 5) / 2);
+  return `${text.slice(0, half)} ... ${text.slice(text.length - half)}`;
+}

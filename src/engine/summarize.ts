@@ -1,0 +1,31 @@
+import { condensingPrompt, summaryOf } from "../agent/context.ts";
+import type { Usage } from "../agent/event.ts";
+import type { AgentState } from "../agent/state.ts";
+import { turnLimits } from "../limits.ts";
+import type { Parts } from "./parts.ts";
+
+/**
+ * Has the model condense the first `items` of the transcript. Nobody is shown what it writes, so nothing of it is kept
+ * before it is whole; after a crash it is asked again. Fails as the model does, and with `signal`'s reason.
+ */
+export async function summarize(
+  { model }: Parts,
+  { state, items }: { readonly state: AgentState; readonly items: number },
+  signal: AbortSignal,
+): Promise<{ readonly summary: string; readonly usage: Usage }> {
+  const { spec } = state;
+  const request = {
+    model: spec.model,
+    messages: condensingPrompt(state, items),
+    tools: [],
+    temperature: spec.config.temperature,
+    thinking: false,
+  };
+  let written = "";
+  let usage: Usage = { promptTokens: 0, completionTokens: 0 };
+  for await (const piece of model.call(request, signal)) {
+    if (piece.kind === "text" && written.length < turnLimits.replyCharsMax) written += piece.text;
+    if (piece.kind === "done") ({ usage } = piece);
+  }
+  return { summary: summaryOf(state, items, written), usage };
+}

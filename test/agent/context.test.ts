@@ -1,0 +1,193 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { condensingPrompt, planContext, summaryOf, tokenScale } from "../../src/agent/context.ts";
+import { decide } from "../../src/agent/decide.ts";
+import type { Event } from "../../src/agent/event.ts";
+import { fold } from "../../src/agent/fold.ts";
+import { buildPrompt, type PromptMessage } from "../../src/agent/prompt.ts";
+import type { AgentState } from "../../src/agent/state.ts";
+import { contextLimits } from "../../src/limits.ts";
+import { born, callAfter, logged, outcome, said } from "../support/events.ts";
+import { seeded } from "../support/seed.ts";
+
+/** A part of a life: something said and answered, perhaps by way of tools. */
+type Exchange = { readonly chars: number; readonly tools: number };
+
+const noUsage = { promptTokens: 0, completionTokens: 0 };
+
+/** An agent with these exchanges behind it and a message that waits for its answer. */
+function agentWith(exchanges: readonly Exchange[], contextTokensMax: number): AgentState {
+  const events: Event[] = [born({ contextTokensMax, waitForInput: true })];
+  const headNow = () => ({ call: callAfter(events.length), usage: noUsage });
+  for (const { chars, tools } of exchanges) {
+    events.push(said("q".repeat(chars)));
+    for (let n = 0; n < tools; n++) {
+      const callId = `call_${events.length + 1}`;
+      events.push({
+        type: "ToolRequested",
+        head: headNow(),
+        callId,
+        name: "echo",
+        inputJson: "{}",
+        requiresConfirmation: false,
+      });
+      events.push({ type: "ToolReturned", callId, ...outcome, output: "r".repeat(chars) });
+    }
+    events.push({ type: "ModelSpoke", head: headNow(), content: "a".repeat(chars) });
+  }
+  events.push(said("and now?"));
+  return fold(logged(events));
+}
+
+/** The state once the plan is carried out. */
+function condensed(state: AgentState, items: number, summary = "what was said"): AgentState {
+  const event: Event = { type: "ContextCondensed", items, summary, usage: noUsage };
+  return fold([{ sequence: state.sequence + 1, atMs: state.updatedAtMs, event }], state);
+}
+
+const charsOf = (messages: readonly PromptMessage[]): number =>
+  messages.reduce((chars, { content }) => chars + content.length, 0);
+
+const anyExchanges = fc.array(
+  fc.record({ chars: fc.nat({ max: 900 }), tools: fc.nat({ max: 2 }) }),
+  { maxLength: 30 },
+);
+
+test("what fits stays as it is", () => {
+  expect(planContext(agentWith([{ chars: 100, tools: 1 }], 2_000))).toBeNull();
+  expect(planContext(agentWith([], 2_000))).toBeNull();
+});
+
+test("however long, a conversation is brought down to what fits, half of it free, whole exchanges at a time", () => {
+  fc.assert(
+    fc.property(anyExchanges, fc.integer({ min: 1_200, max: 4_000 }), (exchanges, tokens) => {
+      let state = agentWith(exchanges, tokens);
+      for (let rounds = 0; rounds < 40; rounds++) {
+        const plan = planContext(state);
+        if (plan === null) break;
+        if (plan === "overflow") throw new Error("it does not fit");
+        expect(plan.items).toBeGreaterThan(0);
+        expect(plan.items).toBeLessThan(state.transcript.length);
+        expect(state.transcript[plan.items]?.kind).not.toBe("tool");
+        const asked = charsOf(condensingPrompt(state, plan.items)) / contextLimits.charsPerToken;
+        expect(asked).toBeLessThan(tokens);
+        state = condensed(state, plan.items);
+      }
+      expect(planContext(state)).toBeNull();
+      const prompt = buildPrompt(state, { afterSequence: state.sequence, nowMs: 0 });
+      expect(charsOf(prompt) / contextLimits.charsPerToken).toBeLessThan(tokens);
+      expect(prompt.at(-1)?.content).toContain("and now?");
+      expect(prompt[0]?.content).toContain(state.spec.goal);
+    }),
+    seeded(150),
+  );
+});
+
+test("what is freed is enough for many turns", () => {
+  const withTurns = (count: number): AgentState =>
+    agentWith(
+      Array.from({ length: count }, () => ({ chars: 300, tools: 0 })),
+      3_000,
+    );
+  let turns = 1;
+  while (planContext(withTurns(turns)) === null) turns++;
+  const long = withTurns(turns);
+  const plan = planContext(long);
+  if (plan === null || plan === "overflow") throw new Error("it is to be condensed");
+  const state = condensed(long, plan.items);
+  expect(state.transcript.length).toBeGreaterThan(2);
+  // Turns are kept whole: it begins with what a client said.
+  expect(state.transcript[0]?.kind).toBe("user");
+  const more = Array.from({ length: 3 }, (_, n) => [
+    said("q".repeat(200)),
+    {
+      type: "ModelSpoke",
+      head: { call: callAfter(state.sequence + 2 * n + 1), usage: noUsage },
+      content: "a".repeat(200),
+    } as const,
+  ]).flat();
+  expect(planContext(fold(logged(more, state.sequence), state))).toBeNull();
+});
+
+test("what cannot fit at all ends the turn as CONTEXT_OVERFLOW", () => {
+  const state = fold(logged([born({ contextTokensMax: 500 }, { goal: "g".repeat(4_000) })]));
+  expect(planContext(state)).toBe("overflow");
+  expect(decide(state, { nowMs: 0, workedMs: 0 })).toMatchObject({
+    type: "FailTurn",
+    code: "CONTEXT_OVERFLOW",
+  });
+});
+
+describe("a condensed conversation", () => {
+  const state = agentWith(
+    [
+      { chars: 400, tools: 1 },
+      { chars: 400, tools: 0 },
+    ],
+    0,
+  );
+
+  test("goes on with its tools: results stand behind the reply that asked for them", () => {
+    const short = condensed(state, 4);
+    const { sequence } = short;
+    const callId = `call_${sequence + 1}`;
+    const asked: Event = {
+      type: "ToolRequested",
+      head: { call: callAfter(sequence), usage: noUsage },
+      callId,
+      name: "echo",
+      inputJson: "{}",
+      requiresConfirmation: false,
+    };
+    const events: Event[] = [
+      asked,
+      said("by the way"),
+      { type: "ToolReturned", callId, ...outcome },
+    ];
+    const kinds = fold(logged(events, sequence), short).transcript.map(({ kind }) => kind);
+    expect(kinds).toEqual(["user", "assistant", "user", "assistant", "tool", "user"]);
+  });
+  test("shows its summary to the model with the goal, and counts what it cost", () => {
+    const event: Event = {
+      type: "ContextCondensed",
+      items: 4,
+      summary: "the code is 42",
+      usage: { promptTokens: 70, completionTokens: 7 },
+    };
+    const short = fold(logged([event], state.sequence), state);
+    const [system] = buildPrompt(short, { afterSequence: short.sequence, nowMs: 0 });
+    expect(system?.content).toEndWith("What was said before, in short:\nthe code is 42");
+    expect(short.stats.promptTokens).toBe(state.stats.promptTokens + 70);
+    expect(short.stats.steps).toBe(state.stats.steps);
+    expect(short.turn.steps).toBe(state.turn.steps);
+  });
+  test("takes the summary of before into the next", () => {
+    const short = condensed(state, 4, "the code is 42");
+    expect(condensingPrompt(short, 1)[1]?.content).toStartWith("Summary so far:\nthe code is 42");
+  });
+});
+
+test("a model that writes no summary leaves the beginnings of what was said, within bounds", () => {
+  const state = agentWith([{ chars: 4_000, tools: 0 }], 800);
+  expect(summaryOf(state, 2, " told ")).toBe("told");
+  expect(summaryOf(state, 2, "x".repeat(9_000)).length).toBeLessThanOrEqual(400);
+  expect(summaryOf(state, 2, " \n")).toContain("qqqq");
+  expect(summaryOf(state, 2, "").length).toBeLessThanOrEqual(400);
+});
+
+test("the model's own count of a prompt counts, as far as it can be one", () => {
+  const counted = (promptTokens: number): AgentState => {
+    const state = agentWith([{ chars: 400, tools: 0 }], 0);
+    const head = { call: callAfter(state.sequence), usage: { promptTokens, completionTokens: 1 } };
+    const event: Event = { type: "ModelSpoke", head, content: "a" };
+    return fold(logged([event], state.sequence), state);
+  };
+  expect(tokenScale(counted(0))).toBe(1);
+  const double = tokenScale(counted(800)) / tokenScale(counted(400));
+  expect(double).toBeCloseTo(2);
+  expect(tokenScale(counted(1))).toBe(contextLimits.scaleLeast);
+  expect(tokenScale(counted(1e9))).toBe(contextLimits.scaleMost);
+  // It outlasts the transcript that was counted.
+  const state = counted(800);
+  expect(tokenScale(condensed(state, 2))).toBe(tokenScale(state));
+});

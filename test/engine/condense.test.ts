@@ -1,0 +1,75 @@
+import { expect, test } from "bun:test";
+import { condensingHead } from "../../src/agent/context.ts";
+import { EngramError } from "../../src/errors.ts";
+import { contextLimits } from "../../src/limits.ts";
+import type { ModelRequest } from "../../src/llm/model.ts";
+import { openScripted } from "../../src/llm/scripted.ts";
+import { makePlayedModel } from "../support/played-model.ts";
+import { openStage } from "../support/stage.ts";
+
+const isCondensing = ({ messages }: ModelRequest): boolean =>
+  messages[0]?.content.startsWith(condensingHead) === true;
+
+const sizeOf = ({ messages }: ModelRequest): number =>
+  messages.reduce((chars, { content }) => chars + content.length, 0) / contextLimits.charsPerToken;
+
+const config = { contextTokensMax: 1_500, waitForInput: true };
+
+test("a model is never sent more than its context, however long the conversation, and still knows its beginning", async () => {
+  const stage = openStage();
+  const scripted = openScripted({ clock: stage.clock });
+  const requests: ModelRequest[] = [];
+  const engine = stage.start({
+    model: {
+      ...scripted,
+      call: (request, signal) => {
+        requests.push(request);
+        return scripted.call({ ...request, model: "scripted:instant" }, signal);
+      },
+    },
+  });
+  const agentId = await stage.create(engine, "help", config);
+  const turn = async (content: string): Promise<void> => {
+    await stage.say(engine, agentId, content);
+    await stage.untilSettled(agentId);
+  };
+  await turn("The code is 42.");
+  for (let n = 0; n < 120; n++) await turn(`say turn ${n} ${"and so on ".repeat(8)}`);
+  await turn("What is the code?");
+  const log = await stage.log(agentId);
+  expect(log.at(-1)?.event).toMatchObject({ type: "ModelSpoke", content: "The code is 42." });
+  expect(requests.filter(isCondensing).length).toBeGreaterThan(5);
+  expect(Math.max(...requests.map(sizeOf))).toBeLessThan(1_500);
+  // The state holds the newest part alone: it is as small as a young agent's.
+  expect((await stage.state(agentId)).transcript.length).toBeLessThan(60);
+  await engine.drain();
+});
+
+test("a summary that cannot be had is tried again after a pause, and the turn goes on", async () => {
+  const stage = openStage();
+  let refused = 0;
+  const model = makePlayedModel((request) => {
+    if (!isCondensing(request)) return { text: ["x".repeat(2_000)] };
+    if (refused++ > 0) return { text: ["all that was said"] };
+    return {
+      text: ["never"],
+      before: () =>
+        Promise.reject(new EngramError("model_unavailable", "away", { transient: true })),
+    };
+  });
+  const engine = stage.start({ model });
+  const agentId = await stage.create(engine, "help", config);
+  for (let n = 0; n < 20; n++) {
+    await stage.say(engine, agentId, `and ${n}`);
+    for (let waits = 0; waits < 3; waits++) {
+      await stage.untilStatus(agentId, "waiting_for_input").catch(() => undefined);
+      stage.clock.advance(700);
+    }
+    await stage.untilSettled(agentId);
+  }
+  const types = await stage.events(agentId);
+  expect(types.filter((type) => type === "ModelFailed").length).toBe(1);
+  expect(types).toContain("ContextCondensed");
+  expect(types).not.toContain("TurnFailed");
+  await engine.drain();
+});
