@@ -278,3 +278,26 @@ export const cliLimits = {
   /** A compiled engine is ready in well under a second; a busy machine may take longer. */
   engineStartMs: 30_000,
 } as const;
+
+/** Bounds of `engram torture`. */
+export const tortureLimits = {
+  minutesMax: 24 * 60,
+  /** A client takes about 1 MiB and an agent under way a few. */
+  agentsMax: 1_000,
+  killsMax: 1_000_000,
+  /** Between a call that met no engine and the next, unless another engine is there before. */
+  retryMs: 25,
+  /** A unary call is answered in milliseconds; a busy machine may take longer. */
+  callMs: 60_000,
+  /** Within this of a start every agent under way must be going again, where nothing is killed meanwhile. */
+  goingMs: 20_000,
+  /** Within this of the last kill every agent must have come to rest: the longest story takes some seconds. */
+  restMs: 120_000,
+  /** The promised time from SIGTERM to the end of the process. */
+  stopMs: 10_000,
+  progressMs: 10_000,
+  /** Violations that are printed; all are counted. */
+  shownViolations: 10,
+  /** Lines of a client's newest messages that are kept to explain a violation. */
+  traceLines: 60,
+} as const;

@@ -14,6 +14,10 @@ async function run(args: readonly string[]): Promise<number> {
       const { demo } = await import("./cli/demo.ts");
       return demo();
     }
+    case "torture": {
+      const { torture } = await import("./cli/torture.ts");
+      return torture(rest);
+    }
     case "tool": {
       const { tool } = await import("./cli/tool.ts");
       return tool(rest);

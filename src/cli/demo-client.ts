@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
-import { createClient } from "@connectrpc/connect";
-import { createGrpcTransport } from "@connectrpc/connect-node";
+import { type Client, createClient } from "@connectrpc/connect";
+import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import {
   AgentService,
   ClientMessageSchema,
@@ -33,6 +33,20 @@ export function makeTranscript(): Transcript {
   };
 }
 
+/** A connection of one client's own. */
+export type Connection = {
+  readonly client: Client<typeof AgentService>;
+  /** Breaks it off with every stream on it, as a network does. */
+  drop(): void;
+};
+
+/** A gRPC connection to the engine at `url`; it is made at the first call. */
+export function makeConnection(url: string): Connection {
+  const sessionManager = new Http2SessionManager(url);
+  const transport = createGrpcTransport({ baseUrl: url, sessionManager });
+  return { client: createClient(AgentService, transport), drop: () => sessionManager.abort() };
+}
+
 export type DemoClient = {
   /** Makes an agent that waits for input. */
   createAgent(goal: string, model: string): Promise<string>;
@@ -44,7 +58,7 @@ export type DemoClient = {
 
 /** A gRPC client of the engine at `url`. */
 export function makeDemoClient(url: string): DemoClient {
-  const client = createClient(AgentService, createGrpcTransport({ baseUrl: url }));
+  const { client } = makeConnection(url);
   return {
     createAgent: async (goal, model) =>
       (await client.createAgent({ goal, model, config: { waitForInput: true } })).agentId,
