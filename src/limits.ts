@@ -257,6 +257,8 @@ export const engineLimits = {
   stateItemsMax: 500_000,
   /** Events between two snapshots, at least: to fold so many takes a fraction of a millisecond. */
   snapshotEventsMin: 128,
+  /** What an event or a message takes in the store besides its texts, about. */
+  eventCharsLeast: 128,
   /** How often a command that meets other writers of the same agent begins again. */
   conflictsMax: 64,
   /** While the store cannot be reached, work is looked for again after this long. */

@@ -14,8 +14,8 @@ export interface Agents {
   /** Keeps a state that was folded elsewhere; `snapshot`: it is in the store too. */
   keep(agentId: string, state: AgentState, snapshot: boolean): void;
   /**
-   * Whether the log has grown enough since the last snapshot that `state` should be one: as many events as half of what
-   * the state holds, so that all snapshots together cost no more than the log, and a load never folds more than that.
+   * Whether the log has grown enough since the last snapshot that `state` should be one: by half of what the state holds,
+   * so that all snapshots together cost about twice the log at most, and a load reads no more than about a state.
    */
   snapshotDue(agentId: string, state: AgentState): boolean;
   forget(agentId: string): void;
@@ -23,14 +23,18 @@ export interface Agents {
 
 type Kept = {
   readonly state: AgentState;
-  /** The sequence of the snapshot in the store; 0: none. */
-  readonly snapshotAt: number;
+  readonly snapshot: Snapshot;
 };
+
+/** Of the snapshot in the store: its place, and about how long it is; 0: there is none. */
+type Snapshot = { readonly sequence: number; readonly chars: number };
+
+const none: Snapshot = { sequence: 0, chars: 0 };
 
 export function makeAgents(store: Store): Agents {
   const cache = makeCache();
   const load = async (agentId: string): Promise<AgentState> => {
-    const { state: known, snapshotAt } = cache.get(agentId) ?? (await saved(store, agentId));
+    const { state: known, snapshot } = cache.get(agentId) ?? (await saved(store, agentId));
     let state = known;
     for (;;) {
       let page;
@@ -45,10 +49,10 @@ export function makeAgents(store: Store): Agents {
       else break;
       if (page.length > 1) await nextTurnOfTheLoop();
     }
-    cache.keep(agentId, { state, snapshotAt });
+    cache.keep(agentId, { state, snapshot });
     return state;
   };
-  const snapshotAt = (agentId: string): number => cache.get(agentId)?.snapshotAt ?? 0;
+  const snapshotOf = (agentId: string): Snapshot => cache.get(agentId)?.snapshot ?? none;
 
   return {
     load,
@@ -63,10 +67,15 @@ export function makeAgents(store: Store): Agents {
       return stateAt(store, agentId, sequence);
     },
     keep: (agentId, state, snapshot) =>
-      cache.keep(agentId, { state, snapshotAt: snapshot ? state.sequence : snapshotAt(agentId) }),
-    snapshotDue: (agentId, { sequence, transcript }) =>
-      sequence - snapshotAt(agentId) >=
-      Math.max(engineLimits.snapshotEventsMin, transcript.length / 2),
+      cache.keep(agentId, { state, snapshot: snapshot ? placed(state) : snapshotOf(agentId) }),
+    snapshotDue: (agentId, state) => {
+      const last = snapshotOf(agentId);
+      const events = state.sequence - last.sequence;
+      if (events < engineLimits.snapshotEventsMin) return false;
+      const chars = charsOf(state);
+      const grown = Math.max(events * engineLimits.eventCharsLeast, chars - last.chars);
+      return grown >= chars / 2;
+    },
     forget: cache.forget,
   };
 }
@@ -74,9 +83,28 @@ export function makeAgents(store: Store): Agents {
 async function saved(
   store: Store,
   agentId: string,
-): Promise<{ readonly state: AgentState | null; readonly snapshotAt: number }> {
+): Promise<{ readonly state: AgentState | null; readonly snapshot: Snapshot }> {
   const state = await store.snapshot(agentId);
-  return { state, snapshotAt: state?.sequence ?? 0 };
+  return { state, snapshot: state === null ? none : placed(state) };
+}
+
+const placed = (state: AgentState): Snapshot => ({
+  sequence: state.sequence,
+  chars: charsOf(state),
+});
+
+/** About how long a state is as a snapshot. */
+function charsOf({ spec, summary, transcript, offeredTools }: AgentState): number {
+  let chars = spec.goal.length + spec.systemPrompt.length + summary.length;
+  for (const { description, parameters } of [...spec.tools, ...offeredTools])
+    chars += description.length + JSON.stringify(parameters).length;
+  for (const item of transcript) {
+    chars += engineLimits.eventCharsLeast + item.content.length;
+    if (item.kind === "user") for (const { base64 } of item.attachments) chars += base64.length;
+    if (item.kind === "assistant")
+      for (const { inputJson } of item.toolCalls) chars += inputJson.length;
+  }
+  return chars;
 }
 
 /** The state behind an event of the past, which is in the log. */

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import type { Event, LoggedEvent } from "../../src/agent/event.ts";
 import { fold } from "../../src/agent/fold.ts";
 import { type AgentState, statusOf, type TranscriptItem } from "../../src/agent/state.ts";
+import { decodeState, encodeState } from "../../src/store/codec.ts";
 import {
   answered,
   born,
@@ -52,6 +53,19 @@ describe("properties of a fold", () => {
         const whole = fold(log);
         for (let cut = 1; cut <= log.length; cut++)
           expect(fold(log.slice(cut), fold(log.slice(0, cut)))).toEqual(whole);
+      }),
+      seeded(60),
+    );
+  });
+
+  test("a state gone on with from its JSON is the same as one that never was JSON", () => {
+    fc.assert(
+      fc.property(anyHistory, ({ log }) => {
+        const whole = fold(log);
+        for (let cut = 1; cut <= log.length; cut++) {
+          const saved = decodeState(encodeState(fold(log.slice(0, cut))));
+          expect(fold(log.slice(cut), saved)).toEqual(whole);
+        }
       }),
       seeded(60),
     );
