@@ -33,7 +33,7 @@ export function startScheduler(parts: Parts, workerId: string, drive: Drive): Sc
   };
 
   const lookout = makeLookout(parts, room, async (nowMs) => {
-    const free = room();
+    const free = Math.min(room(), engineLimits.claimsAtOnce);
     reserved += free;
     try {
       await running.catchUp();

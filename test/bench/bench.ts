@@ -3,11 +3,14 @@
  * from one run, side by side. With `--strict` a goal that is missed, or could not be measured, makes the exit code 1.
  */
 import { availableParallelism, cpus } from "node:os";
+
+import { benchAgents } from "./agents/agents-group.ts";
 import { type Report, openReport } from "./report.ts";
 import { benchSandbox } from "./sandbox/sandbox-group.ts";
 
 const groups: ReadonlyMap<string, (report: Report) => Promise<void>> = new Map([
   ["sandbox", benchSandbox],
+  ["agents", benchAgents],
 ]);
 
 const words = Bun.argv.slice(2);
