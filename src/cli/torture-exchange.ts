@@ -4,6 +4,7 @@ import {
   ClientMessageSchema,
   type ServerMessage,
 } from "../gen/engram/api/v1/agent_pb.ts";
+import { makeMessageQueue } from "./message-queue.ts";
 import type { Outgoing, Subject } from "./torture-subject.ts";
 
 /** The client's side of one stream. */
@@ -25,7 +26,7 @@ export function openExchange(
   where: string,
 ): Exchange {
   const { agentId } = subject;
-  const queue = makeQueue();
+  const queue = makeMessageQueue();
   const waiting = outgoing.filter(({ sent }) => sent.ackedAt === null);
   const unanswered: Outgoing[] = [];
   // Behind no event a stream would begin with what comes next.
@@ -71,31 +72,5 @@ export function openExchange(
       for (const { messageId } of waiting) subject.note(`never sent ${messageId}`);
     },
     close: queue.close,
-  };
-}
-
-function makeQueue() {
-  const waiting: ClientMessage[] = [];
-  let isClosed = false;
-  let wake = (): void => {};
-  return {
-    push: (message: ClientMessage): void => {
-      waiting.push(message);
-      wake();
-    },
-    close: (): void => {
-      isClosed = true;
-      wake();
-    },
-    async *read(): AsyncGenerator<ClientMessage> {
-      for (;;) {
-        yield* waiting.splice(0);
-        if (waiting.length > 0) continue;
-        if (isClosed) return;
-        const { promise, resolve } = Promise.withResolvers<void>();
-        wake = resolve;
-        await promise;
-      }
-    },
   };
 }

@@ -12,7 +12,7 @@ const usage =
 const print = (text: string): void => void process.stdout.write(text);
 
 /** The options of a command line. Fails with invalid_argument. */
-function tortureOptions(args: readonly string[]): TortureOptions {
+export function tortureOptions(args: readonly string[]): TortureOptions {
   const text = { type: "string" } as const;
   const options = { minutes: text, agents: text, kills: text, seed: text, "tools-path": text };
   let values;

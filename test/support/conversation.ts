@@ -1,10 +1,10 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { type Client, Code, ConnectError } from "@connectrpc/connect";
+import { makeMessageQueue } from "../../src/cli/message-queue.ts";
 import {
   type Agent,
   type AgentService,
   ClientMessageSchema,
-  type ClientMessage,
   type CreateAgentRequestSchema,
   type ServerMessage,
 } from "../../src/gen/engram/api/v1/agent_pb.ts";
@@ -28,39 +28,13 @@ export type Chat = AsyncDisposable & {
   broken(): Promise<ConnectError>;
 };
 
-const queue = () => {
-  const waiting: ClientMessage[] = [];
-  let closed = false;
-  let wake = (): void => {};
-  return {
-    push: (message: ClientMessage): void => {
-      waiting.push(message);
-      wake();
-    },
-    close: (): void => {
-      closed = true;
-      wake();
-    },
-    async *read(): AsyncGenerator<ClientMessage> {
-      for (;;) {
-        yield* waiting.splice(0);
-        if (waiting.length > 0) continue;
-        if (closed) return;
-        const { promise, resolve } = Promise.withResolvers<void>();
-        wake = resolve;
-        await promise;
-      }
-    },
-  };
-};
-
 /** Attaches to an agent; `after` is resume_from_sequence. `listener`: one that was attached before and goes on. */
 export const openChat = (
   client: AgentClient,
   agentId: string,
   { after = 0n, listener = makeListener() }: { after?: bigint; listener?: Listener } = {},
 ): Chat => {
-  const outgoing = queue();
+  const outgoing = makeMessageQueue();
   const heard: ServerMessage[] = [];
   const controller = new AbortController();
   outgoing.push(create(ClientMessageSchema, { agentId, resumeFromSequence: after }));

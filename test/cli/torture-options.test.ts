@@ -1,0 +1,43 @@
+import { expect, test } from "bun:test";
+import { tortureOptions } from "../../src/cli/torture.ts";
+import { makeRandom } from "../../src/cli/torture-random.ts";
+import { EngramError } from "../../src/errors.ts";
+
+test("options are read, and without a number of kills it lasts a minute", () => {
+  const { minutes, agents, kills, seed, toolsPath } = tortureOptions(
+    "--minutes 0.5 --agents 7 --kills 3 --seed 0 --tools-path src".split(" "),
+  );
+  expect({ minutes, agents, kills, seed }).toEqual({ minutes: 0.5, agents: 7, kills: 3, seed: 0 });
+  expect(toolsPath).toEndWith("/src");
+  expect(tortureOptions([]).minutes).toBe(1);
+  expect(tortureOptions(["--kills", "3"]).minutes).toBeGreaterThan(60);
+});
+
+test.each([
+  "--minutes 0",
+  "--minutes many",
+  "--minutes -1",
+  "--agents 0",
+  "--agents 1.5",
+  "--agents 1001",
+  "--kills 0",
+  "--seed x",
+  "--tools-path nowhere",
+  "--unknown 1",
+  "word",
+])("%s is bad usage", (line) => {
+  const read = (): unknown => tortureOptions(line.split(" "));
+  expect(read).toThrow(EngramError);
+  expect(read).toThrow(/usage|not there/);
+});
+
+test("the same seed and name give the same chance, another of them another", () => {
+  const drawn = (seed: number, name: string): readonly number[] => {
+    const random = makeRandom(seed).named(name);
+    return Array.from({ length: 200 }, () => random.between(1, 6));
+  };
+  expect(drawn(1, "a")).toEqual(drawn(1, "a"));
+  expect(drawn(1, "a")).not.toEqual(drawn(2, "a"));
+  expect(drawn(1, "a")).not.toEqual(drawn(1, "b"));
+  expect(new Set(drawn(1, "a"))).toEqual(new Set([1, 2, 3, 4, 5, 6]));
+});
