@@ -8,6 +8,7 @@ import type { ModelPiece } from "../llm/model.ts";
 import type { Draft, Holder } from "../store/store.ts";
 import { type DraftWriter, makeDraftWriter } from "./draft-writer.ts";
 import type { Parts } from "./parts.ts";
+import { makeSeam } from "./seam.ts";
 import type { Toolbox } from "../agent/toolbox.ts";
 
 /** One model call to be made. */
@@ -40,7 +41,8 @@ export const textOf = (draft: Draft | null, kind: "thinking" | "text"): string =
 
 /**
  * Calls the model and answers its whole reply, each delta made durable on the way. Fails as the model does, and with
- * what it had written kept in the draft; with `signal`'s reason when that ends it, dropping what was not yet durable.
+ * what it had written kept in the draft; with BegunAgain where it did not go on with what was begun; with `signal`'s
+ * reason when that ends it, dropping what was not yet durable.
  */
 export async function think(parts: Parts, job: ThinkJob, signal: AbortSignal): Promise<ModelReply> {
   const { holder, call, begun } = job;
@@ -90,7 +92,7 @@ function makeReply(thinkingBegun: string, textBegun: string) {
   const halves = { thinking: makeWholeChars(), text: makeWholeChars() };
 
   const add = (kind: "thinking" | "text", content: string) => {
-    const whole = halves[kind](kind === "text" ? seam(content) : content);
+    const whole = halves[kind](content);
     chars += whole.length;
     if (chars > turnLimits.replyCharsMax)
       throw new EngramError(
@@ -106,8 +108,9 @@ function makeReply(thinkingBegun: string, textBegun: string) {
     take: (piece: ModelPiece): { kind: "thinking" | "text"; content: string } | null => {
       switch (piece.kind) {
         case "thinking":
+          return add("thinking", piece.text);
         case "text":
-          return add(piece.kind, piece.text);
+          return add("text", seam.take(piece.text));
         case "toolCall":
           mustFit(
             toolCalls.push({ name: piece.name, inputJson: piece.inputJson }),
@@ -124,6 +127,7 @@ function makeReply(thinkingBegun: string, textBegun: string) {
         throw new EngramError("model_error", "the model's answer ended before it was whole", {
           transient: true,
         });
+      add("text", seam.end());
       const whole = { thinking: thinking.join(""), text: text.join(""), toolCalls, usage };
       if (whole.text === "" && toolCalls.length === 0)
         throw new EngramError("model_error", "the model's answer was empty", { transient: true });
@@ -145,21 +149,6 @@ function mustFit(calls: number, inputJson: string): void {
       `the model wrote a tool input of more than ${turnLimits.toolInputCharsMax} characters`,
       { transient: true },
     );
-}
-
-/**
- * The model was sent the partial text without its trailing white space, which it may write again: what it repeats of
- * that is left out, so that text and continuation join without a gap or a double.
- */
-function makeSeam(begun: string): (content: string) => string {
-  let expected = begun.slice(begun.trimEnd().length);
-  return (content) => {
-    let same = 0;
-    while (same < expected.length && same < content.length && expected[same] === content[same])
-      same++;
-    expected = same === content.length ? expected.slice(same) : "";
-    return content.slice(same);
-  };
 }
 
 /** Holds a first half of a surrogate pair back until its second comes: each piece is whole characters, so UTF-8 of its own. */

@@ -1,0 +1,127 @@
+import type { Event, ModelCall, TurnErrorCode } from "../agent/event.ts";
+import { replyEvents } from "../agent/reply.ts";
+import type { AgentState } from "../agent/state.ts";
+import { toolboxOf } from "../agent/toolbox.ts";
+import { EngramError, type ErrorCode } from "../errors.ts";
+import { turnLimits } from "../limits.ts";
+import type { Draft } from "../store/store.ts";
+import type { Parts } from "./parts.ts";
+import { BegunAgain } from "./seam.ts";
+import { failure, holderOf, record, type Step } from "./step.ts";
+import { summarize } from "./summarize.ts";
+import { newCall, textOf, think } from "./think.ts";
+
+/**
+ * Calls the model, going on with the draft where there is one and the model can, and appends its whole reply. True when
+ * the lease was let go of.
+ */
+export async function callModel(
+  step: Step,
+  draft: Draft | null,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { parts, state } = step;
+  const { spec } = state;
+  if (draft !== null && !(await canContinue(parts, state, draft, signal)))
+    return record(
+      step,
+      abandon(state, draft, "cannot continue the answer that was broken off"),
+      true,
+    );
+  const toolbox = toolboxOf(spec, await parts.sandbox.list());
+  const call =
+    draft === null
+      ? newCall(state, toolbox, parts.clock.nowMs())
+      : { ...draft.call, continuedLength: textOf(draft, "text").length };
+  try {
+    const reply = await think(
+      parts,
+      { holder: () => holderOf(step), state, call, begun: draft },
+      signal,
+    );
+    const events = (sequence: number): readonly Event[] =>
+      replyEvents(reply, call, sequence, toolbox.needsConfirmation);
+    return await record(step, events, true);
+  } catch (error) {
+    if (error instanceof BegunAgain && draft !== null)
+      return record(
+        step,
+        abandon(state, draft, "did not go on with the answer that was broken off"),
+        true,
+      );
+    return modelFailed(step, call, error);
+  }
+}
+
+/** The draft with all its pieces; null: none. */
+export async function wholeDraft(parts: Parts, agentId: string): Promise<Draft | null> {
+  let draft = await parts.store.readDraft(agentId, 0);
+  while (draft !== null && draft.pieces.length < draft.piecesTotal) {
+    const more = await parts.store.readDraft(agentId, draft.pieces.length);
+    if (more === null || more.pieces.length === 0) break;
+    draft = { ...draft, pieces: [...draft.pieces, ...more.pieces] };
+  }
+  return draft;
+}
+
+/** Puts the first `items` of the conversation into a summary. True when the lease was let go of. */
+export async function condense(step: Step, items: number, signal: AbortSignal): Promise<boolean> {
+  const { parts, state } = step;
+  try {
+    const { summary, usage } = await summarize(parts, { state, items }, signal);
+    return await record(step, () => [{ type: "ContextCondensed", items, summary, usage }]);
+  } catch (error) {
+    const nowMs = parts.clock.nowMs();
+    const call = { afterSequence: state.sequence, nowMs, tools: null, continuedLength: 0 };
+    return modelFailed(step, call, error);
+  }
+}
+
+/** Thinking alone cannot be gone on with: no server takes it back in all its modes. */
+const canContinue = async (
+  { model }: Parts,
+  { spec }: AgentState,
+  draft: Draft,
+  signal: AbortSignal,
+): Promise<boolean> =>
+  textOf(draft, "text").trimEnd() !== "" &&
+  (await model.continuesPartial(spec.model, spec.config.enableThinking, signal));
+
+const abandon =
+  ({ spec }: AgentState, { call }: Draft, why: string) =>
+  (): readonly Event[] => [
+    { type: "AnswerAbandoned", call, reason: `${spec.model} ${why}; it answers anew` },
+  ];
+
+const turnErrors: Partial<Record<ErrorCode, TurnErrorCode>> = {
+  model_unavailable: "MODEL_UNAVAILABLE",
+  model_not_found: "MODEL_NOT_FOUND",
+  model_timeout: "MODEL_TIMEOUT",
+  model_error: "MODEL_ERROR",
+  context_overflow: "CONTEXT_OVERFLOW",
+};
+
+/** A model's fault is tried again after a pause, a few times; then, or where that cannot help, the turn has failed. */
+async function modelFailed(step: Step, call: ModelCall, error: unknown): Promise<boolean> {
+  if (!(error instanceof EngramError)) throw error;
+  const code = turnErrors[error.code];
+  if (code === undefined) throw error;
+  const { message } = error;
+  const { attempts } = step.state.turn;
+  const { log, clock } = step.parts;
+  log("warn", "the model failed", { agentId: step.lease.agentId, code, message, attempts });
+  if (!error.transient || attempts >= turnLimits.attemptsMax)
+    return record(step, failure(code, message));
+  const retryAtMs = clock.nowMs() + retryDelayMs(attempts, error.retryAfterMs);
+  return record(step, () => [{ type: "ModelFailed", call, code, message, retryAtMs }]);
+}
+
+/** Doubling, with a fifth of chance so that many agents do not come back in step. */
+function retryDelayMs(attempts: number, askedForMs: number | null): number {
+  const { retryDelayMsFirst, retryDelayMsMax, retryAfterMsMax } = turnLimits;
+  const delayMs = Math.min(retryDelayMsFirst * 2 ** attempts, retryDelayMsMax);
+  return Math.max(
+    Math.round(delayMs * (0.9 + Math.random() * 0.2)),
+    Math.min(askedForMs ?? 0, retryAfterMsMax),
+  );
+}
