@@ -152,6 +152,17 @@ export const storeLimits = {
   readBytesMax: mib,
   /** Writes that wait for one commit; past it the store answers unavailable rather than grow. */
   queuedWritesMax: 20_000,
+  /** Writes in one transaction: some 20 ms of the thread that writes. */
+  writesPerCommitMax: 1_000,
+  /** What a write waits for the disk; a hung one is found out so that a stop is still over in its 10 s. */
+  writeWaitMsMax: 5_000,
+  /** At the end, for what is queued and for the file to be closed. */
+  closeWaitMsMax: 2_000,
+  /** Between two looks whether a disk that failed takes writes again; doubled up to the second. */
+  probeMsFirst: 250,
+  probeMsMax: 2_000,
+  /** Another program that looks at the file may hold it for a moment. */
+  busyMsMax: 1_000,
   /** Pages written before a commit has to checkpoint by itself: 8,000 keep it off the commit path under load. */
   walPagesMax: 8_000,
   /** Quiet time in ms after which the log is checkpointed. */

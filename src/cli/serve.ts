@@ -12,6 +12,7 @@ import type { Sandbox } from "../sandbox/sandbox.ts";
 import { openSandbox } from "../sandbox/wasm-sandbox.ts";
 import { openServer } from "../server/server.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
+import { startThread } from "../store/sqlite-worker.ts";
 import type { Store } from "../store/store.ts";
 import { makeLog } from "./log.ts";
 import { childCommand } from "./self.ts";
@@ -26,7 +27,7 @@ export async function serve(args: readonly string[]): Promise<number> {
   const settings = readSettings(args, process.env, process.stderr.isTTY);
   const log = makeLog(settings.logLevel, settings.logFormat);
   for (const warning of settings.warnings) log("warn", warning);
-  const store = openSqliteStore(settings.dbPath, systemClock);
+  const store = openSqliteStore(settings.dbPath, { clock: systemClock, log, startThread });
   const opened: (() => Promise<void>)[] = [() => store.close()];
   try {
     const sandbox = await openTools(settings, log);

@@ -1,105 +1,180 @@
-import { type Database, SQLiteError } from "bun:sqlite";
-import { EngramError, messageOf } from "../errors.ts";
+import { Database } from "bun:sqlite";
+import { EngramError, type ErrorCode } from "../errors.ts";
 import { storeLimits } from "../limits.ts";
+import { isOfDisk, storeFault } from "./sqlite-fault.ts";
+import { mending, perform } from "./sqlite-perform.ts";
+import { openStatements, type Statements } from "./sqlite-rows.ts";
+import type { Answer, Write } from "./sqlite-writes.ts";
 
-/** A queued write: run on the transaction, it gives the answer to be sent after the commit. */
-type Write = { readonly run: () => () => void; readonly reject: (error: EngramError) => void };
+/** An EngramError as plain data. */
+export type Refusal = {
+  readonly kind: "refused";
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly transient: boolean;
+};
 
-/**
- * Runs writes in the order in which they are asked for. All that arrive in one turn of the event loop share one
- * transaction and so one sync of the disk; each is answered after it. `afterCommit` runs behind each commit.
- */
-export interface GroupCommit {
+export type Outcome = Answer | Refusal;
+
+/** What came of a batch, and whether the disk took it. */
+export type Committed = {
+  /** In the order of the writes. */
+  readonly outcomes: readonly Outcome[];
+  /** Why the disk took none of them; null: it did. */
+  readonly fault: Refusal | null;
+};
+
+/** The connection that writes. One at a time has a file. */
+export interface Committer {
   /**
-   * `run` works on the open transaction and must throw an EngramError before its first write, or not at all: such a
-   * refusal is its own caller's alone, while a failure of the disk undoes and fails everyone's.
+   * Performs the writes in their order in one transaction, synced to the disk when this returns. A refusal is its own
+   * write's alone, and so is a damaged page that a write meets; a fault of the disk fails all of them and leaves nothing.
    */
-  write<T>(run: () => T): Promise<T>;
-  /** Commits what is queued; nothing is taken afterwards. */
+  commit(writes: readonly Write[]): Committed;
+  /** Moves what the log holds into the file, so that no commit has to. */
+  checkpoint(): void;
   close(): void;
 }
 
-export function openGroupCommit(db: Database, afterCommit: () => void): GroupCommit {
-  let queue: Write[] = [];
-  let scheduled = false;
-  let closed = false;
-  const begin = db.prepare("BEGIN IMMEDIATE");
-  const commit = db.prepare("COMMIT");
-
-  const flush = (): void => {
-    scheduled = false;
-    const writes = queue;
-    queue = [];
-    if (writes.length === 0) return;
-    let answers: readonly (() => void)[];
-    try {
-      begin.run();
-      answers = writes.map(({ run }) => run());
-      commit.run();
-    } catch (error) {
-      if (db.inTransaction) db.run("ROLLBACK");
-      const fault = storeFault(error);
-      answers = writes.map(
-        ({ reject }) =>
-          () =>
-            reject(fault),
-      );
-    }
-    for (const answer of answers) answer();
-    afterCommit();
+/** Opens the file at `path`, which is there and laid out, at the first commit, and again after a fault of the disk. */
+export function makeCommitter(path: string): Committer {
+  let hand: Hand | null = null;
+  const drop = (): void => {
+    const dropped = hand;
+    hand = null;
+    dropped?.close();
   };
-
   return {
-    write: async <T>(run: () => T): Promise<T> => {
-      if (closed) throw new EngramError("unavailable", "the store is closed");
-      if (queue.length >= storeLimits.queuedWritesMax)
-        throw new EngramError(
-          "unavailable",
-          "the store has too many writes waiting; try again later",
-          { transient: true },
-        );
-      if (!scheduled) {
-        scheduled = true;
-        setImmediate(flush);
+    commit: (writes) => {
+      try {
+        hand ??= openHand(path);
+        return { outcomes: outcomesOf(hand, writes), fault: null };
+      } catch (error) {
+        const fault = refusalOf(storeFault(error));
+        // A connection that was opened while the disk was read-only stays so.
+        closeQuietly(drop);
+        return { outcomes: writes.map(() => fault), fault };
       }
-      return new Promise<T>((resolve, reject) => {
-        queue.push({ run: () => answerOf(run, resolve, reject), reject });
-      });
     },
-    close: () => {
-      closed = true;
-      flush();
-      begin.finalize();
-      commit.finalize();
+    checkpoint: () => {
+      try {
+        hand?.db.run("PRAGMA wal_checkpoint(PASSIVE)");
+      } catch {
+        // The log keeps what it holds; a write that finds the disk full or broken tells its caller.
+      }
     },
+    close: () => closeQuietly(drop),
   };
 }
 
-/** A refusal is an answer of its own; what the database throws fails the transaction. */
-function answerOf<T>(
-  run: () => T,
-  resolve: (value: T) => void,
-  reject: (error: EngramError) => void,
-): () => void {
+/** What cannot be moved or synced at the end stays in the log, where the next engine finds it. */
+function closeQuietly(close: () => void): void {
   try {
-    const value = run();
-    return () => resolve(value);
+    close();
+  } catch {
+    // As said above.
+  }
+}
+
+type Hand = {
+  readonly db: Database;
+  readonly sql: Statements;
+  /** Its indexes were made anew: what is damaged still is no index. */
+  mended: boolean;
+  /** Runs `fn` in a transaction of its own. */
+  within<T>(fn: () => T): T;
+  close(): void;
+};
+
+/** The connection that writes: a commit returns when it is on the disk (`synchronous = FULL`). */
+export function openWriting(path: string): Database {
+  const db = new Database(path, { create: false, readwrite: true, strict: true });
+  try {
+    db.run(`PRAGMA busy_timeout = ${storeLimits.busyMsMax}`);
+    db.run("PRAGMA journal_mode = WAL");
+    db.run("PRAGMA synchronous = FULL");
+    db.run(`PRAGMA wal_autocheckpoint = ${storeLimits.walPagesMax}`);
+    return db;
   } catch (error) {
-    if (error instanceof EngramError) return () => reject(error);
+    db.close(true);
     throw error;
   }
 }
 
-/** What a failure of the database means to a caller. */
-export function storeFault(error: unknown): EngramError {
-  if (error instanceof EngramError) return error;
-  if (error instanceof SQLiteError && /^SQLITE_(CORRUPT|NOTADB)/.test(error.code ?? ""))
-    return new EngramError("corrupt", `the database is damaged: ${error.message}`, {
-      cause: error,
-    });
-  return new EngramError(
-    "unavailable",
-    `the store cannot be written (${messageOf(error)}); free the disk or mend it, and try again`,
-    { cause: error, transient: true },
-  );
+function openHand(path: string): Hand {
+  const db = openWriting(path);
+  const sql = openStatements(db);
+  const begin = db.prepare("BEGIN IMMEDIATE");
+  const commit = db.prepare("COMMIT");
+  return {
+    db,
+    sql,
+    mended: false,
+    within: (fn) => {
+      try {
+        begin.run();
+        const value = fn();
+        commit.run();
+        return value;
+      } catch (error) {
+        if (db.inTransaction) db.run("ROLLBACK");
+        throw error;
+      }
+    },
+    close: () => {
+      sql.finalize();
+      begin.finalize();
+      commit.finalize();
+      db.close(true);
+    },
+  };
 }
+
+/** Throws what the disk does; then nothing was written. */
+function outcomesOf(hand: Hand, writes: readonly Write[]): readonly Outcome[] {
+  try {
+    return hand.within(() => writes.map((write) => outcomeOf(hand, write)));
+  } catch (error) {
+    if (isOfDisk(error)) throw error;
+    // One of them has met a damaged page: the others' agents must not suffer for it.
+    return writes.map((write) => alone(hand, write));
+  }
+}
+
+/** A refusal is an answer of its own; what the database throws fails the transaction. */
+function outcomeOf({ db, sql }: Hand, write: Write): Outcome {
+  try {
+    return perform(db, sql, write);
+  } catch (error) {
+    if (error instanceof EngramError) return refusalOf(error);
+    throw error;
+  }
+}
+
+function alone(hand: Hand, write: Write): Outcome {
+  try {
+    return hand.within(() => outcomeOf(hand, write));
+  } catch (error) {
+    const fault = storeFault(error);
+    if (fault.code === "corrupt" && !hand.mended && mend(hand)) return alone(hand, write);
+    return refusalOf(fault);
+  }
+}
+
+/** Makes the indexes of agents anew, once: a page of one concerns every agent. False where that cannot be. */
+function mend(hand: Hand): boolean {
+  hand.mended = true;
+  try {
+    hand.within(() => hand.db.run(mending));
+    return true;
+  } catch {
+    return false; // The write's own fault is told.
+  }
+}
+
+export const refusalOf = ({ code, message, transient }: EngramError): Refusal => ({
+  kind: "refused",
+  code,
+  message,
+  transient,
+});

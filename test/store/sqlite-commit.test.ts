@@ -3,99 +3,167 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { EngramError } from "../../src/errors.ts";
-import { storeLimits } from "../../src/limits.ts";
-import { type GroupCommit, openGroupCommit, storeFault } from "../../src/store/sqlite-commit.ts";
+import { type Committer, makeCommitter, openWriting } from "../../src/store/sqlite-commit.ts";
+import { storeFault } from "../../src/store/sqlite-fault.ts";
+import { prepareSchema } from "../../src/store/sqlite-schema.ts";
+import { appendWrite, createWrite, type Write } from "../../src/store/sqlite-writes.ts";
+import { born, logged, said } from "../support/events.ts";
+import { appendOf, creationOf } from "../support/stores.ts";
 
-const codeIs = (code: string): unknown => expect.objectContaining({ code });
+let folder = "";
+let path = "";
+let committer: Committer;
+let reader: Database;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "engram-commit-"));
+  path = join(folder, "engram.db");
+  const made = new Database(path, { create: true });
+  prepareSchema(made, path);
+  made.run("PRAGMA journal_mode = WAL");
+  made.close(true);
+  committer = makeCommitter(path);
+  reader = new Database(path);
+});
+afterEach(() => {
+  reader.close(true);
+  committer.close();
+  rmSync(folder, { recursive: true });
+});
+const ids = (): unknown[] => reader.query("SELECT agent_id FROM agent ORDER BY id").values().flat();
+const creation = (agentId: string): Write => createWrite(creationOf(agentId, [born()]));
+const codesOf = (writes: readonly Write[]): string[] =>
+  committer
+    .commit(writes)
+    .outcomes.map((outcome) => (outcome.kind === "refused" ? outcome.code : outcome.kind));
 
-describe("writes that share a transaction", () => {
-  let db: Database;
-  let commits: GroupCommit;
-  let committed = 0;
-  beforeEach(() => {
-    db = new Database(":memory:");
-    db.run("CREATE TABLE t(n INTEGER PRIMARY KEY)");
-    committed = 0;
-    commits = openGroupCommit(db, () => committed++);
-  });
-  afterEach(() => {
-    commits.close();
-    db.close(true);
-  });
-  const insert = (n: number): Promise<number> =>
-    commits.write(() => {
-      db.run("INSERT INTO t VALUES(?)", [n]);
-      return n;
-    });
-  const rows = (): unknown[] => db.query("SELECT n FROM t ORDER BY n").values().flat();
+test("the connection that writes syncs each commit, to a write-ahead log", () => {
+  const db = openWriting(path);
+  const pragma = (name: string): unknown => db.query(`PRAGMA ${name}`).values()[0]?.[0];
+  expect(pragma("synchronous")).toBe(2);
+  expect(pragma("journal_mode")).toBe("wal");
+  db.close(true);
+});
 
-  test("are run in the order in which they were asked for, and answered with their values", async () => {
-    expect(await Promise.all([insert(3), insert(1), insert(2)])).toEqual([3, 1, 2]);
-    expect(committed).toBe(1);
+describe("a batch of writes", () => {
+  test("is performed in its order, and seen by others when it is answered", () => {
+    const { outcomes, fault } = committer.commit([creation("b"), creation("a")]);
+    expect(fault).toBeNull();
+    expect(outcomes.map(({ kind }) => kind)).toEqual(["create", "create"]);
+    expect(ids()).toEqual(["b", "a"]);
   });
-  test("are answered behind the commit, and before what is told of it", async () => {
-    const order: string[] = [];
-    commits.close();
-    commits = openGroupCommit(db, () => order.push(db.inTransaction ? "too early" : "told"));
-    await insert(1).then(() => order.push("answered"));
-    expect(order).toEqual(["told", "answered"]);
+  test("holds what a refusal in its midst has nothing to do with", () => {
+    expect(codesOf([creation("a"), creation("a"), creation("b")])).toEqual([
+      "create",
+      "already_exists",
+      "create",
+    ]);
+    expect(ids()).toEqual(["a", "b"]);
   });
-  test("fail together where the database fails one, and leave nothing behind", async () => {
-    await insert(1);
-    const outcomes = await Promise.allSettled([insert(2), insert(1), insert(3)]);
-    expect(outcomes.map(({ status }) => status)).toEqual(["rejected", "rejected", "rejected"]);
-    for (const outcome of outcomes)
-      expect(outcome).toMatchObject({ reason: { code: "unavailable", transient: true } });
-    expect(rows()).toEqual([1]);
-    await insert(4);
-    expect(rows()).toEqual([1, 4]);
+  test("fails whole where the disk fails it, leaves nothing behind, and the next is taken", () => {
+    codesOf([creation("a")]);
+    const other = new Database(path);
+    other.run("BEGIN IMMEDIATE");
+    const { outcomes, fault } = committer.commit([creation("b"), creation("c")]);
+    expect(fault).toMatchObject({ code: "unavailable", transient: true });
+    expect(fault?.message).toContain("another program");
+    expect(outcomes).toEqual([fault!, fault!]);
+    other.run("ROLLBACK");
+    other.close(true);
+    expect(ids()).toEqual(["a"]);
+    expect(codesOf([creation("b")])).toEqual(["create"]);
+    expect(ids()).toEqual(["a", "b"]);
   });
-  test("are each refused alone", async () => {
-    const refused = commits.write(() => {
-      throw new EngramError("conflict", "no");
-    });
-    const outcomes = await Promise.allSettled([insert(1), refused, insert(2)]);
-    expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
-    await expect(refused).rejects.toEqual(codeIs("conflict"));
-    expect(rows()).toEqual([1, 2]);
-  });
-  test("asked for by an answer come into the next", async () => {
-    await insert(1).then(() => insert(2));
-    expect(committed).toBe(2);
-  });
-  test("are no more than the limit; the one past it is told to come again", async () => {
-    const writes = Array.from({ length: storeLimits.queuedWritesMax }, (_, n) => insert(n));
-    await expect(insert(-1)).rejects.toMatchObject({ code: "unavailable", transient: true });
-    await Promise.all(writes);
-    expect(committed).toBe(1);
-    await insert(-1);
-    expect(rows()).toHaveLength(storeLimits.queuedWritesMax + 1);
+  test("a probe among its writes is a write too: a page of the log", () => {
+    const size = (): number => readFileSync(`${path}-wal`).length;
+    codesOf([creation("a")]);
+    const before = size();
+    expect(codesOf([{ kind: "probe" }])).toEqual(["probe"]);
+    expect(size()).toBeGreaterThan(before);
   });
 });
 
-test("a fault of the database is corrupt where the file is damaged, else unavailable", () => {
-  const folder = mkdtempSync(join(tmpdir(), "engram-fault-"));
-  const path = join(folder, "t.db");
-  const made = new Database(path, { create: true });
-  made.run("CREATE TABLE t(n INTEGER PRIMARY KEY)");
-  const page = made.query<{ page_size: number }, []>("PRAGMA page_size").get();
-  made.close();
-  const bytes = readFileSync(path);
-  // The second page is the table's.
-  writeFileSync(path, bytes.fill(0xff, page!.page_size));
+describe("a damaged page", () => {
+  /** Changes the first page of a table or an index in the file. */
+  const change = (name: string, edit: (page: Buffer) => void): void => {
+    const size = reader.query<{ page_size: number }, []>("PRAGMA page_size").get()!.page_size;
+    const root = reader
+      .query<{ rootpage: number }, [string]>("SELECT rootpage FROM sqlite_schema WHERE name = ?")
+      .get(name)!.rootpage;
+    committer.checkpoint();
+    committer.close();
+    reader.close(true);
+    const bytes = readFileSync(path);
+    edit(bytes.subarray((root - 1) * size, root * size));
+    writeFileSync(path, bytes);
+    reader = new Database(path);
+  };
+  const damage = (name: string): void => change(name, (page) => page.fill(0xff));
+  const claim: Write = {
+    kind: "claim",
+    wish: { worker: "w", untilMs: 1_000 },
+    nowMs: 10,
+    limit: 9,
+  };
 
-  const db = new Database(path);
-  const faultOf = (query: string): EngramError => {
+  test("that one write meets is no matter of the others'", () => {
+    codesOf([creation("a"), creation("b")]);
+    damage("snapshot");
+    const append = (agentId: string, snapshot: boolean): Write =>
+      appendWrite(appendOf(agentId, logged([born()]), [said("x")], { snapshot }));
+    expect(codesOf([append("a", false), append("b", true), creation("c")])).toEqual([
+      "append",
+      "corrupt",
+      "create",
+    ]);
+    expect(reader.query("SELECT agent_id, head FROM agent ORDER BY agent_id").values()).toEqual([
+      ["a", 2],
+      ["b", 1],
+      ["c", 1],
+    ]);
+  });
+  test("of the index of wake times is mended, and every agent is found again", () => {
+    codesOf(
+      ["a", "b"].map((agentId) => createWrite(creationOf(agentId, [born()], { wakeAtMs: 5 }))),
+    );
+    change("agent_wake", (page) => {
+      // A record of the integers 5 (the wake time) and 1 (the row): now of a row 0, which there is not.
+      const entry = page.indexOf(Buffer.from([3, 1, 9, 5]));
+      expect(entry).toBeGreaterThan(0);
+      page[entry + 2] = 8;
+    });
+    const { outcomes } = committer.commit([claim]);
+    expect(outcomes).toMatchObject([
+      { kind: "claim", value: [{ agentId: "a" }, { agentId: "b" }] },
+    ]);
+  });
+  test("of the agents themselves stays corrupt, and what does not need it goes on", () => {
+    codesOf([createWrite(creationOf("a", [born()], { wakeAtMs: 5 }))]);
+    damage("agent");
+    expect(codesOf([claim, { kind: "probe" }])).toEqual(["corrupt", "probe"]);
+  });
+});
+
+test("a fault of the database is told by its kind", () => {
+  codesOf([creation("a")]);
+  const faultOf = (db: Database, query: string): unknown => {
     try {
       db.query(query).all();
-      throw new Error("no fault");
+      return null;
     } catch (error) {
       return storeFault(error);
     }
   };
-  expect(faultOf("SELECT * FROM missing")).toMatchObject({ code: "unavailable", transient: true });
-  expect(faultOf("SELECT * FROM t")).toMatchObject({ code: "corrupt", transient: false });
-  db.close();
-  rmSync(folder, { recursive: true });
+  expect(faultOf(reader, "SELECT * FROM missing")).toMatchObject({ code: "internal" });
+  const noDatabase = join(folder, "text.db");
+  writeFileSync(noDatabase, "no database, but long enough for a header".repeat(30));
+  const text = new Database(noDatabase);
+  expect(faultOf(text, "SELECT 1 FROM t")).toMatchObject({ code: "corrupt", transient: false });
+  text.close(true);
+  const readOnly = new Database(path, { readonly: true });
+  expect(faultOf(readOnly, "DELETE FROM agent RETURNING id")).toMatchObject({
+    code: "unavailable",
+    transient: true,
+    message: expect.stringContaining("read-only"),
+  });
+  readOnly.close(true);
 });

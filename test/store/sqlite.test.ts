@@ -2,7 +2,6 @@ import { Database } from "bun:sqlite";
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { systemClock } from "../../src/clock.ts";
 import { storeLimits } from "../../src/limits.ts";
 import { openSqliteStore } from "../../src/store/sqlite.ts";
 import type { Store } from "../../src/store/store.ts";
@@ -14,6 +13,7 @@ import {
   folderFixture,
   holder,
   readAll,
+  sqliteParts,
 } from "../support/stores.ts";
 
 const codeIs = (code: string): unknown => expect.objectContaining({ code });
@@ -62,7 +62,8 @@ describe("opening", () => {
   test("a folder that another process has open is refused, until that process is killed", async () => {
     const script = `
       import { openSqliteStore } from "${join(import.meta.dir, "../../src/store/sqlite.ts")}";
-      openSqliteStore(process.argv[1], { nowMs: Date.now, monotonicMs: () => performance.now(), after: () => () => {} });
+      import { sqliteParts } from "${join(import.meta.dir, "../support/stores.ts")}";
+      openSqliteStore(process.argv[1], sqliteParts);
       process.stdout.write("open");
       setInterval(() => undefined, 60_000);`;
     const child = Bun.spawn([process.execPath, "-e", script, place.folder], {
@@ -82,13 +83,13 @@ describe("opening", () => {
   });
   test("a missing folder is made, for its owner alone", async () => {
     const folder = join(place.folder, "a", "b");
-    await openSqliteStore(folder, systemClock).close();
+    await openSqliteStore(folder, sqliteParts).close();
     expect(existsSync(join(folder, "engram.db"))).toBe(true);
   });
   test("a folder that cannot be one is refused in one line that names it", () => {
     const file = join(place.folder, "file");
     writeFileSync(file, "");
-    const { code, message } = refusal(() => openSqliteStore(file, systemClock));
+    const { code, message } = refusal(() => openSqliteStore(file, sqliteParts));
     expect(code).toBe("failed_precondition");
     expect(message).toContain(file);
     expect(message).not.toContain("\n");

@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Clock, systemClock } from "../../src/clock.ts";
 import { openSqliteStore } from "../../src/store/sqlite.ts";
-import { type Backend, backends } from "./stores.ts";
+import { startInline } from "./inline-writer.ts";
+import { type Backend, backends, sqliteParts } from "./stores.ts";
 
 /** A file system in memory, where the machine has one. */
 const folder = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
@@ -17,7 +18,7 @@ export const quickBackends: readonly Backend[] = backends.map((backend) => {
   const fixture = (clock: Clock = systemClock) => {
     const place = mkdtempSync(join(folder, "engram-test-"));
     return {
-      open: () => openSqliteStore(place, clock),
+      open: () => openSqliteStore(place, { ...sqliteParts, clock, startThread: startInline }),
       drop: () => rmSync(place, { recursive: true }),
     };
   };

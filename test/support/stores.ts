@@ -1,11 +1,13 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Event, LoggedEvent } from "../../src/agent/event.ts";
 import { type Clock, systemClock } from "../../src/clock.ts";
 import { fold } from "../../src/agent/fold.ts";
 import { openMemoryStore } from "../../src/store/memory.ts";
-import { openSqliteStore } from "../../src/store/sqlite.ts";
+import { type SqliteParts, openSqliteStore } from "../../src/store/sqlite.ts";
+import { startThread, type WriterThread } from "../../src/store/sqlite-worker.ts";
 import type { Append, Creation, Holder, Store } from "../../src/store/store.ts";
 import { logged } from "./events.ts";
 
@@ -21,12 +23,37 @@ export type Backend = {
   readonly fixture: (clock?: Clock) => Fixture;
 };
 
+/**
+ * `expect(…).rejects` turns the event loop itself. Called while the thread's message is being taken in, it would wait for
+ * the next one for ever; so what comes of a message comes a turn later here.
+ */
+const startTestThread = (path: string): WriterThread => {
+  const thread = startThread(path);
+  return {
+    ...thread,
+    commit: async (writes) => {
+      try {
+        return await thread.commit(writes);
+      } finally {
+        await nextTurn();
+      }
+    },
+  };
+};
+
+/** As an engine opens it, without its log. */
+export const sqliteParts: SqliteParts = {
+  clock: systemClock,
+  log: () => {},
+  startThread: startTestThread,
+};
+
 /** A folder of its own for each call, removed by `drop`. */
 export function folderFixture(clock: Clock = systemClock): Fixture & { readonly folder: string } {
   const folder = mkdtempSync(join(tmpdir(), "engram-store-"));
   return {
     folder,
-    open: () => openSqliteStore(folder, clock),
+    open: () => openSqliteStore(folder, { ...sqliteParts, clock }),
     drop: () => rmSync(folder, { recursive: true }),
   };
 }

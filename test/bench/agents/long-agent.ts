@@ -6,6 +6,7 @@ import { systemClock } from "../../../src/clock.ts";
 import { type Engine, startEngine } from "../../../src/engine/engine.ts";
 import type { Model } from "../../../src/llm/model.ts";
 import { openSqliteStore } from "../../../src/store/sqlite.ts";
+import { startThread } from "../../../src/store/sqlite-worker.ts";
 import type { Store } from "../../../src/store/store.ts";
 import { plainConfig, plainSpec } from "../../support/events.ts";
 import { makePlayedSandbox } from "../../support/played-sandbox.ts";
@@ -29,7 +30,7 @@ const question = "Please say twenty words about this, once more, and number ";
 const spec: AgentSpec = { ...plainSpec, config: { ...plainConfig, waitForInput: true } };
 
 function open(folder: string): Opened {
-  const store = openSqliteStore(folder, systemClock);
+  const store = openSqliteStore(folder, { clock: systemClock, log: () => {}, startThread });
   let calledMs = 0;
   const model: Model = {
     async *call() {
