@@ -5,6 +5,7 @@ import {
   type ServerMessage,
   ServerMessageSchema,
 } from "../gen/engram/api/v1/agent_pb.ts";
+import { withoutMarks } from "../llm/scripted.ts";
 import { readLog } from "./torture-log.ts";
 import { isAck, lineOf, type Violation, type Witness } from "./torture-witness.ts";
 
@@ -162,7 +163,7 @@ function unanswered(
   const answered = behind.some(
     ({ payload }) =>
       (payload.case === "text" || payload.case === "finalAnswer") &&
-      payload.value.content.includes(expects),
+      withoutMarks(payload.value.content).includes(expects),
   );
   if (answered) return [];
   const texts = behind.flatMap(({ payload }) =>

@@ -143,8 +143,10 @@ async function playOne(run: Run, stage: Stage, name: string): Promise<void> {
   } catch (error) {
     const subject = run.playing.get(name);
     const detail = messageOf(error);
-    if (subject === undefined) run.onViolation({ rule: "refused", detail, agentId: "", trace: [] });
-    else subject.report("refused", detail);
+    // What the engine says to a client that has seen an event which is not there.
+    const rule = detail.includes("resume_from_sequence") ? "lost event" : "refused";
+    if (subject === undefined) run.onViolation({ rule, detail, agentId: "", trace: [] });
+    else subject.report(rule, detail);
   } finally {
     run.playing.delete(name);
     client.close();

@@ -1,5 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Agent, ServerMessage, ToolInfo } from "../gen/engram/api/v1/agent_pb.ts";
+import { withoutMarks } from "../llm/scripted.ts";
 import { checkAgent } from "./torture-check.ts";
 import type { TortureClient } from "./torture-client.ts";
 import type { Lives } from "./torture-engine.ts";
@@ -266,7 +267,11 @@ async function sendMessage(teller: Teller): Promise<void> {
     engine.sendMessage({ agentId, messageId, userInput }, options),
   );
   sent.ackedAt = 0;
-  if (error === undefined && agent?.status === "waiting_for_input" && !text.includes(sent.expects))
+  if (
+    error === undefined &&
+    agent?.status === "waiting_for_input" &&
+    !withoutMarks(text).includes(sent.expects)
+  )
     subject.report("wrong answer", `SendMessage of ${messageId} gave ${JSON.stringify(text)}`);
   counts.turns++;
   await converse(teller, []);

@@ -10,27 +10,35 @@ type Manner = {
   readonly wordDelayMs: number;
   /** Starts over where it is given a partial answer. */
   readonly anew: boolean;
+  /** No two calls write the same words. */
+  readonly varied: boolean;
 };
 
 /**
  * How a model name asks to be answered: `scripted`, then any of `:instant` (no delay), `:MS` (delay in ms before each
- * word) and `:anew` (does not continue a partial answer), as in `scripted:anew:5`. Any other name is taken as
- * `scripted`; an unknown option is model_not_found.
+ * word), `:anew` (does not continue a partial answer) and `:varied` (each call marks its words with a mark of its own, as
+ * in `stone-1~k3f9`, so that an answer that was asked for twice shows), as in `scripted:anew:5`. Any other name is taken
+ * as `scripted`; an unknown option is model_not_found.
  */
 const mannerOf = (model: string): Manner => {
-  let manner: Manner = { wordDelayMs: scriptedLimits.wordDelayMsDefault, anew: false };
+  let manner: Manner = {
+    wordDelayMs: scriptedLimits.wordDelayMsDefault,
+    anew: false,
+    varied: false,
+  };
   const [base, ...options] = model.split(":");
   if (base !== "scripted") return manner;
   for (const option of options) {
     if (option === "instant") manner = { ...manner, wordDelayMs: 0 };
     else if (option === "anew") manner = { ...manner, anew: true };
+    else if (option === "varied") manner = { ...manner, varied: true };
     else if (/^\d{1,5}$/.test(option) && Number(option) <= scriptedLimits.wordDelayMsMax)
       manner = { ...manner, wordDelayMs: Number(option) };
     else
       throw new EngramError(
         "model_not_found",
         `the scripted model has no option "${option.slice(0, 40)}": use scripted, followed by any of ` +
-          `:instant, :MS (up to ${scriptedLimits.wordDelayMsMax}) and :anew`,
+          `:instant, :MS (up to ${scriptedLimits.wordDelayMsMax}), :anew and :varied`,
       );
   }
   return manner;
@@ -80,8 +88,12 @@ const usageOf = (messages: readonly PromptMessage[], reply: ScriptedReply): Usag
   ]),
 });
 
+/** Words as a call of a varied model writes them, and without what it made of them. */
+const marked = (text: string, mark: string): string => text.replace(/\S+/g, `$&~${mark}`);
+export const withoutMarks = (text: string): string => text.replace(/~[0-9a-z]+/g, "");
+
 /** What is left of the reply to these messages once a partial answer at their end has been taken off. */
-const restOf = (request: ModelRequest, anew: boolean): ScriptedReply => {
+const restOf = (request: ModelRequest, { anew, varied }: Manner): ScriptedReply => {
   const last = request.messages.at(-1);
   const whole = (messages: readonly PromptMessage[]): ScriptedReply => {
     const reply = scriptedReply(messages, request.tools);
@@ -90,7 +102,8 @@ const restOf = (request: ModelRequest, anew: boolean): ScriptedReply => {
   if (last?.role !== "assistant") return whole(request.messages);
   const reply = whole(request.messages.slice(0, -1));
   if (anew) return reply;
-  const given = [last.content, last.content.trimEnd()].find((text) => reply.text.startsWith(text));
+  const partial = varied ? withoutMarks(last.content) : last.content;
+  const given = [partial, partial.trimEnd()].find((text) => reply.text.startsWith(text));
   // A partial answer was in mid-text, so the thinking is over. One that is not this model's own gets the reply after it.
   return {
     ...reply,
@@ -119,10 +132,13 @@ export const openScripted = ({ clock }: { readonly clock: Clock }): Model => {
   async function* call(request: ModelRequest, signal: AbortSignal): AsyncGenerator<ModelPiece> {
     signal.throwIfAborted();
     const manner = mannerOf(request.model);
-    const reply = restOf(request, manner.anew);
-    for await (const text of write(manner, reply.thinking, signal))
+    const reply = restOf(request, manner);
+    const mark = Math.floor(Math.random() * 36 ** 4).toString(36);
+    const varied = (text: string): string => (manner.varied ? marked(text, mark) : text);
+    for await (const text of write(manner, varied(reply.thinking), signal))
       yield { kind: "thinking", text };
-    for await (const text of write(manner, reply.text, signal)) yield { kind: "text", text };
+    for await (const text of write(manner, varied(reply.text), signal))
+      yield { kind: "text", text };
     for (const { name, inputJson } of reply.calls) {
       if (manner.wordDelayMs > 0) await pause(clock, manner.wordDelayMs, signal);
       signal.throwIfAborted();

@@ -4,7 +4,7 @@ import type { PromptMessage } from "../../src/agent/prompt.ts";
 import { systemClock } from "../../src/clock.ts";
 import { EngramError } from "../../src/errors.ts";
 import { scriptedLimits } from "../../src/limits.ts";
-import { openScripted } from "../../src/llm/scripted.ts";
+import { openScripted, withoutMarks } from "../../src/llm/scripted.ts";
 import { asking, assistant, collect, result, toolNamed, user } from "../support/model-reply.ts";
 
 const model = openScripted({ clock: systemClock });
@@ -190,6 +190,21 @@ describe("continuing", () => {
     const messages = [user("count to 3"), assistant("1 2")];
     const reply = await collect(model, asking(messages, { model: "scripted:instant:anew" }));
     expect(reply.text).toBe("1 2 3");
+  });
+
+  test("the varied manner writes other words at each call, and goes on behind those of another", async () => {
+    const asked = user("write 3 words");
+    const varied = (...messages: PromptMessage[]) =>
+      collect(model, asking(messages, { model: "scripted:instant:varied" }));
+    const [first, second] = [(await varied(asked)).text, (await varied(asked)).text];
+    expect(first).not.toBe(second);
+    expect([first, second].map(withoutMarks)).toEqual(
+      Array.from({ length: 2 }, () => "stone-1 cloud-2 lamp-3"),
+    );
+    const partial = first.split(" ").slice(0, 2).join(" ");
+    const { text } = await varied(asked, assistant(partial));
+    expect(text).toMatch(/^ lamp-3~/);
+    expect(first).not.toEndWith(text);
   });
 });
 
