@@ -24,16 +24,16 @@ export type Action =
 export type Moment = { readonly nowMs: number; readonly workedMs: number };
 
 /** Total: every state has a next action. */
-export function decide(state: AgentState, { nowMs, workedMs }: Moment): Action {
+export function decide(state: AgentState, moment: Moment): Action {
   if (statusOf(state) !== "waiting_for_step") return { type: "Rest" };
   const { durationMsMax } = state.spec.config;
-  const leftMs = durationMsMax === 0 ? null : durationMsMax - state.turn.workedMs - workedMs;
+  const leftMs = durationMsMax === 0 ? null : durationMsMax - state.turn.workedMs - moment.workedMs;
   if (leftMs !== null && leftMs <= 0) return durationExceeded(state);
   const calls = state.pendingCalls.filter((call) => !call.awaitsConfirmation);
   if (calls.length > 0) return { type: "RunTools", calls, leftMs };
   const exceeded = modelLimitExceeded(state);
   if (exceeded !== null) return exceeded;
-  const waitMs = retryWaitMs(state, nowMs);
+  const waitMs = retryWaitMs(state, moment);
   if (waitMs > 0) return { type: "Wait", forMs: Math.min(waitMs, leftMs ?? waitMs) };
   const plan = planContext(state);
   if (plan === "overflow") return contextOverflow;
@@ -49,9 +49,12 @@ const contextOverflow: Action = {
     "the goal, the tools and the newest message alone are more than the model can read; raise config.maxContextTokens by an edit and retry",
 };
 
-/** A clock that stands before the newest event was set back since: what it would have to reach may be a day away. */
-const retryWaitMs = ({ turn, updatedAtMs }: AgentState, nowMs: number): number =>
-  nowMs < updatedAtMs ? 0 : Math.max(0, turn.retryAtMs - nowMs);
+/**
+ * A clock that stands before the newest event was set back since: what it would have to reach may be a day away. What was
+ * worked behind that event was waited first.
+ */
+const retryWaitMs = ({ turn, updatedAtMs }: AgentState, { nowMs, workedMs }: Moment): number =>
+  nowMs < updatedAtMs ? 0 : Math.max(0, turn.retryAtMs - Math.max(nowMs, updatedAtMs + workedMs));
 
 /**
  * What of a pause between two attempts counts as work: the turn's time goes on. It is bounded by the pause itself,

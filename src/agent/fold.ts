@@ -46,6 +46,8 @@ export function fold(events: Iterable<LoggedEvent>, state: AgentState | null = n
           `event ${logged.sequence} follows event ${draft.sequence} of the log`,
         );
       countWork(draft, logged);
+      // A clock that was set back: what a retry would have to wait for may be a day away.
+      if (logged.atMs < draft.updatedAtMs) draft.turn = { ...draft.turn, retryAtMs: 0 };
       draft.sequence = logged.sequence;
       draft.updatedAtMs = logged.atMs;
       apply(draft, logged);

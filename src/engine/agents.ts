@@ -11,8 +11,14 @@ export interface Agents {
   load(agentId: string): Promise<AgentState>;
   /** The state as it was behind event `sequence`. Fails like load, and with not_found where there is no such event. */
   at(agentId: string, sequence: number): Promise<AgentState>;
-  /** Keeps a state that was folded elsewhere; `snapshot`: it is in the store too. */
-  keep(agentId: string, state: AgentState, snapshot: boolean): void;
+  /** Keeps a state that was recorded here at `recordedMs` of the store's time; `snapshot`: it is in the store too. */
+  keep(
+    agentId: string,
+    state: AgentState,
+    how: { readonly snapshot: boolean; readonly recordedMs: number },
+  ): void;
+  /** When the newest event was recorded, in the store's time; null: that is not event `sequence`, or not from here. */
+  recordedMs(agentId: string, sequence: number): number | null;
   /**
    * Whether the log has grown enough since the last snapshot that `state` should be one: by half of what the state holds,
    * so that all snapshots together cost about twice the log at most, and a load reads no more than about a state.
@@ -24,6 +30,7 @@ export interface Agents {
 type Kept = {
   readonly state: AgentState;
   readonly snapshot: Snapshot;
+  readonly recordedMs: number | null;
 };
 
 /** Of the snapshot in the store: its place, and about how long it is; 0: there is none. */
@@ -49,7 +56,7 @@ export function makeAgents(store: Store): Agents {
       else break;
       if (page.length > 1) await nextTurnOfTheLoop();
     }
-    cache.keep(agentId, { state, snapshot });
+    cache.keep(agentId, { state, snapshot, recordedMs: null });
     return state;
   };
   const snapshotOf = (agentId: string): Snapshot => cache.get(agentId)?.snapshot ?? none;
@@ -66,8 +73,12 @@ export function makeAgents(store: Store): Agents {
         );
       return stateAt(store, agentId, sequence);
     },
-    keep: (agentId, state, snapshot) =>
-      cache.keep(agentId, { state, snapshot: snapshot ? placed(state) : snapshotOf(agentId) }),
+    keep: (agentId, state, { snapshot, recordedMs }) =>
+      cache.keep(agentId, { state, snapshot: snapshot ? placed(state) : none, recordedMs }),
+    recordedMs: (agentId, sequence) => {
+      const entry = cache.get(agentId);
+      return entry?.state.sequence === sequence ? entry.recordedMs : null;
+    },
     snapshotDue: (agentId, state) => {
       const last = snapshotOf(agentId);
       const events = state.sequence - last.sequence;
@@ -133,9 +144,9 @@ function makeCache() {
   };
   return {
     get: (agentId: string): Kept | undefined => kept.get(agentId),
-    /** A state of earlier in the log is not taken. */
-    keep: (agentId: string, entry: Kept): void => {
-      if ((kept.get(agentId)?.state.sequence ?? 0) > entry.state.sequence) return;
+    /** Of states the later in the log is kept, of snapshots the newer. */
+    keep: (agentId: string, given: Kept): void => {
+      const entry = joined(kept.get(agentId), given);
       forget(agentId);
       kept.set(agentId, entry);
       items += entry.state.transcript.length;
@@ -146,4 +157,15 @@ function makeCache() {
     },
     forget,
   };
+}
+
+function joined(before: Kept | undefined, given: Kept): Kept {
+  if (before === undefined) return given;
+  const snapshot =
+    before.snapshot.sequence > given.snapshot.sequence ? before.snapshot : given.snapshot;
+  const { sequence } = before.state;
+  if (sequence > given.state.sequence) return { ...before, snapshot };
+  const recordedMs =
+    given.recordedMs ?? (sequence === given.state.sequence ? before.recordedMs : null);
+  return { state: given.state, snapshot, recordedMs };
 }

@@ -112,8 +112,11 @@ async function modelFailed(step: Step, call: ModelCall, error: unknown): Promise
   log("warn", "the model failed", { agentId: step.lease.agentId, code, message, attempts });
   if (!error.transient || attempts >= turnLimits.attemptsMax)
     return record(step, failure(code, message));
-  const retryAtMs = clock.nowMs() + retryDelayMs(attempts, error.retryAfterMs);
-  return record(step, () => [{ type: "ModelFailed", call, code, message, retryAtMs }]);
+  const delayMs = retryDelayMs(attempts, error.retryAfterMs);
+  return record(step, () => {
+    const retryAtMs = clock.nowMs() + delayMs;
+    return [{ type: "ModelFailed", call, code, message, retryAtMs }];
+  });
 }
 
 /** Doubling, with a fifth of chance so that many agents do not come back in step. */

@@ -57,8 +57,9 @@ async function attempt(step: Step, run: () => Promise<boolean>): Promise<boolean
 async function begin(step: Step): Promise<boolean> {
   const { lease, state } = step;
   if (statusOf(state) !== "waiting_for_step") return false;
-  // Of the pause between two attempts nobody has measured anything.
-  if (lease.workedMs === 0) step.work.add(waitedMs(state, step.parts.clock.nowMs()));
+  // The pause between two attempts was measured by nobody who worked; what a worker told behind it counts it too.
+  const { nowMs, workedMs } = momentOf(step);
+  step.work.add(Math.max(0, waitedMs(state, nowMs) - workedMs));
   if (lease.claims > turnLimits.claimsWithoutAppendMax)
     return record(
       step,

@@ -57,7 +57,8 @@ export async function recordCreation(
   const state = fold(events.map((entry, index) => ({ ...entry, sequence: index + 1 })));
   return withRoom(parts, state, atMs, async (due) => {
     const made = await parts.store.create({ agentId, atMs, events, state, request, ...due });
-    if (made.created) parts.agents.keep(agentId, state, false);
+    const { nowMs: recordedMs } = due;
+    if (made.created) parts.agents.keep(agentId, state, { snapshot: false, recordedMs });
     const created = made.created ? state : null;
     return { lease: made.lease, written: { agentId: made.agentId, created } };
   });
@@ -115,7 +116,7 @@ async function appendCommand(
       dropDraft: false,
       ...due,
     });
-    parts.agents.keep(agentId, state, snapshot);
+    parts.agents.keep(agentId, state, { snapshot, recordedMs: due.nowMs });
     return { lease, written: { sequence: after + 1, state } };
   });
 }

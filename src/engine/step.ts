@@ -24,10 +24,17 @@ export const holderOf = ({ lease: { agentId, epoch }, work }: Hold): Holder => (
   workedMs: work.workedMs(),
 });
 
-export const momentOf = ({ parts, work }: Step): Moment => ({
-  nowMs: parts.clock.nowMs(),
-  workedMs: work.workedMs(),
+export const momentOf = (step: Step): Moment => ({
+  nowMs: evenNowMs(step),
+  workedMs: step.work.workedMs(),
 });
+
+/** Wall time as it went on evenly since the newest event, where that was recorded here: a clock that is set makes no wait longer. */
+function evenNowMs({ parts, lease, state }: Step): number {
+  const recordedMs = parts.agents.recordedMs(lease.agentId, state.sequence);
+  if (recordedMs === null) return parts.clock.nowMs();
+  return state.updatedAtMs + parts.store.nowMs() - recordedMs;
+}
 
 /** Lets go of the lease where the agent is as it was looked at. Fails with conflict where a client has written since. */
 export async function release(step: Step, wakeAtMs: number | null): Promise<boolean> {
@@ -55,7 +62,8 @@ export async function record(
   const { agentId, epoch } = lease;
   for (;;) {
     const { sequence } = step.state;
-    const { nowMs: atMs, workedMs } = momentOf(step);
+    const atMs = parts.clock.nowMs();
+    const workedMs = work.workedMs();
     const list = events(sequence).map((event, index): Event => ({
       ...event,
       workedMs: index === 0 ? workedMs : 0,
@@ -89,7 +97,7 @@ export async function record(
     }
     step.state = state;
     work.recorded(workedMs);
-    parts.agents.keep(agentId, state, snapshot);
+    parts.agents.keep(agentId, state, { snapshot, recordedMs: nowMs });
     return done;
   }
 }

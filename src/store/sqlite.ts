@@ -29,7 +29,7 @@ export function openSqliteStore(folder: string, parts: SqliteParts): Store {
   const lock = lockFolder(folder);
   try {
     const path = join(folder, "engram.db");
-    return storeOn(openDatabase(path, parts.clock), { path, lock }, parts);
+    return storeOn(openDatabase(path), { path, lock }, parts);
   } catch (error) {
     lock.close(true);
     throw storeFault(error);
@@ -37,18 +37,16 @@ export function openSqliteStore(folder: string, parts: SqliteParts): Store {
 }
 
 /** The connection that reads. Before that it makes the file ready, while nobody else has it. */
-function openDatabase(path: string, clock: Clock): Database {
+function openDatabase(path: string): Database {
   const db = new Database(path, { create: true, strict: true });
   try {
     // First, since a file that is refused is not to be changed.
     prepareSchema(db, path);
     db.run("PRAGMA journal_mode = WAL");
     db.run("PRAGMA synchronous = FULL");
-    // The folder is ours alone: whoever held leases is gone. And who waits for a time by a clock that was set back since
-    // is to be looked at now.
-    db.query(
-      "UPDATE agent SET wake = 0, lease_until = 0 WHERE worker IS NOT NULL OR (wake IS NOT NULL AND updated_at > ?)",
-    ).run(clock.nowMs());
+    // The folder is ours alone: whoever held leases is gone. And the times that others wait for are of a clock that may
+    // have been set since: each is looked at now, and waits for the rest.
+    db.run("UPDATE agent SET wake = 0, lease_until = 0 WHERE wake IS NOT NULL");
     db.run("PRAGMA query_only = ON");
     return db;
   } catch (error) {

@@ -166,6 +166,13 @@ describe("limits of a turn", () => {
     const waiting = stateOf({}, faultUntil(at(7)));
     expect(decide(waiting, idleAt(waiting.updatedAtMs - 1)).type).toBe("CallModel");
   });
+  test("of a wait it takes off what was worked behind the fault, whatever the clock says", () => {
+    const waiting = stateOf({}, faultUntil(at(7)));
+    const left = (nowMs: number, workedMs: number) => decide(waiting, { nowMs, workedMs });
+    expect(left(at(3), 1_500)).toEqual({ type: "Wait", forMs: 3_500 });
+    expect(left(at(4), 1_500)).toEqual({ type: "Wait", forMs: 3_000 });
+    expect(left(at(3), 5_000).type).toBe("CallModel");
+  });
   test("of the pause before a retry it counts what was waited, and no more than that", () => {
     const waiting = stateOf({}, faultUntil(at(7)));
     expect(waitedMs(waiting, at(4))).toBe(2000);

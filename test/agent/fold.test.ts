@@ -318,6 +318,16 @@ describe("turns and what they cost", () => {
   });
 });
 
+test("behind a clock that was set back no retry is waited for", () => {
+  const call = callAfter(1);
+  const fault = { type: "ModelFailed", code: "MODEL_ERROR", message: "no" } as const;
+  const retryAtMs = startMs + 9_000;
+  const log = logged([born(), { ...fault, call, retryAtMs }, said("and?")]);
+  expect(fold(log).turn).toMatchObject({ attempts: 1, retryAtMs });
+  const setBack = log.map((it) => (it.sequence === 3 ? { ...it, atMs: startMs - 86_400_000 } : it));
+  expect(fold(setBack).turn).toMatchObject({ attempts: 1, retryAtMs: 0 });
+});
+
 describe("status and reason", () => {
   const status = (...events: readonly Event[]): string => statusOf(stateOf(...events));
 

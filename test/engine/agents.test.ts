@@ -135,7 +135,7 @@ async function lived(log: readonly LoggedEvent[]) {
   let unsavedMost = 0;
   await write(store, log, (state) => {
     const due = agents.snapshotDue("a", state);
-    agents.keep("a", state, due);
+    agents.keep("a", state, { snapshot: due, recordedMs: 0 });
     unsaved = due ? 0 : unsaved + 1;
     unsavedMost = Math.max(unsavedMost, unsaved);
     if (due) {

@@ -75,12 +75,12 @@ describe.each(quickBackends)("an engine that dies at any point: $name", ({ name,
     test(
       "comes to the same end after one crash, wherever",
       async () => {
-        const free = await live(life, fixture(), new Set());
+        const free = await live(life, fixture, new Set());
         hold(free, free, drifting);
         expect(free.points).toBeGreaterThan(8);
         let died = 0;
         for (let point = 0; point < free.points; point++) {
-          const lived = await live(life, fixture(), new Set([point]));
+          const lived = await live(life, fixture, new Set([point]));
           died += lived.crashes;
           hold(lived, free, drifting);
         }
@@ -91,13 +91,13 @@ describe.each(quickBackends)("an engine that dies at any point: $name", ({ name,
     test(
       "comes to the same end after two crashes",
       async () => {
-        const free = await live(life, fixture(), new Set());
+        const free = await live(life, fixture, new Set());
         await fc.assert(
           fc.asyncProperty(
             fc.nat({ max: free.points - 1 }),
             fc.nat({ max: free.points - 1 }),
             async (first, gap) => {
-              const lived = await live(life, fixture(), new Set([first, first + 1 + gap]));
+              const lived = await live(life, fixture, new Set([first, first + 1 + gap]));
               hold(lived, free, drifting);
             },
           ),

@@ -133,7 +133,7 @@ describe("opening", () => {
 test("a dead engine's leases are due at once for the next, which is told that it recovers", async () => {
   await withStore(async (store) => {
     await store.create(creationOf("a", [born()], { wakeAtMs: 0 }));
-    await store.create(creationOf("b", [born()], { wakeAtMs: 5000 }));
+    await store.create(creationOf("b", [born()], { wakeAtMs: null }));
     await store.claim({ worker: "w", untilMs: 1_000_000 }, 0, 9);
   });
   await withStore(async (store) => {

@@ -10,7 +10,7 @@ import {
   unlessAborted,
 } from "./played-model.ts";
 import { makePlayedSandbox, type PlayedSandbox } from "./played-sandbox.ts";
-import type { Fixture } from "./stores.ts";
+import type { Backend } from "./stores.ts";
 
 /** What a life was made of and what it came to. */
 export type Lived = {
@@ -107,7 +107,7 @@ export const lives: readonly Life[] = [
 /** Lives it, with the engine dying at these points. */
 export async function live(
   { play, forgetful = false, drifting = false }: Life,
-  fixture: Fixture,
+  fixture: Backend["fixture"],
   crashAt: ReadonlySet<number>,
 ): Promise<Lived> {
   const gate = Promise.withResolvers<void>();

@@ -3,11 +3,12 @@ import type { AgentSpec, LoggedEvent } from "../../src/agent/event.ts";
 import { fold } from "../../src/agent/fold.ts";
 import type { AgentState } from "../../src/agent/state.ts";
 import { isResting, statusOf } from "../../src/agent/state.ts";
+import type { Clock } from "../../src/clock.ts";
 import { type Engine, startEngine } from "../../src/engine/engine.ts";
 import type { Model } from "../../src/llm/model.ts";
 import type { Sandbox } from "../../src/sandbox/sandbox.ts";
 import type { Store } from "../../src/store/store.ts";
-import { makeManualClock } from "./manual-clock.ts";
+import { makeManualClock, type ManualClock } from "./manual-clock.ts";
 import {
   type Life,
   makeLife,
@@ -36,6 +37,8 @@ export type CrashWorld = {
   untilSettled(agentId: string): Promise<void>;
   ending(agentId: string): Promise<Ending>;
   watcher(agentId: string): Watcher;
+  /** The engine dies now; another is raised when something is next asked or waited for. */
+  crash(): void;
   crashes(): number;
   /** Places so far at which an engine could have died. */
   points(): number;
@@ -49,7 +52,8 @@ export type Unkeyed = Command extends infer C
   : never;
 
 export type WorldParts = {
-  readonly fixture: Fixture;
+  readonly fixture: (clock: Clock) => Fixture;
+  readonly clock?: ManualClock;
   readonly model: Model;
   readonly sandbox: Sandbox;
   /** The numbers of the points at which the engine dies. */
@@ -59,14 +63,15 @@ export type WorldParts = {
 const leaseTtlMs = 1_000;
 /** Time is moved by this where nothing else happens; so often, and the agent is stuck. */
 const tickMs = 100;
-const ticksMax = 100;
+const ticksMax = 1_200;
 /** Turns of the event loop without a call of any part after which nothing more will happen by itself. */
 const quietTurns = 12;
 /** An engine that has called its parts this often goes round in circles; its calls fail from here on. */
 const stirsMax = 20_000;
 
-export function openCrashWorld({ fixture, model, sandbox, crashAt }: WorldParts): CrashWorld {
-  const clock = makeManualClock();
+export function openCrashWorld(wishes: WorldParts): CrashWorld {
+  const { model, sandbox, crashAt, clock = makeManualClock() } = wishes;
+  const fixture = wishes.fixture(clock);
   const watchers = new Map<string, Watcher>();
   let store: Store = fixture.open();
   let points = 0;
@@ -84,7 +89,7 @@ export function openCrashWorld({ fixture, model, sandbox, crashAt }: WorldParts)
       },
     );
     const parts = {
-      store: mortalStore(store, life, clock),
+      store: mortalStore(store, life),
       model: mortalModel(model, life),
       sandbox: mortalSandbox(sandbox, life),
       clock: mortalClock(clock, life),
@@ -147,8 +152,8 @@ export function openCrashWorld({ fixture, model, sandbox, crashAt }: WorldParts)
     },
     fork: async (parentId, atSequence) => {
       const request = { requestId: `request-${keys++}`, digest: "" };
-      const wishes = { metadata: {}, request };
-      const { agentId } = await again(() => engine.fork(parentId, atSequence, wishes));
+      const given = { metadata: {}, request };
+      const { agentId } = await again(() => engine.fork(parentId, atSequence, given));
       watch(agentId);
       return agentId;
     },
@@ -169,6 +174,7 @@ export function openCrashWorld({ fixture, model, sandbox, crashAt }: WorldParts)
       }),
     ending,
     watcher: (agentId) => watchers.get(agentId) ?? makeWatcher(),
+    crash: () => life.end(),
     crashes: () => crashes,
     points: () => points,
     end: async () => {

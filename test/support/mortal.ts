@@ -63,8 +63,7 @@ const deadly =
     return result;
   };
 
-/** Its time is the clock's. */
-export function mortalStore(store: Store, life: Life, clock: Clock): Store {
+export function mortalStore(store: Store, life: Life): Store {
   const reads = {
     read: wrapped(life, store.read),
     row: wrapped(life, store.row),
@@ -77,7 +76,7 @@ export function mortalStore(store: Store, life: Life, clock: Clock): Store {
   };
   return {
     ...reads,
-    nowMs: clock.nowMs,
+    nowMs: store.nowMs,
     create: deadly(life, store.create),
     append: deadly(life, store.append),
     remove: deadly(life, store.remove),

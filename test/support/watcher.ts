@@ -32,6 +32,7 @@ export function makeWatcher(after = 0): Watcher {
   let ever = nothing();
   let pieces = 0;
   let headAtAttaching = 0;
+  let streams = 0;
 
   const whole = (kind: Kind, content: string, sequence: number): void => {
     const untold = sequence <= headAtAttaching && written[kind].length === 0;
@@ -81,10 +82,14 @@ export function makeWatcher(after = 0): Watcher {
     take,
     attach,
     watch: async (engine, agentId) => {
+      const stream = ++streams;
       const follower = await engine.follow(agentId, after + seen.length, true);
       attach((await engine.get(agentId)).sequence);
       for (;;) {
-        for (const item of await follower.take()) take(item);
+        const items = await follower.take();
+        // What a stream has left of a dead engine comes by the next one.
+        if (stream !== streams) return;
+        for (const item of items) take(item);
         await follower.wait(3_600_000);
       }
     },
