@@ -208,6 +208,28 @@ describe("a chat", () => {
     await engine.drain();
   });
 
+  test("breaks silence when its time is over, not when a clock is set", async () => {
+    const { agentId, talk, engine, stage } = await open();
+    const chat = talk();
+    chat.send({ agentId });
+    await quiet();
+    const heartbeats = (): number => chat.messages.filter(is("1 heartbeat")).length;
+    for (const byMs of [86_400_000, -2 * 86_400_000]) {
+      const before = heartbeats();
+      stage.clock.jump(byMs);
+      await quiet();
+      stage.clock.advance(heartbeatMs - 1);
+      await quiet();
+      expect(heartbeats()).toBe(before);
+      stage.clock.advance(1);
+      await quiet();
+      expect(heartbeats()).toBe(before + 1);
+    }
+    chat.halfClose();
+    expect(await chat.ended).toBeNull();
+    await engine.drain();
+  });
+
   test("breaks silence by heartbeats that carry the last sequence", async () => {
     const { agentId, talk, engine, stage } = await open();
     const chat = talk();

@@ -89,7 +89,14 @@ describe("SendMessage", () => {
     const request = { agentId, messageId: "m", userInput: said("hi") };
     const timed = codeOf(client.sendMessage({ ...request, timeout: { seconds: 2n, nanos: 0 } }));
     await until("the model is called", () => model.calls.length === 1);
-    for (let halves = 0; halves < 4; halves++) {
+    let isOver = false;
+    void timed.finally(() => (isOver = true));
+    for (const byMs of [86_400_000, -86_400_000, -86_400_000, 0]) {
+      expect(isOver).toBe(false);
+      // A clock that is set is no time that passes.
+      stage.clock.jump(byMs);
+      await quiet();
+      expect(isOver).toBe(false);
       stage.clock.advance(500);
       await quiet();
     }

@@ -2,7 +2,9 @@ import { describe, expect, test } from "bun:test";
 import { EngramError } from "../../src/errors.ts";
 import { statusOf } from "../../src/agent/state.ts";
 import type { Store } from "../../src/store/store.ts";
+import { makeManualClock } from "../support/manual-clock.ts";
 import { aborted, makePlayedModel } from "../support/played-model.ts";
+import { quickBackends } from "../support/quick-stores.ts";
 import {
   counting,
   echoing,
@@ -13,6 +15,8 @@ import {
   unavailable,
   until,
 } from "../support/stage.ts";
+
+const sqlite = quickBackends.find(({ name }) => name === "sqlite")!;
 
 describe("waking", () => {
   const failing = (times: number, retryAfterMs?: number) =>
@@ -64,6 +68,47 @@ describe("waking", () => {
     await stage.untilSettled(agentId);
     await engine.drain();
   });
+
+  test.each([
+    ["six hours", 6, 6],
+    ["a week, which is cut to a day", 168, 24],
+  ])(
+    "waits for %s over restarts and clocks that are set, no longer and not anew",
+    async (_, asked, hours) => {
+      const hourMs = 3_600_000;
+      for (const setMs of [0, 24 * hourMs, -24 * hourMs]) {
+        const clock = makeManualClock(Date.UTC(2026, 5, 1));
+        const place = sqlite.fixture(clock);
+        const model = failing(1, asked * hourMs);
+        let stage = openStage(place.open, clock);
+        let engine = stage.start({ model });
+        const agentId = await stage.create(engine, "hello");
+        await until("it has failed", async () => (await stage.events(agentId)).length === 2);
+        for (let hour = 1; hour < hours; hour++) {
+          clock.advance(hourMs);
+          clock.jump(hour % 2 === 0 ? setMs : -setMs);
+          await quiet();
+          expect(model.calls.length).toBe(1);
+          if (hour !== 3 || setMs !== 0) continue;
+          await engine.drain();
+          await stage.store.close();
+          stage = openStage(place.open, clock);
+          engine = stage.start({ model });
+          await quiet();
+        }
+        clock.advance(hourMs - 1);
+        await quiet();
+        expect(model.calls.length).toBe(1);
+        clock.advance(1);
+        await stage.untilSettled(agentId);
+        expect(model.calls.length).toBe(2);
+        expect((await stage.state(agentId)).stats.workedMs).toBe(hours * hourMs);
+        await engine.drain();
+        await stage.store.close();
+        place.drop();
+      }
+    },
+  );
 
   test("ends after five attempts more", async () => {
     const stage = openStage();
