@@ -169,6 +169,37 @@ export const storeLimits = {
   checkpointIdleMs: 500,
 } as const;
 
+/** Bounds of the store on Redis. */
+export const redisLimits = {
+  /** That REDIS_URL may name; of a large Cluster a few are enough. */
+  addressesMax: 64,
+  /** To connect, to log in and to see that the server has the store. */
+  connectMs: 2_000,
+  /** A server that keeps silent for so long is taken for gone, with all that it was asked. */
+  replyMs: 3_000,
+  /** At the start; then the store opens without its server. */
+  openMs: 3_000,
+  reconnectMsFirst: 50,
+  reconnectMsMax: 1_000,
+  /** Commands on one connection that wait for their answer; past it the store answers unavailable rather than grow. */
+  commandsMax: 20_000,
+  /** Between two looks whether the store is still there and what time it is; and, where hints do not come, at what changed. */
+  heartbeatMs: 1_000,
+  /** Of one command, from server to server of a Cluster that is being rebuilt. */
+  redirectsMax: 5,
+  replicasMax: 16,
+  replicasWaitMs: 1_000,
+  /** A server's clock that is further ahead of what an engine has measured was set. */
+  clockJumpMs: 2_000,
+  /** An answer that was so long on its way tells the time too badly. */
+  timeErrorMsMax: 250,
+  /** Agents whose newest hash is kept, so that an append need not ask for it: about 1 MiB. */
+  headsMax: 4_096,
+  /** How often a creation that meets others with its request id begins again. */
+  reservationsMax: 8,
+  keyPrefixCharsMax: 128,
+} as const;
+
 /**
  * Bounds of a tool's module; past one the file is refused. They bound what decoding, compiling and the stack can cost;
  * what compilers of C, Rust, Go and AssemblyScript emit stays far below.

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { agentRoutes } from "../api/service.ts";
 import { systemClock } from "../clock.ts";
 import { startEngine } from "../engine/engine.ts";
-import { messageOf } from "../errors.ts";
+import { EngramError, messageOf } from "../errors.ts";
 import { cliLimits } from "../limits.ts";
 import type { Model } from "../llm/model.ts";
 import { openOllama } from "../llm/ollama.ts";
@@ -11,6 +11,7 @@ import type { Log } from "../log.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import { openSandbox } from "../sandbox/wasm-sandbox.ts";
 import { openServer } from "../server/server.ts";
+import { nameOf } from "../store/redis-address.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
 import { startThread } from "../store/sqlite-worker.ts";
 import type { Store } from "../store/store.ts";
@@ -27,13 +28,15 @@ export async function serve(args: readonly string[]): Promise<number> {
   const settings = readSettings(args, process.env, process.stderr.isTTY);
   const log = makeLog(settings.logLevel, settings.logFormat);
   for (const warning of settings.warnings) log("warn", warning);
-  const store = openSqliteStore(settings.dbPath, { clock: systemClock, log, startThread });
+  const store = await openStore(settings, log);
   const opened: (() => Promise<void>)[] = [() => store.close()];
   try {
     const sandbox = await openTools(settings, log);
     opened.unshift(() => sandbox.close());
     const { drain, url } = await start(settings, { store, sandbox, log }, opened);
-    log("info", "engram is ready", { url, store: settings.dbPath, tools: settings.toolsPath });
+    const { redis, dbPath, toolsPath } = settings;
+    const place = redis === null ? dbPath : redis.place.addresses.map(nameOf).join(",");
+    log("info", "engram is ready", { url, store: place, tools: toolsPath });
     const signal = await stopped;
     log("info", "stopping", { signal });
     await drain();
@@ -54,6 +57,24 @@ function onSignal(): Promise<string> {
         resolve(name);
       });
   });
+}
+
+async function openStore({ dbPath, redis }: Settings, log: Log): Promise<Store> {
+  if (redis === null) return openSqliteStore(dbPath, { clock: systemClock, log, startThread });
+  const { caPath, ...options } = redis;
+  // The client is loaded where it is needed.
+  const { openRedisStore } = await import("../store/redis.ts");
+  const ca = caPath === null ? null : await readCa(caPath);
+  return openRedisStore({ ...options, ca, clock: systemClock, log });
+}
+
+async function readCa(path: string): Promise<string> {
+  try {
+    return await Bun.file(path).text();
+  } catch (cause) {
+    const message = `REDIS_CA names ${path}, which cannot be read: ${messageOf(cause)}`;
+    throw new EngramError("invalid_argument", message, { cause });
+  }
 }
 
 const openTools = (settings: Settings, log: Log): Promise<Sandbox> =>

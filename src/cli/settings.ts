@@ -2,10 +2,22 @@ import { parseArgs } from "node:util";
 import type { ToolLimits } from "../agent/event.ts";
 import { isJsonObject, type JsonObject } from "../agent/json.ts";
 import { EngramError, messageOf } from "../errors.ts";
-import { toolCeilings } from "../limits.ts";
+import { redisLimits, toolCeilings } from "../limits.ts";
 import type { LogLevel } from "../log.ts";
+import { readRedisUrl, type RedisPlace } from "../store/redis-address.ts";
+
+/** Agents on a Redis, which any number of engines share. */
+export type RedisSettings = {
+  readonly place: RedisPlace;
+  readonly prefix: string;
+  /** PEM file of the authority that signs the servers' certificates; null: the system's. */
+  readonly caPath: string | null;
+  readonly replicas: number;
+};
 
 export type Settings = {
+  /** null: agents are kept in the SQLite files. */
+  readonly redis: RedisSettings | null;
   readonly dbPath: string;
   readonly host: string;
   readonly port: number;
@@ -29,8 +41,16 @@ export type Settings = {
 
 /** Every setting with its default and what it means; each is an environment variable and, as `--lower-case`, a flag. */
 export const settingsTable = [
-  ["STORE_TYPE", "sqlite", "where agents are kept"],
-  ["DB_PATH", "./data", "folder of the SQLite files"],
+  ["STORE_TYPE", "sqlite", "where agents are kept: sqlite, or redis, which engines can share"],
+  ["DB_PATH", "./data", "folder of the SQLite files, and of prepared tools"],
+  [
+    "REDIS_URL",
+    "localhost:6379",
+    "host:port, redis:// or rediss://; several, comma-separated: a Cluster",
+  ],
+  ["REDIS_KEY_PREFIX", "engram:", "what the names of all keys in Redis begin with"],
+  ["REDIS_CA", "", "PEM file of the authority behind rediss://"],
+  ["REDIS_WAIT_REPLICAS", "0", "replicas that must have a write before it is acknowledged"],
   ["GRPC_PORT", "50051", "the one port, for every protocol"],
   ["HOST", "127.0.0.1", "address to listen on; beyond loopback it needs API_KEY"],
   ["ALLOW_ANONYMOUS", "", "1: listen beyond loopback without API_KEY"],
@@ -76,12 +96,13 @@ export function readSettings(
   const apiKeys = listOf(text("API_KEY"));
   mustBeSafe(host, apiKeys, text("ALLOW_ANONYMOUS"));
   const warnings: string[] = [];
-  const storeType = choice("STORE_TYPE", text("STORE_TYPE"), ["sqlite", "badger"]);
+  const storeType = choice("STORE_TYPE", text("STORE_TYPE"), ["sqlite", "badger", "redis"]);
   if (storeType === "badger") warnings.push("STORE_TYPE=badger is taken as sqlite");
   const number = (name: Name, min: number, max: number): number =>
     numberOf(name, text(name), { min, max });
   return {
     ...toolSettingsOf(text),
+    redis: storeType === "redis" ? redisSettingsOf(text) : null,
     host,
     port: number("GRPC_PORT", 0, 65_535),
     apiKeys,
@@ -100,6 +121,24 @@ export function readSettings(
       "json",
     ]),
     warnings,
+  };
+}
+
+function redisSettingsOf(text: Texts): RedisSettings {
+  const prefix = text("REDIS_KEY_PREFIX");
+  // Braces say to a Cluster which keys stand together.
+  if (!/^[^{}\s]*$/.test(prefix) || prefix.length > redisLimits.keyPrefixCharsMax)
+    throw bad(
+      "REDIS_KEY_PREFIX",
+      prefix,
+      `it must be at most ${redisLimits.keyPrefixCharsMax} characters without braces and blanks`,
+    );
+  const replicas = text("REDIS_WAIT_REPLICAS");
+  return {
+    place: readRedisUrl(text("REDIS_URL")),
+    prefix,
+    caPath: text("REDIS_CA") || null,
+    replicas: numberOf("REDIS_WAIT_REPLICAS", replicas, { min: 0, max: redisLimits.replicasMax }),
   };
 }
 

@@ -106,8 +106,10 @@ contract("the work and the time of a store", (at) => {
 
   describe("the store's time", () => {
     test("goes on evenly, whatever becomes of the wall clock", async () => {
+      await at.store.probe();
       const startMs = at.store.nowMs();
-      expect(startMs).toBe(at.clock.nowMs());
+      // Where engines share a store, its time is that of its server.
+      if (!at.backend.startsWith("redis")) expect(startMs).toBe(at.clock.nowMs());
       const passed: number[] = [];
       for (const jumpMs of [86_400_000, -2 * 86_400_000, 1, -1, 86_400_000]) {
         at.clock.advance(1_000);

@@ -7,6 +7,7 @@ import { backends, creationOf, type Fixture } from "./stores.ts";
 
 /** An empty store for each test, closed and removed behind it. */
 export type Opened = {
+  readonly backend: string;
   /** The one that is open now. */
   readonly store: Store;
   readonly clock: ManualClock;
@@ -18,7 +19,7 @@ export type Opened = {
 
 /** What every store has to hold to. */
 export function contract(title: string, clauses: (at: Opened) => void): void {
-  describe.each(backends)(`${title}: $name`, ({ fixture }) => {
+  describe.each(backends)(`${title}: $name`, ({ name, fixture }) => {
     let place: Fixture;
     let store: Store;
     let clock: ManualClock;
@@ -32,6 +33,7 @@ export function contract(title: string, clauses: (at: Opened) => void): void {
       place.drop();
     });
     clauses({
+      backend: name,
       get store() {
         return store;
       },

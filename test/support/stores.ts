@@ -10,6 +10,7 @@ import { type SqliteParts, openSqliteStore } from "../../src/store/sqlite.ts";
 import { startThread, type WriterThread } from "../../src/store/sqlite-worker.ts";
 import type { Append, Creation, Holder, Store } from "../../src/store/store.ts";
 import { logged } from "./events.ts";
+import { redisFixture, sharedCluster, sharedRedis } from "./redis-stores.ts";
 
 /** A place for a store, and what is opened there. */
 export type Fixture = {
@@ -67,6 +68,11 @@ export const backends: readonly Backend[] = [
     },
   },
   { name: "sqlite", fixture: folderFixture },
+  {
+    name: "redis",
+    fixture: (clock) => redisFixture(async () => [await sharedRedis()], clock),
+  },
+  { name: "redis cluster", fixture: (clock) => redisFixture(sharedCluster, clock) },
 ];
 
 /** A creation with these first events, one each second, that nobody wishes to drive. */

@@ -1,0 +1,45 @@
+import type { Home } from "./redis-home.ts";
+import type { RedisHints } from "./redis-hints.ts";
+import { redisFault } from "./redis-faults.ts";
+import { runScript, type Script } from "./redis-scripts.ts";
+import type { Fleet } from "./redis-fleet.ts";
+import type { Servers } from "./redis-servers.ts";
+import type { Shard, Shards } from "./redis-shards.ts";
+
+type Call = { readonly keys: readonly string[]; readonly args: readonly string[] };
+
+/** What the operations of the store on Redis are made of. Whatever they fail with is an EngramError. */
+export interface Base {
+  readonly shards: Shards;
+  readonly hints: RedisHints;
+  run(shard: Shard, script: Script, call: Call): Promise<unknown>;
+  /** A plain command that reads. */
+  ask(shard: Shard, ...command: readonly [string, ...string[]]): Promise<unknown>;
+  /** The last arguments of a script that tells others of what it did, before those of which it takes any number. */
+  telling(shard: Shard): readonly [string, string];
+}
+
+export function makeBase(parts: {
+  readonly fleet: Fleet;
+  readonly servers: Servers;
+  readonly shards: Shards;
+  readonly home: Home;
+  readonly hints: RedisHints;
+}): Base {
+  const { fleet, servers, shards, home, hints } = parts;
+  const guarded = async <T>(run: () => Promise<T>): Promise<T> => {
+    home.mustBeHere();
+    try {
+      return await run();
+    } catch (error) {
+      throw redisFault(error);
+    }
+  };
+  return {
+    shards,
+    hints,
+    run: (shard, script, call) => guarded(() => runScript(servers, shard, script, call)),
+    ask: (shard, ...command) => guarded(() => servers.send(shard, command)),
+    telling: (shard) => [fleet.publish(shard), hints.origin],
+  };
+}

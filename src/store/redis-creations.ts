@@ -1,0 +1,136 @@
+import type { RequestKey } from "../agent/event.ts";
+import { EngramError } from "../errors.ts";
+import { redisLimits } from "../limits.ts";
+import type { Base } from "./redis-base.ts";
+import type { Heads } from "./redis-heads.ts";
+import { writeCreation } from "./redis-logs.ts";
+import { scripts } from "./redis-scripts.ts";
+import { listOf, textOf } from "./redis-values.ts";
+import type { Creation, Store } from "./store.ts";
+
+/*
+ * A request id and its agent are of different shards, so a creation that has one takes two steps, each atomic:
+ * 1. The request id is reserved: it stands for an agent id and a digest from then on, whoever comes.
+ * 2. The agent is made under that id, unless it is there.
+ * A crash in between leaves a reservation without an agent; the repetition finds it and takes the second step, with the
+ * same content, as the digest says. Two that take it at once make one agent: the second finds it there.
+ * A reservation counts only together with what the agent itself, or its tombstone, says:
+ * - the agent is there and names this request: it is the answer;
+ * - it is there and names another: the reservation came of a creation that failed, and is replaced;
+ * - it is deleted: deleting frees the request id behind it, and if that was cut off the reservation is replaced here.
+ *   An agent is never made again under a deleted id by a slow first creation.
+ */
+
+type Tools = { readonly base: Base; readonly heads: Heads };
+type Made = Awaited<ReturnType<Store["create"]>>;
+
+export const creations = (tools: Tools): Pick<Store, "create" | "remove"> => ({
+  create: async (creation) => {
+    const { agentId, request } = creation;
+    if (request !== null) return createOnce(tools, creation, request);
+    const made = await writeCreation(tools, agentId, creation, false);
+    if (made.outcome === "made") return { agentId, created: true, lease: made.lease };
+    throw thereAlready(agentId);
+  },
+  remove: async (agentId, atMs, force) => {
+    const { base } = tools;
+    const shard = base.shards.of(agentId);
+    const reply = listOf(
+      await base.run(shard, scripts.remove, {
+        keys: [
+          shard.agent(agentId),
+          shard.log(agentId),
+          shard.draft(agentId),
+          shard.marks(agentId),
+          shard.wake,
+          shard.index,
+          shard.gone,
+          shard.channel,
+        ],
+        args: [agentId, `${atMs}`, force ? "1" : "", ...base.telling(shard)],
+      }),
+    );
+    if (reply[0] === "missing") throw new EngramError("not_found", `no agent ${agentId}`);
+    if (reply[0] === "working")
+      throw new EngramError(
+        "failed_precondition",
+        `agent ${agentId} is working; pause or cancel it first, or delete it with force`,
+      );
+    tools.heads.forget(agentId);
+    base.hints.send(agentId);
+    const requestId = textOf(reply[1]);
+    if (requestId !== "") await freeRequest(base, requestId, agentId);
+  },
+});
+
+async function createOnce(tools: Tools, creation: Creation, request: RequestKey): Promise<Made> {
+  const { base } = tools;
+  const { requestId, digest } = request;
+  const shard = base.shards.of(requestId);
+  const mine = `${digest} ${creation.agentId}`;
+  let stale = "";
+  for (let tries = 0; tries < redisLimits.reservationsMax; tries++) {
+    const found = textOf(
+      await base.run(shard, scripts.reserve, {
+        keys: [shard.request(requestId)],
+        args: [mine, stale],
+      }),
+    );
+    const [reservedId, reservedDigest] = split(found);
+    if (reservedDigest === digest) {
+      const made = await finish(tools, creation, request, reservedId);
+      if (made !== null) return made;
+    } else if (!(await isStale(base, requestId, reservedId)))
+      throw new EngramError(
+        "already_exists",
+        `request_id ${requestId} was used for another agent; give each creation an id of its own`,
+      );
+    stale = found;
+  }
+  throw new EngramError("unavailable", "the request_id is in use just now; try again", {
+    transient: true,
+  });
+}
+
+/** The second step, under the id that the request stands for; null: the reservation is stale. */
+async function finish(
+  tools: Tools,
+  creation: Creation,
+  { requestId }: RequestKey,
+  reservedId: string,
+): Promise<Made | null> {
+  const made = await writeCreation(tools, reservedId, creation, true);
+  if (made.outcome === "made") return { agentId: reservedId, created: true, lease: made.lease };
+  if (made.outcome === "there" && made.requestId === requestId)
+    return { agentId: reservedId, created: false, lease: null };
+  if (reservedId !== creation.agentId) return null;
+  // A repetition has made it under this very id, and it was deleted since.
+  if (made.outcome === "gone") return { agentId: reservedId, created: false, lease: null };
+  await freeRequest(tools.base, requestId, reservedId);
+  throw thereAlready(reservedId);
+}
+
+/** Whether a reservation stands for no agent any more. One that is on its way counts. */
+async function isStale(base: Base, requestId: string, reservedId: string): Promise<boolean> {
+  const shard = base.shards.of(reservedId);
+  const [by, gone] = await Promise.all([
+    base.ask(shard, "HGET", shard.agent(reservedId), "request"),
+    base.ask(shard, "HEXISTS", shard.gone, reservedId),
+  ]);
+  return by === null ? gone === 1 : by !== requestId;
+}
+
+/** Lets a request id be used anew, where it stands for this agent. */
+async function freeRequest(base: Base, requestId: string, agentId: string): Promise<void> {
+  const shard = base.shards.of(requestId);
+  await base.run(shard, scripts.free, { keys: [shard.request(requestId)], args: [agentId] });
+}
+
+/** "DIGEST AGENT" */
+function split(reservation: string): readonly [agentId: string, digest: string] {
+  const space = reservation.indexOf(" ");
+  return [reservation.slice(space + 1), reservation.slice(0, space)];
+}
+
+const thereAlready = (agentId: string): EngramError =>
+  new EngramError("already_exists", `agent ${agentId} is there already`);

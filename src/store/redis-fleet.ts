@@ -1,0 +1,212 @@
+import type { Clock } from "../clock.ts";
+import { EngramError } from "../errors.ts";
+import { nameOf, type RedisAddress, type RedisPlace } from "./redis-address.ts";
+import { type Access, type Connection, type Line, LineDown, openLine } from "./redis-line.ts";
+import { isSharded, type ServerFacts, serverFacts } from "./redis-server-facts.ts";
+import type { Shard, Shards } from "./redis-shards.ts";
+import { listOf, numberOf } from "./redis-values.ts";
+
+/** The servers in use, and which of them has which shard. One server has all; of a Cluster it may change. */
+export interface Fleet {
+  /** To the server of a shard. Fails with LineDown. */
+  connectionOf(shard: Shard): Connection;
+  connectionAt(address: RedisAddress): Connection;
+  /** A server said that the shard is there now. */
+  moved(shard: Shard, to: RedisAddress): void;
+  /** Where each shard is, as far as known. */
+  owners(): readonly (RedisAddress | null)[];
+  /** One shard of each server. */
+  places(): readonly Shard[];
+  facts(): readonly ServerFacts[];
+  /** What makes a script's message heard by all engines: PUBLISH, or SPUBLISH. */
+  publish(shard: Shard): string;
+  /** Asks the Cluster again who has which shard. */
+  refresh(): Promise<void>;
+  close(): void;
+}
+
+export type FleetParts = {
+  readonly place: RedisPlace;
+  readonly access: Access;
+  readonly shards: Shards;
+  readonly clock: Clock;
+  /** Whether a server, with these shards, has what the store left there; fails where not. */
+  readonly check: (connection: Connection, shards: readonly Shard[]) => Promise<void>;
+  /** A server came, went, or has other shards. */
+  readonly changed: () => void;
+};
+
+type Server = { readonly line: Line; facts: ServerFacts | null };
+
+export function openFleet(parts: FleetParts): Fleet {
+  const { place, shards, changed } = parts;
+  const isCluster = place.addresses.length > 1;
+  const table = makeTable(shards, isCluster ? null : place.addresses[0]);
+  const refreshOnce = once(() => discover());
+  const servers = openServers(parts, table, () => {
+    if (isCluster && table.owners.includes(null)) void refreshOnce();
+    changed();
+  });
+
+  /** Failures are for the next look: it comes with the next heartbeat at the latest. */
+  const discover = async (): Promise<void> => {
+    const asked = servers.up();
+    // Nobody left to ask: those that the operator named may be back.
+    if (asked === null) return place.addresses.forEach(servers.at);
+    const { address, connection } = asked;
+    const ranges = slotRanges(await connection.send(["CLUSTER", "SLOTS"]), address);
+    const owners = shards.all.map(
+      ({ slot }) => ranges.find(({ from, to }) => from <= slot && slot <= to)?.address ?? null,
+    );
+    if (!table.replace(owners)) return;
+    for (const owner of owners) if (owner !== null) servers.at(owner);
+    if (!owners.includes(null)) servers.retain(new Set(owners.map((it) => it && nameOf(it))));
+    changed();
+  };
+
+  place.addresses.forEach(servers.at);
+  return {
+    connectionOf: (shard) => {
+      const address = table.owners[shard.number];
+      if (address) return servers.connection(address);
+      throw servers.fault() ?? new LineDown("no server of the Cluster has the agent", false);
+    },
+    connectionAt: servers.connection,
+    moved: (shard, to) => {
+      table.owners[shard.number] = to;
+      servers.at(to);
+      changed();
+      void refreshOnce();
+    },
+    owners: () => table.owners,
+    places: table.places,
+    facts: servers.facts,
+    publish: ({ number }) => {
+      const owner = table.owners[number];
+      const facts = owner ? servers.at(owner).facts : null;
+      return facts && isSharded(facts) ? "SPUBLISH" : "PUBLISH";
+    },
+    refresh: async () => {
+      if (isCluster) await refreshOnce();
+    },
+    close: servers.close,
+  };
+}
+
+/** Runs at most once at a time; whoever asks meanwhile waits for the same run. */
+function once(run: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> | null = null;
+  return async () => {
+    running ??= run()
+      .catch(() => undefined)
+      .finally(() => (running = null));
+    await running;
+  };
+}
+
+type Table = ReturnType<typeof makeTable>;
+
+function makeTable(shards: Shards, first: RedisAddress | null) {
+  const owners: (RedisAddress | null)[] = shards.all.map(() => first);
+  const names = (of: readonly (RedisAddress | null)[]): string =>
+    of.map((owner) => owner && nameOf(owner)).join();
+  return {
+    owners,
+    /** False where nothing is other than before. */
+    replace: (by: readonly (RedisAddress | null)[]): boolean => {
+      if (names(by) === names(owners)) return false;
+      owners.splice(0, owners.length, ...by);
+      return true;
+    },
+    shardsOf: (address: RedisAddress): readonly Shard[] =>
+      shards.all.filter(({ number }) => {
+        const owner = owners[number];
+        return owner && nameOf(owner) === nameOf(address);
+      }),
+    places: (): readonly Shard[] => {
+      const one = new Map<string, Shard>();
+      for (const shard of shards.all) {
+        const owner = owners[shard.number];
+        if (owner) one.set(nameOf(owner), shard);
+      }
+      return [...one.values()];
+    },
+  };
+}
+
+/** A line to each server that was named, kept up. */
+function openServers(
+  { place, access, clock, check }: FleetParts,
+  table: Table,
+  changed: () => void,
+) {
+  const servers = new Map<string, Server>();
+  const isCluster = place.addresses.length > 1;
+  const at = (address: RedisAddress): Server => {
+    const known = servers.get(nameOf(address));
+    if (known !== undefined) return known;
+    const prepare = async (connection: Connection): Promise<void> => {
+      server.facts = await serverFacts(connection, address);
+      mustFit(server.facts, isCluster);
+      await check(connection, table.shardsOf(address));
+    };
+    const server: Server = {
+      facts: null,
+      line: openLine(address, { access, clock, prepare, changed }),
+    };
+    servers.set(nameOf(address), server);
+    return server;
+  };
+  return {
+    at: (address: RedisAddress): Server => at(address),
+    connection: (address: RedisAddress): Connection => {
+      const { line } = at(address);
+      const connection = line.connection();
+      if (connection === null) throw line.fault();
+      return connection;
+    },
+    /** Some server that answers. */
+    up: () => {
+      for (const { line } of servers.values()) {
+        const connection = line.connection();
+        if (connection !== null) return { address: line.address, connection };
+      }
+      return null;
+    },
+    /** Why one of those that do not answer does not. */
+    fault: (): LineDown | null => {
+      const down = [...servers.values()].find(({ line }) => line.connection() === null);
+      return down?.line.fault() ?? null;
+    },
+    facts: () => [...servers.values()].flatMap(({ facts }) => facts ?? []),
+    retain: (names: ReadonlySet<string | null>) => {
+      for (const [name, { line }] of servers)
+        if (!names.has(name)) {
+          servers.delete(name);
+          line.close();
+        }
+    },
+    close: () => {
+      for (const { line } of servers.values()) line.close();
+    },
+  };
+}
+
+function mustFit({ name, cluster }: ServerFacts, isCluster: boolean): void {
+  if (cluster === isCluster) return;
+  throw new EngramError(
+    "failed_precondition",
+    isCluster
+      ? `REDIS_URL names several servers, which are taken for a Redis Cluster, but ${name} belongs to none`
+      : `${name} belongs to a Redis Cluster: name at least two of its servers in REDIS_URL, comma-separated`,
+  );
+}
+
+/** What CLUSTER SLOTS answers: an empty host is the one that was asked. */
+const slotRanges = (reply: unknown, asked: RedisAddress) =>
+  listOf(reply).map((range) => {
+    const [from, to, master] = listOf(range);
+    const [named, port] = listOf(master);
+    const host = typeof named === "string" && named !== "" && named !== "?" ? named : asked.host;
+    return { from: numberOf(from), to: numberOf(to), address: { host, port: numberOf(port) } };
+  });

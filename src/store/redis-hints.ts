@@ -1,0 +1,68 @@
+import { type Hints, makeHints, wakes } from "./hints.ts";
+import type { Shard, Shards } from "./redis-shards.ts";
+
+/**
+ * Hints of this engine and, by pub/sub, of the others. Those may be lost with a connection; then followers are told to look
+ * by themselves.
+ */
+export interface RedisHints extends Hints {
+  /** Begins a message of this engine's. */
+  readonly origin: string;
+  /** A message of any engine's. */
+  heard(message: string): void;
+  /** Something may have happened in these shards that nobody was told of. */
+  lookAt(shards: readonly Shard[]): void;
+  /** What asks for the next wake time: another engine's wake times behind the one last told are no news. */
+  asking(ask: () => Promise<number | null>): Promise<number | null>;
+}
+
+export function makeRedisHints(shards: Shards): RedisHints {
+  const hints = makeHints();
+  const origin = crypto.randomUUID();
+  /** How many follow which agent. */
+  const followers = new Map<string, number>();
+  let told: number | null = null;
+  let asked = 0;
+
+  const follow: Hints["follow"] = (agentId, hint) => {
+    followers.set(agentId, (followers.get(agentId) ?? 0) + 1);
+    const unfollow = hints.follow(agentId, hint);
+    let ended = false;
+    return () => {
+      if (ended) return;
+      ended = true;
+      unfollow();
+      const rest = (followers.get(agentId) ?? 1) - 1;
+      if (rest === 0) followers.delete(agentId);
+      else followers.set(agentId, rest);
+    };
+  };
+  return {
+    origin,
+    follow,
+    send: hints.send,
+    heard: (message) => {
+      const [from = "", wakeAtMs = ""] = message.split(" ", 2);
+      if (from === origin) return; // Its own followers know already.
+      const agentId = message.slice(from.length + wakeAtMs.length + 2);
+      if (agentId !== "") hints.send(agentId);
+      if (wakeAtMs === "") return;
+      if (asked > 0 || told === null || Number(wakeAtMs) < told) hints.send(wakes);
+    },
+    lookAt: (those) => {
+      if (those.length === 0) return;
+      for (const agentId of followers.keys())
+        if (agentId !== wakes && those.includes(shards.of(agentId))) hints.send(agentId);
+      hints.send(wakes);
+    },
+    asking: async (ask) => {
+      asked++;
+      try {
+        told = await ask();
+        return told;
+      } finally {
+        asked--;
+      }
+    },
+  };
+}

@@ -1,0 +1,141 @@
+import { wakes } from "./hints.ts";
+import type { Base } from "./redis-base.ts";
+import { firstOf } from "./redis-merge.ts";
+import { scripts } from "./redis-scripts.ts";
+import type { Shard } from "./redis-shards.ts";
+import { listOf, numberOf, textOf } from "./redis-values.ts";
+import type { Holder, Lease, LeaseWish, Store } from "./store.ts";
+
+/** A lease as the scripts give it; null: none was. */
+export function leaseOf(agentId: string, reply: unknown): Lease | null {
+  if (reply === null || reply === undefined) return null;
+  const [epoch, claims, recovered, workedMs] = listOf(reply).map(numberOf);
+  return {
+    agentId,
+    epoch: epoch ?? 0,
+    claims: claims ?? 0,
+    recovered: recovered === 1,
+    workedMs: workedMs ?? 0,
+  };
+}
+
+export const leases = (base: Base): Pick<Store, "claim" | "renew" | "release" | "nextWakeMs"> => ({
+  claim: async (wish, nowMs, limit) => {
+    const due = await dueAgents(base, nowMs, limit);
+    const taken = await Promise.all(
+      byShard(base, due).map(([shard, ids]) => claimIn(base, shard, ids, { wish, nowMs })),
+    );
+    const leased = new Map(taken.flat().map((lease) => [lease.agentId, lease]));
+    base.hints.send(wakes);
+    return due.flatMap((agentId) => leased.get(agentId) ?? []);
+  },
+  renew: async (holders, untilMs) => {
+    const held = new Map<string, readonly Holder[]>();
+    // Of several leases of one agent the newest counts.
+    for (const holder of holders)
+      held.set(holder.agentId, [...(held.get(holder.agentId) ?? []), holder]);
+    const ids = byShard(base, [...held.keys()]);
+    const stale = await Promise.all(
+      ids.map(([shard, agents]) => {
+        const those = agents.flatMap((agentId) => held.get(agentId) ?? []);
+        return renewIn(base, shard, those, untilMs);
+      }),
+    );
+    const gone = new Set(stale.flat());
+    return holders.filter((holder) => gone.has(holder)).map(({ agentId }) => agentId);
+  },
+  release: async ({ agentId, epoch, workedMs }, after, wakeAtMs) => {
+    const shard = base.shards.of(agentId);
+    const reply = listOf(
+      await base.run(shard, scripts.release, {
+        keys: [shard.agent(agentId), shard.wake, shard.index, shard.channel],
+        args: [
+          agentId,
+          `${epoch}`,
+          `${workedMs}`,
+          `${after ?? ""}`,
+          `${wakeAtMs ?? ""}`,
+          ...base.telling(shard),
+        ],
+      }),
+    );
+    if (reply[0] === "conflict") return false;
+    base.hints.send(wakes);
+    return true;
+  },
+  nextWakeMs: () =>
+    base.hints.asking(async () => {
+      const firsts = await Promise.all(
+        base.shards.all.map((shard) =>
+          base.ask(shard, "ZRANGE", shard.wake, "0", "0", "WITHSCORES"),
+        ),
+      );
+      const times = firsts.flatMap((reply) => listOf(reply).slice(1).map(numberOf));
+      return times.length === 0 ? null : Math.min(...times);
+    }),
+});
+
+/** Those longest due first, of all shards; among equals, those that sort first. */
+async function dueAgents(base: Base, nowMs: number, limit: number): Promise<readonly string[]> {
+  type Due = { readonly agentId: string; readonly wakeAtMs: number };
+  const sources = base.shards.all.map((shard) => {
+    let given = 0;
+    return async (_after: Due | null, count: number): Promise<readonly Due[]> => {
+      const range = ["-inf", `${nowMs}`, "WITHSCORES", "LIMIT", `${given}`, `${count}`];
+      const flat = listOf(await base.ask(shard, "ZRANGEBYSCORE", shard.wake, ...range));
+      const found: Due[] = [];
+      for (let at = 0; at < flat.length; at += 2)
+        found.push({ agentId: textOf(flat[at]), wakeAtMs: numberOf(flat[at + 1]) });
+      given += found.length;
+      return found;
+    };
+  });
+  const first = firstOf(sources, (a, b) =>
+    a.wakeAtMs === b.wakeAtMs ? a.agentId < b.agentId : a.wakeAtMs < b.wakeAtMs,
+  );
+  return (await first.take(limit)).map(({ agentId }) => agentId);
+}
+
+function byShard(base: Base, agentIds: readonly string[]): [Shard, string[]][] {
+  const of = new Map<Shard, string[]>();
+  for (const agentId of agentIds) {
+    const shard = base.shards.of(agentId);
+    const ids = of.get(shard) ?? [];
+    of.set(shard, ids);
+    ids.push(agentId);
+  }
+  return [...of];
+}
+
+/** Leases those that are still due: another engine may have been quicker. */
+async function claimIn(
+  base: Base,
+  shard: Shard,
+  ids: readonly string[],
+  { wish, nowMs }: { readonly wish: LeaseWish; readonly nowMs: number },
+): Promise<readonly Lease[]> {
+  const reply = await base.run(shard, scripts.claim, {
+    keys: [shard.wake, shard.index, shard.channel, ...ids.map(shard.agent)],
+    args: [wish.worker, `${wish.untilMs}`, `${nowMs}`, ...base.telling(shard), ...ids],
+  });
+  const found = listOf(reply);
+  return ids.flatMap((agentId, index) => leaseOf(agentId, found[index]) ?? []);
+}
+
+/** The stale ones. */
+async function renewIn(
+  base: Base,
+  shard: Shard,
+  holders: readonly Holder[],
+  untilMs: number,
+): Promise<readonly Holder[]> {
+  const reply = await base.run(shard, scripts.renew, {
+    keys: [shard.wake, ...holders.map(({ agentId }) => shard.agent(agentId))],
+    args: [
+      `${untilMs}`,
+      ...holders.flatMap(({ agentId, epoch, workedMs }) => [agentId, `${epoch}`, `${workedMs}`]),
+    ],
+  });
+  const kept = listOf(reply);
+  return holders.filter((_, index) => kept[index] !== 1);
+}

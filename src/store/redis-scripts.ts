@@ -1,0 +1,66 @@
+import appendText from "./redis/append.lua" with { type: "text" };
+import claimText from "./redis/claim.lua" with { type: "text" };
+import createText from "./redis/create.lua" with { type: "text" };
+import freeText from "./redis/free.lua" with { type: "text" };
+import joinText from "./redis/join.lua" with { type: "text" };
+import probeText from "./redis/probe.lua" with { type: "text" };
+import readDraftText from "./redis/read-draft.lua" with { type: "text" };
+import readText from "./redis/read.lua" with { type: "text" };
+import releaseText from "./redis/release.lua" with { type: "text" };
+import removeText from "./redis/remove.lua" with { type: "text" };
+import renewText from "./redis/renew.lua" with { type: "text" };
+import reserveText from "./redis/reserve.lua" with { type: "text" };
+import sharedText from "./redis/shared.lua" with { type: "text" };
+import snapshotText from "./redis/snapshot.lua" with { type: "text" };
+import timeText from "./redis/time.lua" with { type: "text" };
+import writeDraftText from "./redis/write-draft.lua" with { type: "text" };
+import { replyCode } from "./redis-faults.ts";
+import type { Command } from "./redis-line.ts";
+import type { Servers } from "./redis-servers.ts";
+import type { Shard } from "./redis-shards.ts";
+
+/** A script that Redis runs as one step, and the name by which it knows it once it has seen it. */
+export type Script = { readonly text: string; readonly sha1: string; readonly writes: boolean };
+
+function script(own: string, writes: boolean): Script {
+  const text = `${sharedText}\n${own}`;
+  return { text, sha1: new Bun.CryptoHasher("sha1").update(text).digest("hex"), writes };
+}
+
+/** One for each operation of the store; all keys of a call are of one shard. */
+export const scripts = {
+  append: script(appendText, true),
+  claim: script(claimText, true),
+  create: script(createText, true),
+  free: script(freeText, true),
+  join: script(joinText, true),
+  probe: script(probeText, true),
+  readDraft: script(readDraftText, false),
+  read: script(readText, false),
+  release: script(releaseText, true),
+  remove: script(removeText, true),
+  // A lease that is lost with its server is another's a little earlier, no more.
+  renew: script(renewText, false),
+  reserve: script(reserveText, true),
+  snapshot: script(snapshotText, false),
+  time: script(timeText, false),
+  writeDraft: script(writeDraftText, true),
+} as const;
+
+/** Runs a script on keys of one shard; a server that does not know it (yet, or any more) is given its text. */
+export async function runScript(
+  servers: Servers,
+  shard: Shard,
+  { text, sha1, writes }: Script,
+  { keys, args }: { readonly keys: readonly string[]; readonly args: readonly string[] },
+): Promise<unknown> {
+  const rest = [`${keys.length}`, ...keys, ...args];
+  const send = (command: Command): Promise<unknown> =>
+    writes ? servers.write(shard, command) : servers.send(shard, command);
+  try {
+    return await send(["EVALSHA", sha1, ...rest]);
+  } catch (error) {
+    if (replyCode(error) !== "NOSCRIPT") throw error;
+    return send(["EVAL", text, ...rest]);
+  }
+}

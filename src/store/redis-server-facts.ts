@@ -1,0 +1,45 @@
+import { nameOf, type RedisAddress } from "./redis-address.ts";
+import type { Connection } from "./redis-line.ts";
+import { textOf } from "./redis-values.ts";
+
+/** What a server says of itself. */
+export type ServerFacts = {
+  readonly name: string;
+  readonly cluster: boolean;
+  /** 7 of "7.0.15". */
+  readonly majorVersion: number;
+  /** What its operator should know before agents are entrusted to it. */
+  readonly warnings: readonly string[];
+};
+
+export async function serverFacts(
+  connection: Connection,
+  address: RedisAddress,
+): Promise<ServerFacts> {
+  const info = textOf(await connection.send(["INFO"]));
+  const said = (field: string): string =>
+    new RegExp(`^${field}:(.*?)\\r?$`, "m").exec(info)?.[1] ?? "";
+  const name = nameOf(address);
+  const warnings: string[] = [];
+  const policy = said("maxmemory_policy");
+  if (policy !== "" && policy !== "noeviction")
+    warnings.push(
+      `Redis ${name} has maxmemory-policy ${policy}: it throws agents away when its memory is full; set noeviction`,
+    );
+  if (said("aof_enabled") === "0")
+    warnings.push(
+      `Redis ${name} has appendonly no: a crash of Redis loses what was acknowledged; set appendonly yes`,
+    );
+  if (said("role") === "slave")
+    warnings.push(`Redis ${name} is a replica and takes no writes; name its master in REDIS_URL`);
+  return {
+    name,
+    cluster: said("redis_mode") === "cluster",
+    majorVersion: Number.parseInt(said("redis_version"), 10) || 0,
+    warnings,
+  };
+}
+
+/** Since version 7 a Cluster can keep a shard's messages on its own server. */
+export const isSharded = ({ cluster, majorVersion }: ServerFacts): boolean =>
+  cluster && majorVersion >= 7;

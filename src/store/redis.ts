@@ -1,0 +1,149 @@
+import type { Clock } from "../clock.ts";
+import type { Log } from "../log.ts";
+import { wakes } from "./hints.ts";
+import type { RedisPlace } from "./redis-address.ts";
+import { makeBase } from "./redis-base.ts";
+import { creations } from "./redis-creations.ts";
+import { drafts } from "./redis-drafts.ts";
+import { type Ears, openEars } from "./redis-ears.ts";
+import { type Fleet, openFleet } from "./redis-fleet.ts";
+import { makeHeads } from "./redis-heads.ts";
+import { makeRedisHints, type RedisHints } from "./redis-hints.ts";
+import { type Home, makeHome } from "./redis-home.ts";
+import { leases } from "./redis-leases.ts";
+import { listRows } from "./redis-list.ts";
+import { logs } from "./redis-logs.ts";
+import { readRow } from "./redis-row.ts";
+import { scripts } from "./redis-scripts.ts";
+import { makeServers } from "./redis-servers.ts";
+import { makeShards, type Shards } from "./redis-shards.ts";
+import { makeStoreTime } from "./redis-time.ts";
+import { makeWatch } from "./redis-watch.ts";
+import type { Store } from "./store.ts";
+
+export type RedisOptions = {
+  readonly place: RedisPlace;
+  /** PEM; null: the system's authorities. */
+  readonly ca: string | null;
+  /** What the names of all keys begin with; without braces. */
+  readonly prefix: string;
+  /** A write is answered when so many replicas have it. */
+  readonly replicas: number;
+  readonly clock: Clock;
+  readonly log: Log;
+};
+
+/** A store with what its operator should know of the servers: what may lose agents. */
+export type RedisStore = Store & { warnings(): readonly string[] };
+
+/**
+ * Agents in a Redis or a Redis Cluster, which any number of engines share. Where it cannot be reached the store opens all
+ * the same and is unavailable until it can. Fails with failed_precondition on a store of a newer format, and where Redis
+ * refuses this engine.
+ */
+export async function openRedisStore(options: RedisOptions): Promise<RedisStore> {
+  const { replicas, clock, log } = options;
+  const shards = makeShards(options.prefix);
+  const time = makeStoreTime(clock);
+  const home = makeHome(shards, time, clock);
+  const hints = makeRedisHints(shards);
+  const link = openLink({ ...options, shards, home, hints });
+  const { fleet, ears } = link;
+  const servers = makeServers(fleet, replicas);
+  const watch = makeWatch(clock, log, async () => {
+    hints.lookAt(ears.deaf());
+    ears.ping();
+    try {
+      await home.look(servers, fleet.places());
+    } catch (error) {
+      await fleet.refresh();
+      throw error;
+    }
+  });
+  const close = async (): Promise<void> => {
+    watch.stop();
+    link.close();
+  };
+  try {
+    await watch.first(link.changes, () => ears.deaf().length === 0);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  const warnings = (): readonly string[] => fleet.facts().flatMap((facts) => facts.warnings);
+  for (const warning of warnings()) log("warn", warning);
+  const base = makeBase({ fleet, servers, shards, home, hints });
+  const heads = makeHeads();
+  return {
+    nowMs: time.nowMs,
+    ...creations({ base, heads }),
+    ...logs(base, heads),
+    ...drafts(base),
+    ...leases(base),
+    row: (agentId, nowMs) => readRow(base, agentId, nowMs),
+    list: (query, nowMs) => listRows(base, query, nowMs),
+    follow: hints.follow,
+    followWakes: (hint) => hints.follow(wakes, hint),
+    probe: async () => {
+      await Promise.all(
+        fleet
+          .places()
+          .map((shard) => base.run(shard, scripts.probe, { keys: [shard.store], args: [] })),
+      );
+    },
+    close,
+    warnings,
+  };
+}
+
+/** The servers, and the ears that listen where the shards are. */
+function openLink(
+  parts: RedisOptions & {
+    readonly shards: Shards;
+    readonly home: Home;
+    readonly hints: RedisHints;
+  },
+): {
+  readonly fleet: Fleet;
+  readonly ears: Ears;
+  /** Calls this one, and none before, at each change of a connection. */
+  readonly changes: (changed: () => void) => void;
+  readonly close: () => void;
+} {
+  const { place, ca, shards, home, hints, clock } = parts;
+  const access = { ...place, ca };
+  let changed = (): void => {};
+  const ears = openEars({
+    access,
+    shards,
+    clock,
+    heard: hints.heard,
+    opened: (those) => {
+      hints.lookAt(those);
+      changed();
+    },
+  });
+  const fleet = openFleet({
+    place,
+    access,
+    shards,
+    clock,
+    check: home.check,
+    changed: () => {
+      ears.listen(fleet.owners());
+      changed();
+    },
+  });
+  ears.listen(fleet.owners());
+  return {
+    fleet,
+    ears,
+    changes: (then) => {
+      changed = then;
+    },
+    close: () => {
+      ears.close();
+      fleet.close();
+    },
+  };
+}
