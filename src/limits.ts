@@ -157,7 +157,7 @@ export const storeLimits = {
   /** What a write waits for the disk; a hung one is found out so that a stop is still over in its 10 s. */
   writeWaitMsMax: 5_000,
   /** At the end, for what is queued and for the file to be closed. */
-  closeWaitMsMax: 2_000,
+  closeWaitMsMax: 1_000,
   /** Between two looks whether a disk that failed takes writes again; doubled up to the second. */
   probeMsFirst: 250,
   probeMsMax: 2_000,

@@ -1,7 +1,8 @@
 import { type Action, decide, durationExceeded, waitedMs } from "../agent/decide.ts";
 import { statusOf } from "../agent/state.ts";
+import type { Clock } from "../clock.ts";
 import { EngramError, type ErrorCode } from "../errors.ts";
-import { turnLimits } from "../limits.ts";
+import { engineLimits, turnLimits } from "../limits.ts";
 import { callModel, condense, wholeDraft } from "./call-model.ts";
 import { Interrupt, interruptible } from "./interrupts.ts";
 import type { Parts } from "./parts.ts";
@@ -37,7 +38,7 @@ export async function drive(parts: DriveParts, hold: Hold, signal: AbortSignal):
     let done = await attempt(step, () => begin(step));
     while (!done) done = await attempt(step, () => perform(step, signal));
   } catch (error) {
-    await giveUp(parts, hold, error);
+    await giveUp(parts, hold, error, signal);
   }
 }
 
@@ -119,7 +120,12 @@ const passing: ReadonlySet<ErrorCode> = new Set([
 ]);
 
 /** A step that cannot go on lets go of its agent as well as it can; a lease that it cannot let go of runs out. */
-async function giveUp(parts: DriveParts, hold: Hold, error: unknown): Promise<void> {
+async function giveUp(
+  parts: DriveParts,
+  hold: Hold,
+  error: unknown,
+  signal: AbortSignal,
+): Promise<void> {
   const { agentId } = hold.lease;
   try {
     if (error instanceof Interrupt) {
@@ -129,6 +135,7 @@ async function giveUp(parts: DriveParts, hold: Hold, error: unknown): Promise<vo
     const { code, message, cause } = EngramError.of(error);
     if (passing.has(code)) {
       parts.log("warn", "let go of an agent", { agentId, code, message });
+      if (code === "unavailable") await letGoLater(parts, hold, signal);
       return;
     }
     parts.log("error", "a step failed", { agentId, code, message, cause });
@@ -150,3 +157,34 @@ async function giveUp(parts: DriveParts, hold: Hold, error: unknown): Promise<vo
 /** The agent is due at once: whoever takes it looks what is to be done. */
 const letGo = ({ store }: Parts, hold: Hold): Promise<boolean> =>
   store.release(holderOf(hold), null, store.nowMs());
+
+/**
+ * What is away may be so for long: the agent is let go of when the store takes it, so that it goes on then, and nobody
+ * counts its worker among the dead. `signal` is the last moment to try.
+ */
+async function letGoLater(parts: Parts, hold: Hold, signal: AbortSignal): Promise<void> {
+  const holder = holderOf(hold); // The wait is no work.
+  for (;;) {
+    await pause(parts.clock, engineLimits.storeRetryMs, signal);
+    try {
+      await parts.store.release(holder, null, parts.store.nowMs());
+      return;
+    } catch (error) {
+      if (signal.aborted || EngramError.of(error).code !== "unavailable") throw error;
+    }
+  }
+}
+
+const pause = (clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const cancel = clock.after(delayMs, () => {
+      signal.removeEventListener("abort", stop);
+      resolve();
+    });
+    const stop = (): void => {
+      cancel();
+      resolve();
+    };
+    signal.addEventListener("abort", stop, { once: true });
+  });

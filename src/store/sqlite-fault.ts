@@ -31,7 +31,7 @@ export function storeFault(error: unknown): EngramError {
   if (advice !== undefined)
     return new EngramError(
       "unavailable",
-      `${advice}; nothing was written, and the engine goes on by itself then (${messageOf(error)})`,
+      `${advice}; until then nothing is written, and the engine goes on by itself (${messageOf(error)})`,
       details,
     );
   if (code.startsWith("SQLITE_IOERR"))

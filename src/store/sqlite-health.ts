@@ -33,7 +33,7 @@ export function watchHealth({ clock, log, probe, recovered }: HealthParts): Heal
   return {
     fault: () => fault,
     failed: (why) => {
-      if (fault === null) log("error", "the store takes no writes", { message: why.message });
+      if (fault === null) log("error", "the store takes no writes", { reason: why.message });
       fault = why;
       // A disk that is well for a moment only is not asked more often for that.
       if (wellSinceMs !== null && clock.monotonicMs() - wellSinceMs > probeMsMax)

@@ -47,7 +47,7 @@ const refused = (message: string): Refusal =>
 
 const waited = `the store's disk has not answered for ${storeLimits.writeWaitMsMax / 1000} s`;
 const hung = refused(
-  `${waited}: mend it; nothing was written, and the engine goes on by itself when it answers`,
+  `${waited}: mend it; until then nothing is written, and the engine goes on by itself`,
 );
 const unknown = refused(
   `${waited}, and it is not known whether this was written; repeat it with the same message_id or request_id`,

@@ -20,6 +20,8 @@ export type EngineProcess = AsyncDisposable & {
   readonly url: string;
   /** host:port, as gRPC clients want it. */
   readonly target: string;
+  /** Of the process that runs now. */
+  readonly pid: number;
   /** A gRPC client of the process that runs now. */
   readonly client: Client<typeof AgentService>;
   /** What it has logged, over all its starts. */
@@ -108,6 +110,9 @@ export const openEngine = async (settings: Settings = {}): Promise<EngineProcess
     logged,
     get url() {
       return running.url;
+    },
+    get pid() {
+      return running.process.pid;
     },
     get target() {
       return new URL(running.url).host;
