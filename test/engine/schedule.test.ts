@@ -77,7 +77,7 @@ describe("waking", () => {
     async (_, asked, hours) => {
       const hourMs = 3_600_000;
       for (const setMs of [0, 24 * hourMs, -24 * hourMs]) {
-        const clock = makeManualClock(Date.UTC(2026, 5, 1));
+        const clock = makeManualClock();
         const place = sqlite.fixture(clock);
         const model = failing(1, asked * hourMs);
         let stage = openStage(place.open, clock);

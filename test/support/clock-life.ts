@@ -50,7 +50,7 @@ type Played = {
  * tool, back-off and pause take their time on the monotonic clock.
  */
 export async function liveByTheClock({ fixture, config = {}, at }: Played): Promise<ClockLife> {
-  const clock = makeManualClock(Date.UTC(2026, 5, 1));
+  const clock = makeManualClock();
   const beganMs = clock.monotonicMs();
   const sleep = async (ms: number, signal: AbortSignal): Promise<void> => {
     const { promise, resolve } = Promise.withResolvers<void>();

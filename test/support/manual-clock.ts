@@ -12,7 +12,7 @@ export type ManualClock = Clock & {
 type Timer = { readonly dueMs: number; readonly fn: () => void };
 
 /** A clock that moves only by `advance` and `jump`, its wall time from `startMs` on. */
-export const makeManualClock = (startMs = 1_000_000): ManualClock => {
+export const makeManualClock = (startMs = Date.UTC(2026, 5, 1)): ManualClock => {
   /** Neither time is taken for the other: they differ from the start. */
   let monotonicMs = 7_000;
   let wallAheadMs = startMs - monotonicMs;

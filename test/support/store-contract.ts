@@ -24,7 +24,7 @@ export function contract(title: string, clauses: (at: Opened) => void): void {
     let store: Store;
     let clock: ManualClock;
     beforeEach(() => {
-      clock = makeManualClock(Date.UTC(2026, 5, 1));
+      clock = makeManualClock();
       place = fixture(clock);
       store = place.open();
     });
