@@ -59,8 +59,9 @@ function onSignal(): Promise<string> {
   });
 }
 
-async function openStore({ dbPath, redis }: Settings, log: Log): Promise<Store> {
-  if (redis === null) return openSqliteStore(dbPath, { clock: systemClock, log, startThread });
+async function openStore({ dbPath, acceptDataLoss, redis }: Settings, log: Log): Promise<Store> {
+  if (redis === null)
+    return openSqliteStore(dbPath, { clock: systemClock, log, startThread, acceptDataLoss });
   const { caPath, ...options } = redis;
   // The client is loaded where it is needed.
   const { openRedisStore } = await import("../store/redis.ts");

@@ -19,6 +19,7 @@ export type Settings = {
   /** null: agents are kept in the SQLite files. */
   readonly redis: RedisSettings | null;
   readonly dbPath: string;
+  readonly acceptDataLoss: boolean;
   readonly host: string;
   readonly port: number;
   readonly apiKeys: readonly string[];
@@ -43,6 +44,7 @@ export type Settings = {
 export const settingsTable = [
   ["STORE_TYPE", "sqlite", "where agents are kept: sqlite, or redis, which engines can share"],
   ["DB_PATH", "./data", "folder of the SQLite files, and of prepared tools"],
+  ["ACCEPT_DATA_LOSS", "", "1: start although the store has lost commits, with what is there"],
   [
     "REDIS_URL",
     "localhost:6379",
@@ -76,6 +78,9 @@ export const settingsTable = [
 
 type Name = (typeof settingsTable)[number][0];
 
+/** Flags without a value, which stand for 1. */
+const switches: ReadonlySet<string> = new Set(["ACCEPT_DATA_LOSS"]);
+
 const flagOf = (name: Name): string => name.toLowerCase().replaceAll("_", "-");
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -102,6 +107,7 @@ export function readSettings(
     numberOf(name, text(name), { min, max });
   return {
     ...toolSettingsOf(text),
+    acceptDataLoss: choice("ACCEPT_DATA_LOSS", text("ACCEPT_DATA_LOSS"), ["", "1"]) === "1",
     redis: storeType === "redis" ? redisSettingsOf(text) : null,
     host,
     port: number("GRPC_PORT", 0, 65_535),
@@ -193,6 +199,7 @@ function readCommandLine(
   const text: Texts = (name) => {
     const flag = flags[flagOf(name)];
     if (typeof flag === "string") return flag;
+    if (flag === true) return "1";
     return env[name] || (defaults.get(name) ?? "");
   };
   return { words, text };
@@ -203,7 +210,10 @@ function parse(args: readonly string[]): {
   readonly flags: Readonly<Record<string, unknown>>;
 } {
   const options = Object.fromEntries(
-    settingsTable.map(([name]) => [flagOf(name), { type: "string" as const }]),
+    settingsTable.map(([name]) => [
+      flagOf(name),
+      { type: switches.has(name) ? ("boolean" as const) : ("string" as const) },
+    ]),
   );
   try {
     const parsed = parseArgs({ args: [...args], options, strict: true, allowPositionals: true });

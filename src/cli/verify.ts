@@ -1,8 +1,12 @@
+import type { Database } from "bun:sqlite";
 import { join } from "node:path";
-import { EngramError } from "../errors.ts";
+import { EngramError, messageOf } from "../errors.ts";
 import { auditLimits } from "../limits.ts";
+import { faultsOf } from "../store/audit-store.ts";
 import { type Audit, type AuditedAgent, openAudit } from "../store/audit.ts";
+import { brokenPromise } from "../store/identity.ts";
 import { openReadOnly } from "../store/open-readonly.ts";
+import { formatOf } from "../store/sqlite-schema.ts";
 import { readStoreSettings } from "./settings.ts";
 import { plainText } from "./tool-text.ts";
 
@@ -15,31 +19,52 @@ export async function verify(args: readonly string[]): Promise<number> {
   const [agentId, more] = words;
   if (more !== undefined) throw new EngramError("invalid_argument", "usage: engram verify [AGENT]");
   const path = join(dbPath, "engram.db");
+  const broken = brokenPromise(path);
+  if (broken !== null) complain(broken);
   const db = openReadOnly(path);
-  const audit = openAudit(db);
+  const format = formatOf(db, path);
+  if (format === 0) throw new EngramError("not_found", `${path} holds nothing`);
+  const found = broken === null ? 0 : 1;
   try {
-    if (agentId === undefined) return await verifyAll(audit, path);
-    const agent = audit.find(agentId);
-    if (agent === null)
-      throw new EngramError("not_found", `there is no agent ${agentId} in ${path}`);
-    const tally = makeTally(audit);
-    tally.count(agent, verifyOne(audit, agent, tally.read));
-    return tally.end();
+    return agentId === undefined
+      ? verifyAll(db, { path, format, found })
+      : verifyAgent(db, { path, format, found }, agentId);
   } finally {
-    audit.close();
     db.close(true);
   }
 }
 
-async function verifyAll(audit: Audit, path: string): Promise<number> {
-  const tally = makeTally(audit);
-  let after = 0;
-  for (let page = audit.agents(after); page.length > 0; page = audit.agents(after))
-    for (const agent of page) {
-      tally.count(agent, verifyOne(audit, agent, tally.read));
-      after = agent.id;
-    }
-  for (const fault of audit.rest()) tally.complain(`${path}: ${fault}`);
+/** What is looked at; `found`: the faults that were told already. */
+type Subject = { readonly path: string; readonly format: number; readonly found: number };
+
+function verifyAgent(db: Database, { path, format, found }: Subject, agentId: string): number {
+  const audit = openAudit(db, format, true);
+  const agent = audit.find(agentId);
+  if (agent === null) throw new EngramError("not_found", `there is no agent ${agentId} in ${path}`);
+  const tally = makeTally(audit.size, found);
+  tally.count(agent, verifyOne(audit, agent, tally.read));
+  audit.close();
+  return tally.end();
+}
+
+function verifyAll(db: Database, { path, format, found }: Subject): number {
+  if (format === 1)
+    note(`${path} has store format 1: its logs are checked; an engine brings it up to date`);
+  let audit: Audit | null = null;
+  const tally = makeTally(() => audit?.size() ?? { agents: 0, events: 0 }, found);
+  try {
+    audit = openAudit(db, format, true);
+    let after = 0;
+    for (let page = audit.agents(after); page.length > 0; page = audit.agents(after))
+      for (const agent of page) {
+        tally.count(agent, verifyOne(audit, agent, tally.read));
+        after = agent.id;
+      }
+  } catch (error) {
+    tally.fault(`${path}: its agents cannot be read: ${messageOf(error)}`);
+  }
+  for (const fault of faultsOf(db, format)) tally.fault(`${path}: ${fault}`);
+  audit?.close();
   return tally.end();
 }
 
@@ -55,29 +80,30 @@ function verifyOne(
   }
 }
 
+const complain = (fault: string): void => void process.stdout.write(`${plainText(fault)}\n`);
+
+const note = (text: string): void => void process.stderr.write(`engram: ${plainText(text)}\n`);
+
 /** Counts what was seen and says what is wrong as it comes; and now and then how far it is, for who waits. */
-function makeTally(audit: Audit) {
+function makeTally(size: Audit["size"], found: number) {
   const startedMs = performance.now();
   let toldMs = startedMs;
   let agents = 0;
   let damaged = 0;
   let events = 0;
-  let faults = 0;
-  const complain = (fault: string): void => {
-    faults++;
-    process.stdout.write(`${plainText(fault)}\n`);
-  };
+  let faults = found;
   const tell = (): void => {
     const nowMs = performance.now();
     if (nowMs - toldMs < auditLimits.progressMs) return;
     toldMs = nowMs;
-    const all = audit.size();
-    process.stderr.write(
-      `engram: ${events} of ${all.events} events, ${agents} of ${all.agents} agents\n`,
-    );
+    const all = size();
+    note(`${events} of ${all.events} events, ${agents} of ${all.agents} agents`);
   };
   return {
-    complain,
+    fault: (fault: string): void => {
+      faults++;
+      complain(fault);
+    },
     read: (more: number): void => {
       events += more;
       tell();
@@ -87,6 +113,7 @@ function makeTally(audit: Audit) {
       tell();
       if (fault === null) return;
       damaged++;
+      faults++;
       complain(`agent ${agentId}: ${fault}`);
     },
     /** The last line, and the exit code. */

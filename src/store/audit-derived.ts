@@ -3,9 +3,12 @@ import type { LoggedEvent } from "../agent/event.ts";
 import { marksOf, messageKey } from "../agent/mark.ts";
 import type { AgentState } from "../agent/state.ts";
 import { messageOf } from "../errors.ts";
-import { brief, type FoundAgent } from "./audit-agent.ts";
+import type { FoundAgent } from "./audit-agent.ts";
 import { Fault, type Place } from "./audit-log.ts";
+import { draftStart, markCheck, pieceCheck } from "./checks.ts";
 import { decodeCall, decodeState, snapshotHash } from "./codec.ts";
+
+type FoundMark = Parameters<typeof markCheck>[0] & { readonly row_check: number };
 
 type FoundSnapshot = {
   readonly sequence: unknown;
@@ -17,6 +20,7 @@ type FoundPiece = {
   readonly kind: unknown;
   readonly offset: unknown;
   readonly content: unknown;
+  readonly row_check: unknown;
 };
 
 /** The derived rows of one agent. Everything throws Fault. */
@@ -26,7 +30,8 @@ export interface DerivedAudit {
   /** At the snapshot's place. */
   checkSnapshot(id: number, place: Place): void;
   marks(id: number): MarkCount;
-  checkDraft(row: FoundAgent): void;
+  /** `strict`: that the pieces stand one behind the other too. */
+  checkDraft(row: FoundAgent, strict: boolean): void;
   finalize(): void;
 }
 
@@ -34,14 +39,14 @@ export function openDerivedAudit(db: Database): DerivedAudit {
   const snapshot = db.prepare<FoundSnapshot, [number]>(
     "SELECT sequence, body, hash FROM snapshot WHERE agent = ?",
   );
-  const mark = db.prepare<{ sequence: unknown; digest: unknown }, [number, string]>(
-    "SELECT sequence, digest FROM mark WHERE agent = ? AND key = ?",
+  const mark = db.prepare<FoundMark, [number, string]>(
+    "SELECT agent, key, sequence, digest, row_check FROM mark WHERE agent = ? AND key = ?",
   );
   const marks = db.prepare<{ count: number }, [number]>(
     "SELECT count(*) AS count FROM mark WHERE agent = ?",
   );
   const pieces = db.prepare<FoundPiece, [number]>(
-    "SELECT number, kind, offset, content FROM draft_piece WHERE agent = ? ORDER BY number",
+    "SELECT number, kind, offset, content, row_check FROM draft_piece WHERE agent = ? ORDER BY number",
   );
   return {
     snapshotAt: (id: number): number | null => {
@@ -64,32 +69,39 @@ export function openDerivedAudit(db: Database): DerivedAudit {
         (key) => mark.get(id, key),
         () => marks.get(id)?.count ?? 0,
       ),
-    checkDraft: (row: FoundAgent): void => checkDraft(row, pieces.iterate(row.id)),
+    checkDraft: (row: FoundAgent, strict: boolean): void =>
+      checkDraft(row, pieces.iterate(row.id), strict),
     finalize: (): void => {
       for (const statement of [snapshot, mark, marks, pieces]) statement.finalize();
     },
   };
 }
 
-function checkDraft(row: FoundAgent, found: Iterable<FoundPiece>): void {
+/** The row's own check has held. */
+function checkDraft(row: FoundAgent, found: Iterable<FoundPiece>, strict: boolean): void {
   const ends = { thinking: 0, text: 0 };
   let count = 0;
-  for (const { number, kind, offset, content } of found) {
+  let tail = draftStart(row.agent_id);
+  for (const piece of found) {
+    const { number, kind, offset, content } = piece;
     if (row.draft_call === null) throw new Fault("it has pieces of a draft, but no draft");
     if (number !== count) throw new Fault(`piece ${count} of its draft is missing`);
     const known = kind === "thinking" || kind === "text";
-    if (!known || typeof content !== "string")
+    if (!known || typeof content !== "string" || typeof offset !== "number")
       throw new Fault(`piece ${count} of its draft was changed`);
-    if (offset !== ends[kind])
-      throw new Fault(`piece ${count} of its draft stands at ${brief(offset)}, not ${ends[kind]}`);
+    tail = pieceCheck(tail, { number, kind, offset, content });
+    if (tail !== piece.row_check) throw new Fault(`piece ${count} of its draft was changed`);
+    if (strict && offset !== ends[kind])
+      throw new Fault(`piece ${count} of its draft stands at ${offset}, not ${ends[kind]}`);
     ends[kind] += Buffer.byteLength(content);
     count++;
   }
-  if (row.draft_pieces !== count)
-    throw new Fault(`its draft says ${brief(row.draft_pieces)} pieces, there are ${count}`);
   if (row.draft_call === null) return;
+  if (row.draft_pieces !== count)
+    throw new Fault(`its draft says ${row.draft_pieces} pieces, there are ${count}`);
+  if (row.draft_tail !== tail) throw new Fault("its draft ends with another piece");
   const call = decodedCall(row.draft_call);
-  if (call.afterSequence > row.head)
+  if (strict && call.afterSequence > row.head)
     throw new Fault(`its draft answers event ${call.afterSequence}, its log ends at ${row.head}`);
 }
 
@@ -101,9 +113,9 @@ function decodedState(body: string, changed: Fault): AgentState | null {
   }
 }
 
-function decodedCall(body: unknown): ReturnType<typeof decodeCall> {
+function decodedCall(body: string): ReturnType<typeof decodeCall> {
   try {
-    return decodeCall(String(body));
+    return decodeCall(body);
   } catch (error) {
     throw new Fault(messageOf(error));
   }
@@ -111,8 +123,6 @@ function decodedCall(body: unknown): ReturnType<typeof decodeCall> {
 
 /** Compares the marks of a log with the stored ones, as its events come. */
 export type MarkCount = { seen(logged: LoggedEvent): void; end(): void };
-
-type FoundMark = { readonly sequence: unknown; readonly digest: unknown };
 
 /** Nothing is kept of what was seen: each event's marks are looked up, and at the end the stored ones are counted. */
 function makeMarkCount(find: (key: string) => FoundMark | null, count: () => number): MarkCount {
@@ -130,6 +140,8 @@ function makeMarkCount(find: (key: string) => FoundMark | null, count: () => num
       for (const mark of marksOf([event], sequence - 1)) {
         const found = find(mark.key);
         const kept = typeof found?.sequence === "number" ? found.sequence : Infinity;
+        if (found !== null && markCheck(found) !== found.row_check)
+          throw new Fault(`the mark of event ${sequence} was changed`);
         if (kept < sequence) continue; // A repetition: the first counts.
         if (kept === sequence && found?.digest !== mark.digest)
           throw new Fault(`the mark of event ${sequence} was changed`);

@@ -33,7 +33,12 @@ type FoundEvent = {
 };
 
 /** What of a log is read: of the agent with row `id`, its events behind a place, up to `until` at most. */
-export type Stretch = { readonly id: number; readonly head: number; readonly until: number };
+export type Stretch = {
+  readonly id: number;
+  /** null: not known, the log ends where it ends. */
+  readonly head: number | null;
+  readonly until: number;
+};
 
 export type Page = { readonly events: readonly LoggedEvent[]; readonly place: Place };
 
@@ -77,7 +82,8 @@ export function openLogAudit(db: Database): LogAudit {
     let bytes = 0;
     for (const row of behind.iterate(id, place.sequence, limit)) {
       const sequence = place.sequence + found.length + 1;
-      if (sequence > head) throw new Fault(`event ${sequence} stands behind its last, ${head}`);
+      if (head !== null && sequence > head)
+        throw new Fault(`event ${sequence} stands behind its last, ${head}`);
       if (row.sequence !== sequence) throw new Fault(`event ${sequence} is missing`);
       const { at, body, hash: kept } = row;
       if (!follows(hash, sequence, row)) throw changeAt(id, hash, sequence);
@@ -100,7 +106,7 @@ export function openLogAudit(db: Database): LogAudit {
       const found = read(stretch, place);
       const last = found.at(-1);
       if (last === undefined) {
-        if (place.sequence < stretch.head)
+        if (stretch.head !== null && place.sequence < stretch.head)
           throw new Fault(`event ${place.sequence + 1} is missing`);
         return { events: [], place };
       }

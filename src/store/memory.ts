@@ -210,10 +210,10 @@ function rowOf(agentId: string, state: AgentState, updatedAtMs: number): AgentRo
   return { agentId, createdAtMs, updatedAtMs, status, reason, sequence, stats, spec, parent };
 }
 
-function entryFor({ agentId, events, state, atMs }: Creation): Entry {
+function entryFor({ agentId, events, state }: Creation): Entry {
   const facts = events.map(({ event }) => event);
   return {
-    row: rowOf(agentId, state, atMs),
+    row: rowOf(agentId, state, state.updatedAtMs),
     log: events.map(({ atMs: eventAtMs, event }, index) => ({
       sequence: index + 1,
       atMs: eventAtMs,

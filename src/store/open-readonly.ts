@@ -2,6 +2,7 @@ import { constants, Database } from "bun:sqlite";
 import { existsSync, statSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { EngramError, messageOf } from "../errors.ts";
+import { storeFault } from "./sqlite-fault.ts";
 
 /**
  * The database at `path` for reading alone, beside an engine or without one; whoever opened it closes it. Fails with
@@ -16,9 +17,8 @@ export function openReadOnly(path: string): Database {
     try {
       return opened(() => withoutLocks(path));
     } catch {
-      throw new EngramError("corrupt", `${path} cannot be read: ${messageOf(error)}`, {
-        cause: error,
-      });
+      const { code } = storeFault(error);
+      throw new EngramError(code, `${path} cannot be read: ${messageOf(error)}`, { cause: error });
     }
   }
 }

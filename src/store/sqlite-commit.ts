@@ -1,6 +1,10 @@
 import { Database } from "bun:sqlite";
+import { dirname } from "node:path";
 import { EngramError, type ErrorCode } from "../errors.ts";
 import { storeLimits } from "../limits.ts";
+import { storeCheck } from "./checks.ts";
+import { type Identity, openPromise } from "./high-water.ts";
+import { identityIn } from "./identity.ts";
 import { isOfDisk, storeFault } from "./sqlite-fault.ts";
 import { mending, perform } from "./sqlite-perform.ts";
 import { openStatements, type Statements } from "./sqlite-rows.ts";
@@ -104,6 +108,8 @@ export function openWriting(path: string): Database {
 function openHand(path: string): Hand {
   const db = openWriting(path);
   const sql = openStatements(db);
+  let known = knownIdentity(db, path);
+  const promise = openPromise(dirname(path));
   const begin = db.prepare("BEGIN IMMEDIATE");
   const commit = db.prepare("COMMIT");
   return {
@@ -114,7 +120,11 @@ function openHand(path: string): Hand {
       try {
         begin.run();
         const value = fn();
+        const next: Identity = { ...known, commits: known.commits + 1 };
+        sql.setStore.run(next.commits, storeCheck(next));
         commit.run();
+        known = next;
+        promise.write(next);
         return value;
       } catch (error) {
         if (db.inTransaction) db.run("ROLLBACK");
@@ -122,12 +132,22 @@ function openHand(path: string): Hand {
       }
     },
     close: () => {
+      promise.close();
       sql.finalize();
       begin.finalize();
       commit.finalize();
       db.close(true);
     },
   };
+}
+
+function knownIdentity(db: Database, path: string): Identity {
+  const identity = identityIn(db);
+  if (identity !== null) return identity;
+  throw new EngramError(
+    "corrupt",
+    `${path} is damaged: the row that says which store it is was changed`,
+  );
 }
 
 /** Throws what the disk does; then nothing was written. */

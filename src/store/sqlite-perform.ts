@@ -1,7 +1,20 @@
 import type { Database } from "bun:sqlite";
+import type { Mark } from "../agent/mark.ts";
 import { EngramError } from "../errors.ts";
-import { chainHash, decodeCall, genesisHash, snapshotHash } from "./codec.ts";
-import type { Held, Statements } from "./sqlite-rows.ts";
+import {
+  birthCheck,
+  draftCheck,
+  draftStart,
+  headCheck,
+  leaseCheck,
+  markCheck,
+  pieceCheck,
+  specCheck,
+  tombstoneCheck,
+} from "./checks.ts";
+import { chainHash, decodeCall, genesisHash, snapshotHash, stateVersion } from "./codec.ts";
+import { damaged } from "./damage.ts";
+import type { Held, NewAgent, NewHead, Statements } from "./sqlite-rows.ts";
 import type { Answer, AppendWrite, CreateWrite, Write } from "./sqlite-writes.ts";
 import type { Holder, Lease, LeaseWish } from "./store.ts";
 
@@ -52,12 +65,25 @@ const idOf = ({ agentId }: Holder): string => agentId;
 
 const isStale =
   (sql: Statements, untilMs: number) =>
-  ({ agentId, epoch, workedMs }: Holder): boolean =>
-    sql.renew.run(untilMs, untilMs, workedMs, agentId, epoch).changes === 0;
+  ({ agentId, epoch, workedMs }: Holder): boolean => {
+    const held = sql.held.get(agentId);
+    if (held?.epoch !== epoch || held.worker === null) return true;
+    sql.renew.run(
+      untilMs,
+      untilMs,
+      workedMs,
+      leaseCheck({ ...held, wake: untilMs, lease_until: untilMs, worked: workedMs }),
+      held.id,
+    );
+    return false;
+  };
 
 function heldOf(sql: Statements, agentId: string): Held {
   const held = sql.held.get(agentId);
   if (held === null) throw new EngramError("not_found", `no agent ${agentId}`);
+  // What is appended to a changed head would be damaged too.
+  if (held.agent_id !== agentId || headCheck(held) !== held.head_check)
+    throw damaged(agentId, "its index row was changed");
   return held;
 }
 
@@ -71,10 +97,12 @@ function create(
   sql: Statements,
   write: CreateWrite,
 ): { readonly agentId: string; readonly created: boolean; readonly lease: Lease | null } {
-  const { agentId, createdAtMs, atMs, nowMs, head, columns, wakeAtMs, wish, request } = write;
+  const { agentId, nowMs, wakeAtMs, wish, request } = write;
   const known = request === null ? null : sql.request.get(request.requestId);
   if (known !== null) {
-    if (known.digest === request?.digest)
+    if (birthCheck(known) !== known.birth_check)
+      throw damaged(known.agent_id, "its index row was changed");
+    if (known.request_digest === request?.digest)
       return { agentId: known.agent_id, created: false, lease: null };
     throw new EngramError(
       "already_exists",
@@ -84,18 +112,72 @@ function create(
   if (sql.held.get(agentId) !== null)
     throw new EngramError("already_exists", `agent ${agentId} is there already`);
   let hash = genesisHash(agentId);
-  const inserted = sql.insertAgent.run({ agentId, createdAtMs, atMs, ...head, ...columns, hash });
-  const id = Number(inserted.lastInsertRowid);
-  for (const [index, event] of write.events.entries()) {
-    hash = chainHash(hash, index + 1, event.atMs, event.body);
-    sql.insertEvent.run(id, index + 1, event.atMs, event.body, hash);
-  }
-  sql.setHash.run(hash, id);
-  for (const { key, sequence, digest } of write.marks)
-    sql.insertMark.run(id, key, sequence, digest);
-  if (request !== null) sql.insertRequest.run(request.requestId, id, request.digest);
+  const hashes = write.events.map(({ atMs, body }, index) => {
+    hash = chainHash(hash, index + 1, atMs, body);
+    return hash;
+  });
+  const id = Number(sql.insertAgent.run(newAgent(write, hash)).lastInsertRowid);
+  for (const [index, { atMs, body }] of write.events.entries())
+    sql.insertEvent.run(id, index + 1, atMs, body, hashes[index] ?? hash);
+  addMarks(sql, id, write.marks);
   const lease = grant(sql, heldOf(sql, agentId), wish, { wakeAtMs, nowMs });
   return { agentId, created: true, lease };
+}
+
+function newAgent(write: CreateWrite, hash: Uint8Array): NewAgent {
+  const { agentId, createdAtMs, columns, request } = write;
+  const agent = { agent_id: agentId };
+  const birth = {
+    ...agent,
+    created_at: createdAtMs,
+    request_id: request?.requestId ?? null,
+    request_digest: request?.digest ?? null,
+  };
+  const spec = { ...agent, ...columns };
+  const noLease = {
+    ...agent,
+    wake: null,
+    worker: null,
+    lease_until: 0,
+    epoch: 0,
+    claims: 0,
+    worked: 0,
+  };
+  return {
+    ...birth,
+    birth_check: birthCheck(birth),
+    ...spec,
+    spec_check: specCheck(spec),
+    ...newHead(agentId, write, hash),
+    lease_check: leaseCheck(noLease),
+    draft_check: noDraftCheck(agentId),
+  };
+}
+
+const noDraftCheck = (agentId: string): number =>
+  draftCheck({ agent_id: agentId, draft_call: null, draft_pieces: 0, draft_tail: 0 });
+
+function newHead(
+  agentId: string,
+  { atMs, head }: Pick<AppendWrite, "atMs" | "head">,
+  hash: Uint8Array,
+): Omit<NewHead, "id"> {
+  const { status, reason, sequence, stats } = head;
+  const row = {
+    updated_at: atMs,
+    status,
+    reason,
+    head: sequence,
+    hash,
+    stats,
+    version: stateVersion,
+  };
+  return { ...row, head_check: headCheck({ agent_id: agentId, ...row }) };
+}
+
+function addMarks(sql: Statements, agent: number, marks: readonly Mark[]): void {
+  for (const { key, sequence, digest } of marks)
+    sql.insertMark.run(agent, key, sequence, digest, markCheck({ agent, key, sequence, digest }));
 }
 
 function append(sql: Statements, write: AppendWrite): Lease | null {
@@ -108,19 +190,27 @@ function append(sql: Statements, write: AppendWrite): Lease | null {
     hash = chainHash(hash, after + index + 1, atMs, body);
     sql.insertEvent.run(held.id, after + index + 1, atMs, body, hash);
   }
-  for (const { key, sequence, digest } of write.marks)
-    sql.insertMark.run(held.id, key, sequence, digest);
+  addMarks(sql, held.id, write.marks);
   if (write.snapshot !== null)
     sql.setSnapshot.run(held.id, head.sequence, write.snapshot, snapshotHash(hash, write.snapshot));
-  if (columns !== null) sql.setSpec.run(columns.spec, columns.parent, held.id);
+  if (columns !== null) {
+    const check = specCheck({ agent_id: agentId, ...columns });
+    sql.setSpec.run(columns.spec, columns.parent, check, held.id);
+  }
   if (write.dropDraft && held.draft_call !== null) {
     sql.dropPieces.run(held.id);
-    sql.dropDraft.run(held.id);
+    sql.dropDraft.run(noDraftCheck(agentId), held.id);
   }
-  sql.setHead.run({ id: held.id, atMs, ...head, hash });
+  sql.setHead.run({ id: held.id, ...newHead(agentId, write, hash) });
   if (epoch === null) return grant(sql, held, write.wish, { wakeAtMs, nowMs });
-  if (leaseUntilMs === null) sql.finish.run(wakeAtMs, 0, held.id);
-  else sql.keep.run(leaseUntilMs, leaseUntilMs, held.id);
+  if (leaseUntilMs === null) finish(sql, held, wakeAtMs, 0);
+  else
+    sql.keep.run(
+      leaseUntilMs,
+      leaseUntilMs,
+      leaseCheck({ ...held, wake: leaseUntilMs, lease_until: leaseUntilMs, claims: 0, worked: 0 }),
+      held.id,
+    );
   return null;
 }
 
@@ -133,19 +223,39 @@ function grant(
 ): Lease | null {
   if (held.worker !== null && held.lease_until > nowMs) return null;
   if (wish !== null && wakeAtMs !== null && wakeAtMs <= nowMs) return take(sql, held, wish);
-  sql.setWake.run(wakeAtMs, held.id);
+  sql.setWake.run(wakeAtMs, leaseCheck({ ...held, wake: wakeAtMs }), held.id);
   return null;
 }
 
 function take(sql: Statements, held: Held, { worker, untilMs }: LeaseWish): Lease {
-  sql.take.run(worker, untilMs, untilMs, held.id);
+  const epoch = held.epoch + 1;
+  const claims = held.claims + 1;
+  sql.take.run(
+    worker,
+    untilMs,
+    untilMs,
+    leaseCheck({ ...held, wake: untilMs, worker, lease_until: untilMs, epoch, claims }),
+    held.id,
+  );
   return {
     agentId: held.agent_id,
-    epoch: held.epoch + 1,
-    claims: held.claims + 1,
+    epoch,
+    claims,
     recovered: held.worker !== null,
     workedMs: held.worked,
   };
+}
+
+function finish(sql: Statements, held: Held, wakeAtMs: number | null, workedMs: number): void {
+  const check = leaseCheck({
+    ...held,
+    wake: wakeAtMs,
+    worker: null,
+    lease_until: 0,
+    claims: 0,
+    worked: workedMs,
+  });
+  sql.finish.run(wakeAtMs, workedMs, check, held.id);
 }
 
 function release(
@@ -155,7 +265,7 @@ function release(
   const held = sql.held.get(holder.agentId);
   if (held?.epoch !== holder.epoch || held.worker === null) return true;
   if (after !== null && held.head !== after) return false;
-  sql.finish.run(wakeAtMs, holder.workedMs, held.id);
+  finish(sql, held, wakeAtMs, holder.workedMs);
   return true;
 }
 
@@ -166,13 +276,26 @@ function addToDraft(
   const held = fenced(sql, holder.agentId, holder.epoch);
   if (held.status !== "waiting_for_step")
     throw new EngramError("conflict", `agent ${held.agent_id} is ${held.status}`);
+  if (draftCheck(held) !== held.draft_check) throw damaged(held.agent_id, "its draft was changed");
   const begun = held.draft_call === null ? null : decodeCall(held.draft_call);
   const continues = begun?.afterSequence === call.afterSequence;
   if (!continues && begun !== null) sql.dropPieces.run(held.id);
-  const from = continues ? held.draft_pieces : 0;
-  for (const [index, { kind, offset, content }] of pieces.entries())
-    sql.insertPiece.run(held.id, from + index, kind, offset, content);
-  sql.setDraft.run(JSON.stringify(call), from + pieces.length, holder.workedMs, held.id);
+  let count = continues ? held.draft_pieces : 0;
+  let tail = continues ? held.draft_tail : draftStart(held.agent_id);
+  for (const { kind, offset, content } of pieces) {
+    tail = pieceCheck(tail, { number: count, kind, offset, content });
+    sql.insertPiece.run(held.id, count, kind, offset, content, tail);
+    count++;
+  }
+  const draft = { draft_call: JSON.stringify(call), draft_pieces: count, draft_tail: tail };
+  const worked = holder.workedMs;
+  sql.setDraft.run({
+    id: held.id,
+    ...draft,
+    draft_check: draftCheck({ agent_id: held.agent_id, ...draft }),
+    worked,
+    lease_check: leaseCheck({ ...held, claims: 0, worked }),
+  });
 }
 
 function remove(
@@ -186,5 +309,6 @@ function remove(
       `agent ${agentId} is working; pause or cancel it first, or delete it with force`,
     );
   for (const statement of sql.deletions) statement.run(held.id);
-  sql.bury.run(agentId, atMs);
+  const check = tombstoneCheck({ agent_id: agentId, deleted_at: atMs });
+  sql.bury.run(agentId, atMs, check);
 }

@@ -1,6 +1,7 @@
 import type { Database } from "bun:sqlite";
 import type { LoggedEvent } from "../agent/event.ts";
 import type { Mark, Marks } from "../agent/mark.ts";
+import type { AgentRow } from "../agent/row.ts";
 import type { AgentState } from "../agent/state.ts";
 import { EngramError } from "../errors.ts";
 import { storeLimits } from "../limits.ts";
@@ -12,9 +13,17 @@ import {
   genesisHash,
   snapshotHash,
 } from "./codec.ts";
+import { draftCheck, draftStart, headCheck, markCheck, pieceCheck } from "./checks.ts";
+import { damaged, type KnownDamage } from "./damage.ts";
 import { storeFault } from "./sqlite-fault.ts";
-import { agentRowOf, openStatements, type Statements } from "./sqlite-rows.ts";
-import type { Draft, Store } from "./store.ts";
+import {
+  agentRowOf,
+  type Held,
+  openStatements,
+  type Statements,
+  type StoredRow,
+} from "./sqlite-rows.ts";
+import type { Draft, DraftPiece, ListQuery, Store } from "./store.ts";
 
 /** The reading half of a store; `finalize` before the database is closed. */
 export type Reads = Pick<
@@ -23,7 +32,7 @@ export type Reads = Pick<
 > & { finalize(): void };
 
 /** Reads on a connection of their own: another may write at the same time. */
-export function openReads(db: Database): Reads {
+export function openReads(db: Database, known: KnownDamage): Reads {
   const sql = openStatements(db);
   const begin = db.prepare("BEGIN");
   const end = db.prepare("COMMIT");
@@ -53,10 +62,11 @@ export function openReads(db: Database): Reads {
     row: async (agentId, nowMs) =>
       reading(() => {
         const found = sql.agent.get(agentId);
+        if (found !== null && found.agent_id !== agentId)
+          throw damaged(agentId, "its index row was changed");
         return found === null ? null : agentRowOf(found, nowMs);
       }),
-    list: async (query, nowMs) =>
-      reading(() => sql.list(query, nowMs).map((found) => agentRowOf(found, nowMs))),
+    list: async (query, nowMs) => together(() => readList(sql, known, query, nowMs)),
     readDraft: async (agentId, from) => together(() => readDraft(sql, agentId, from)),
     nextWakeMs: async () => reading(() => sql.nextWake.get()?.wake ?? null),
     finalize: () => {
@@ -68,28 +78,83 @@ export function openReads(db: Database): Reads {
   };
 }
 
-function readDraft(sql: Statements, agentId: string, from: number): Draft | null {
+/** What the row says of the log's end, once it is shown to be what was written. */
+function heldOf(sql: Statements, agentId: string): Held | null {
   const held = sql.held.get(agentId);
-  if (held === null || held.draft_call === null) return null;
-  return {
-    call: decodeCall(held.draft_call),
-    pieces: sql.pieces.all(held.id, from, storeLimits.readEventsMax),
-    piecesTotal: held.draft_pieces,
-  };
+  if (held !== null && (held.agent_id !== agentId || headCheck(held) !== held.head_check))
+    throw damaged(agentId, "its index row was changed");
+  return held;
+}
+
+/** Rows that cannot be read are left out; as many more are asked for, so that a short page is still the last. */
+function readList(
+  sql: Statements,
+  known: KnownDamage,
+  query: ListQuery,
+  nowMs: number,
+): readonly AgentRow[] {
+  for (let limit = query.limit; ; limit *= 2) {
+    const found = sql.list({ ...query, limit }, nowMs);
+    const rows = found.flatMap((row) => readable(row, known, nowMs) ?? []);
+    if (rows.length >= query.limit || found.length < limit) return rows.slice(0, query.limit);
+  }
+}
+
+function readable(row: StoredRow, known: KnownDamage, nowMs: number): AgentRow | null {
+  try {
+    return agentRowOf(row, nowMs);
+  } catch (error) {
+    const fault = storeFault(error);
+    known.note(row.agent_id, fault);
+    return null;
+  }
+}
+
+function readDraft(sql: Statements, agentId: string, from: number): Draft | null {
+  const held = heldOf(sql, agentId);
+  if (held === null) return null;
+  const changed = damaged(agentId, "its draft was changed");
+  if (draftCheck(held) !== held.draft_check) throw changed;
+  if (held.draft_call === null) return null;
+  const call = decodeCall(held.draft_call);
+  const pieces: DraftPiece[] = [];
+  // The asker may know more pieces of the draft before.
+  if (from > held.draft_pieces) return { call, pieces, piecesTotal: held.draft_pieces };
+  let previous = from === 0 ? draftStart(agentId) : null;
+  let number = Math.max(0, from - 1);
+  // The piece before the page is read for its check.
+  const limit = storeLimits.readEventsMax + (from === 0 ? 0 : 1);
+  for (const row of sql.pieces.all(held.id, number, limit)) {
+    const { kind, offset, content } = row;
+    if (row.number !== number) throw changed;
+    if (previous !== null) {
+      if (pieceCheck(previous, row) !== row.row_check) throw changed;
+      pieces.push({ kind, offset, content });
+    }
+    previous = row.row_check;
+    number++;
+  }
+  const whole = number === held.draft_pieces && previous === held.draft_tail;
+  if (!whole && pieces.length < storeLimits.readEventsMax) throw changed;
+  return { call, pieces, piecesTotal: held.draft_pieces };
 }
 
 function readMarks(sql: Statements, agentId: string, keys: readonly string[]): Marks {
   const marks = new Map<string, Mark>();
   for (const key of keys) {
     const mark = sql.mark.get(agentId, key);
-    if (mark !== null) marks.set(key, mark);
+    if (mark === null) continue;
+    const { sequence, digest } = mark;
+    if (mark.key !== key || markCheck(mark) !== mark.row_check)
+      throw damaged(agentId, "one of its marks was changed");
+    marks.set(key, { key, sequence, digest });
   }
   return marks;
 }
 
 /** The state in the snapshot, once it is shown to be the one that was written at its place of this log. */
 function readSnapshot(sql: Statements, agentId: string): AgentState | null {
-  const held = sql.held.get(agentId);
+  const held = heldOf(sql, agentId);
   if (held === null) throw new EngramError("not_found", `no agent ${agentId}`);
   const kept = sql.snapshot.get(held.id);
   if (kept === null) return null;
@@ -97,15 +162,12 @@ function readSnapshot(sql: Statements, agentId: string): AgentState | null {
   const hash = snapshotHash(last?.hash ?? genesisHash(agentId), kept.body);
   if (last?.sequence === kept.sequence && Bun.deepEquals(hash, kept.hash))
     return decodeState(kept.body);
-  throw new EngramError(
-    "corrupt",
-    `the snapshot of agent ${agentId} at event ${kept.sequence} was changed in the store`,
-  );
+  throw damaged(agentId, `its snapshot at event ${kept.sequence} was changed`);
 }
 
 /** A page of the log, its hashes checked against the chain. */
 function readEvents(sql: Statements, agentId: string, after: number): readonly LoggedEvent[] {
-  const held = sql.held.get(agentId);
+  const held = heldOf(sql, agentId);
   if (held === null) throw new EngramError("not_found", `no agent ${agentId}`);
   const page: LoggedEvent[] = [];
   if (after >= held.head) return page;
@@ -120,7 +182,7 @@ function readEvents(sql: Statements, agentId: string, after: number): readonly L
       const hash = chainHash(previous, row.sequence, row.at, row.body);
       const kept = row.sequence === held.head ? held.hash : row.hash;
       if (!Bun.deepEquals(hash, row.hash) || !Bun.deepEquals(hash, kept))
-        throw damaged(agentId, row.sequence, "was changed");
+        throw damaged(agentId, `event ${row.sequence} was changed`);
       page.push({ sequence: row.sequence, atMs: row.at, event: decodeEvent(row.body) });
       bytes += row.body.length;
     }
@@ -128,9 +190,6 @@ function readEvents(sql: Statements, agentId: string, after: number): readonly L
     expected++;
     if (bytes > storeLimits.readBytesMax) break;
   }
-  if (page.length === 0) throw damaged(agentId, expected, "is missing");
+  if (page.length === 0) throw damaged(agentId, `event ${expected} is missing`);
   return page;
 }
-
-const damaged = (agentId: string, sequence: number, what: string): EngramError =>
-  new EngramError("corrupt", `event ${sequence} of agent ${agentId} ${what} in the store`);

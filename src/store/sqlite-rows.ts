@@ -4,23 +4,32 @@ import { isJsonObject } from "../agent/json.ts";
 import type { Mark } from "../agent/mark.ts";
 import type { AgentRow } from "../agent/row.ts";
 import { type AgentState, isStatus, type Stats } from "../agent/state.ts";
-import { EngramError } from "../errors.ts";
+import { birthCheck, headCheck, specCheck } from "./checks.ts";
+import { damaged } from "./damage.ts";
 import type { DraftPiece, ListQuery } from "./store.ts";
 
 /** What an agent's writes have to know of it. */
 export type Held = {
   readonly id: number;
   readonly agent_id: string;
+  readonly updated_at: number;
   readonly status: string;
+  readonly reason: string;
   readonly head: number;
   readonly hash: Uint8Array;
+  readonly stats: string;
+  readonly version: number;
+  readonly head_check: number;
+  readonly wake: number | null;
   readonly worker: string | null;
   readonly lease_until: number;
   readonly epoch: number;
   readonly claims: number;
+  readonly worked: number;
   readonly draft_call: string | null;
   readonly draft_pieces: number;
-  readonly worked: number;
+  readonly draft_tail: number;
+  readonly draft_check: number;
 };
 
 type EventRow = {
@@ -30,41 +39,49 @@ type EventRow = {
   readonly hash: Uint8Array;
 };
 
-type StoredRow = {
+type Birth = {
   readonly agent_id: string;
   readonly created_at: number;
-  readonly updated_at: number;
-  readonly status: string;
-  readonly reason: string;
-  readonly head: number;
-  readonly stats: string;
-  readonly spec: string;
-  readonly parent: string;
-  readonly worker: string | null;
-  readonly lease_until: number;
+  readonly request_id: string | null;
+  readonly request_digest: string | null;
+  readonly birth_check: number;
 };
 
-const heldColumns =
-  "id, agent_id, status, head, hash, worker, lease_until, epoch, claims, draft_call, draft_pieces, worked";
-const rowColumns =
-  "agent_id, created_at, updated_at, status, reason, head, stats, spec, parent, worker, lease_until";
+/** An agent's row as listings need it. */
+export type StoredRow = Birth &
+  Pick<Held, "updated_at" | "status" | "reason" | "head" | "hash" | "stats" | "version"> &
+  Pick<Held, "head_check" | "worker" | "lease_until"> & {
+    readonly spec: string;
+    readonly parent: string;
+    readonly spec_check: number;
+  };
 
-type NewAgent = {
-  readonly agentId: string;
-  readonly createdAtMs: number;
-  readonly atMs: number;
-  readonly status: string;
-  readonly reason: string;
-  readonly sequence: number;
-  readonly hash: Uint8Array;
-  readonly stats: string;
-  readonly spec: string;
-  readonly parent: string;
+type PieceRow = DraftPiece & { readonly number: number; readonly row_check: number };
+
+type MarkRow = Mark & { readonly agent: number; readonly row_check: number };
+
+const birthColumns = "created_at, request_id, request_digest, birth_check";
+const headColumns =
+  "agent_id, updated_at, status, reason, head, hash, stats, version, head_check, worker, lease_until";
+const heldColumns = `id, ${headColumns}, wake, epoch, claims, worked, draft_call, draft_pieces, draft_tail, draft_check`;
+const rowColumns = `${headColumns}, ${birthColumns}, spec, parent, spec_check`;
+
+/** A new agent's columns, those of its lease and its draft aside. */
+export type NewAgent = Omit<StoredRow, "worker" | "lease_until"> & {
+  readonly lease_check: number;
+  readonly draft_check: number;
 };
 
-type NewHead = Pick<NewAgent, "atMs" | "status" | "reason" | "sequence" | "hash" | "stats"> & {
-  readonly id: number;
-};
+/** What each append sets. */
+export type NewHead = Pick<
+  Held,
+  "id" | "updated_at" | "status" | "reason" | "head" | "hash" | "stats" | "version" | "head_check"
+>;
+
+type NewDraft = Pick<
+  Held,
+  "id" | "draft_call" | "draft_pieces" | "draft_tail" | "draft_check" | "worked"
+> & { readonly lease_check: number };
 
 /** Every statement of the store, prepared once; `finalize` before the database is closed. */
 export function openStatements(db: Database): Statements {
@@ -97,17 +114,19 @@ const agentStatements = (prepare: Prepare) => ({
   agent: prepare<StoredRow, [string]>(`SELECT ${rowColumns} FROM agent WHERE agent_id = ?`),
   list: listing(prepare),
   insertAgent: prepare<null, [NewAgent]>(
-    `INSERT INTO agent VALUES(NULL, $agentId, $createdAtMs, $atMs, $status, $reason, $sequence, $hash,
-      $stats, $spec, $parent, NULL, NULL, 0, 0, 0, NULL, 0, 0)`,
+    `INSERT INTO agent VALUES(NULL, $agent_id, $created_at, $request_id, $request_digest, $birth_check,
+      $spec, $parent, $spec_check, $updated_at, $status, $reason, $head, $hash, $stats, $version, $head_check,
+      NULL, 0, 0, 0, $lease_check, NULL, 0, NULL, 0, 0, $draft_check)`,
   ),
-  setHash: prepare<null, [Uint8Array, number]>("UPDATE agent SET hash = ? WHERE id = ?"),
   setHead: prepare<null, [NewHead]>(
-    "UPDATE agent SET updated_at = $atMs, status = $status, reason = $reason, head = $sequence, hash = $hash, stats = $stats WHERE id = $id",
+    `UPDATE agent SET updated_at = $updated_at, status = $status, reason = $reason, head = $head, hash = $hash,
+      stats = $stats, version = $version, head_check = $head_check WHERE id = $id`,
   ),
-  setSpec: prepare<null, [string, string, number]>(
-    "UPDATE agent SET spec = ?, parent = ? WHERE id = ?",
+  setSpec: prepare<null, [string, string, number, number]>(
+    "UPDATE agent SET spec = ?, parent = ?, spec_check = ? WHERE id = ?",
   ),
-  bury: prepare<null, [string, number]>("INSERT OR REPLACE INTO tombstone VALUES(?, ?)"),
+  setStore: prepare<null, [number, number]>("UPDATE store SET commits = ?, row_check = ?"),
+  bury: prepare<null, [string, number, number]>("INSERT OR REPLACE INTO tombstone VALUES(?, ?, ?)"),
 });
 
 const leaseStatements = (prepare: Prepare) => ({
@@ -117,18 +136,20 @@ const leaseStatements = (prepare: Prepare) => ({
   nextWake: prepare<{ wake: number | null }, []>(
     "SELECT min(wake) AS wake FROM agent WHERE wake IS NOT NULL",
   ),
-  setWake: prepare<null, [number | null, number]>("UPDATE agent SET wake = ? WHERE id = ?"),
-  take: prepare<null, [string, number, number, number]>(
-    "UPDATE agent SET worker = ?, wake = ?, lease_until = ?, epoch = epoch + 1, claims = claims + 1 WHERE id = ?",
+  setWake: prepare<null, [number | null, number, number]>(
+    "UPDATE agent SET wake = ?, lease_check = ? WHERE id = ?",
   ),
-  keep: prepare<null, [number, number, number]>(
-    "UPDATE agent SET wake = ?, lease_until = ?, claims = 0, worked = 0 WHERE id = ?",
+  take: prepare<null, [string, number, number, number, number]>(
+    "UPDATE agent SET worker = ?, wake = ?, lease_until = ?, epoch = epoch + 1, claims = claims + 1, lease_check = ? WHERE id = ?",
   ),
-  finish: prepare<null, [number | null, number, number]>(
-    "UPDATE agent SET wake = ?, worked = ?, worker = NULL, lease_until = 0, claims = 0 WHERE id = ?",
+  keep: prepare<null, [number, number, number, number]>(
+    "UPDATE agent SET wake = ?, lease_until = ?, claims = 0, worked = 0, lease_check = ? WHERE id = ?",
   ),
-  renew: prepare<null, [number, number, number, string, number]>(
-    "UPDATE agent SET wake = ?, lease_until = ?, worked = ? WHERE agent_id = ? AND epoch = ? AND worker IS NOT NULL",
+  finish: prepare<null, [number | null, number, number, number]>(
+    "UPDATE agent SET wake = ?, worked = ?, worker = NULL, lease_until = 0, claims = 0, lease_check = ? WHERE id = ?",
+  ),
+  renew: prepare<null, [number, number, number, number, number]>(
+    "UPDATE agent SET wake = ?, lease_until = ?, worked = ?, lease_check = ? WHERE id = ?",
   ),
 });
 
@@ -136,30 +157,30 @@ const logStatements = (prepare: Prepare) => ({
   events: prepare<EventRow, [number, number, number]>(
     "SELECT sequence, at, body, hash FROM event WHERE agent = ? AND sequence >= ? ORDER BY sequence LIMIT ?",
   ),
-  pieces: prepare<DraftPiece, [number, number, number]>(
-    "SELECT kind, offset, content FROM draft_piece WHERE agent = ? AND number >= ? ORDER BY number LIMIT ?",
+  pieces: prepare<PieceRow, [number, number, number]>(
+    "SELECT number, kind, offset, content, row_check FROM draft_piece WHERE agent = ? AND number >= ? ORDER BY number LIMIT ?",
   ),
-  request: prepare<{ agent_id: string; digest: string }, [string]>(
-    "SELECT agent_id, digest FROM request JOIN agent ON agent.id = request.agent WHERE request_id = ?",
+  request: prepare<Birth, [string]>(
+    `SELECT agent_id, ${birthColumns} FROM agent WHERE request_id = ?`,
   ),
-  insertRequest: prepare<null, [string, number, string]>("INSERT INTO request VALUES(?, ?, ?)"),
   insertEvent: prepare<null, [number, number, number, string, Uint8Array]>(
     "INSERT INTO event VALUES(NULL, ?, ?, ?, ?, ?)",
   ),
-  setDraft: prepare<null, [string, number, number, number]>(
-    "UPDATE agent SET draft_call = ?, draft_pieces = ?, worked = ?, claims = 0 WHERE id = ?",
+  setDraft: prepare<null, [NewDraft]>(
+    `UPDATE agent SET draft_call = $draft_call, draft_pieces = $draft_pieces, draft_tail = $draft_tail,
+      draft_check = $draft_check, worked = $worked, claims = 0, lease_check = $lease_check WHERE id = $id`,
   ),
-  dropDraft: prepare<null, [number]>(
-    "UPDATE agent SET draft_call = NULL, draft_pieces = 0 WHERE id = ?",
+  dropDraft: prepare<null, [number, number]>(
+    "UPDATE agent SET draft_call = NULL, draft_pieces = 0, draft_tail = 0, draft_check = ? WHERE id = ?",
   ),
-  insertPiece: prepare<null, [number, number, string, number, string]>(
-    "INSERT INTO draft_piece VALUES(?, ?, ?, ?, ?)",
+  insertPiece: prepare<null, [number, number, string, number, string, number]>(
+    "INSERT INTO draft_piece VALUES(?, ?, ?, ?, ?, ?)",
   ),
-  mark: prepare<Mark, [string, string]>(
-    "SELECT key, sequence, digest FROM mark JOIN agent ON agent.id = mark.agent WHERE agent_id = ? AND key = ?",
+  mark: prepare<MarkRow, [string, string]>(
+    "SELECT agent, key, sequence, digest, row_check FROM mark JOIN agent ON agent.id = mark.agent WHERE agent_id = ? AND key = ?",
   ),
-  insertMark: prepare<null, [number, string, number, string]>(
-    "INSERT OR IGNORE INTO mark VALUES(?, ?, ?, ?)",
+  insertMark: prepare<null, [number, string, number, string, number]>(
+    "INSERT OR IGNORE INTO mark VALUES(?, ?, ?, ?, ?)",
   ),
   snapshot: prepare<{ sequence: number; body: string; hash: Uint8Array }, [number]>(
     "SELECT sequence, body, hash FROM snapshot WHERE agent = ?",
@@ -171,7 +192,6 @@ const logStatements = (prepare: Prepare) => ({
   deletions: [
     "DELETE FROM event WHERE agent = ?",
     "DELETE FROM draft_piece WHERE agent = ?",
-    "DELETE FROM request WHERE agent = ?",
     "DELETE FROM mark WHERE agent = ?",
     "DELETE FROM snapshot WHERE agent = ?",
     "DELETE FROM agent WHERE id = ?",
@@ -207,8 +227,12 @@ export function agentRowOf(stored: StoredRow, nowMs: number): AgentRow {
   const parent = parsed(stored.parent);
   const stats = parsed(stored.stats);
   const spec = parsed(stored.spec);
-  if (!isStatus(stored.status) || !isStats(stats) || !isSpec(spec) || !isParent(parent))
-    throw new EngramError("corrupt", `the index row of agent ${stored.agent_id} is damaged`);
+  const held =
+    birthCheck(stored) === stored.birth_check &&
+    specCheck(stored) === stored.spec_check &&
+    headCheck(stored) === stored.head_check;
+  if (!held || !isStatus(stored.status) || !isStats(stats) || !isSpec(spec) || !isParent(parent))
+    throw damaged(stored.agent_id, "its index row was changed");
   return {
     agentId: stored.agent_id,
     createdAtMs: stored.created_at,

@@ -126,13 +126,13 @@ const columnsOf = ({ spec, parent }: AgentState): Columns => ({
 });
 
 export const createWrite = (creation: Creation): CreateWrite => {
-  const { agentId, atMs, nowMs, events, state, wakeAtMs, wish, request } = creation;
+  const { agentId, nowMs, events, state, wakeAtMs, wish, request } = creation;
   const facts = events.map(({ event }) => event);
   return {
     kind: "create",
     agentId,
     createdAtMs: state.createdAtMs,
-    atMs,
+    atMs: state.updatedAtMs,
     nowMs,
     head: headOf(state),
     columns: columnsOf(state),

@@ -4,10 +4,11 @@ import { join } from "node:path";
 import { type Clock, evenClock } from "../clock.ts";
 import { EngramError, messageOf } from "../errors.ts";
 import type { Log } from "../log.ts";
+import { guardDamaged, type KnownDamage, makeKnownDamage } from "./damage.ts";
 import { makeHints, wakes } from "./hints.ts";
 import { storeFault } from "./sqlite-fault.ts";
+import { openDatabase } from "./sqlite-open.ts";
 import { openReads } from "./sqlite-reads.ts";
-import { prepareSchema } from "./sqlite-schema.ts";
 import type { WriterThread } from "./sqlite-worker.ts";
 import { openWriter } from "./sqlite-writer.ts";
 import { agentOf, appendWrite, createWrite, movesWakes } from "./sqlite-writes.ts";
@@ -18,6 +19,8 @@ export type SqliteParts = {
   readonly log: Log;
   /** Starts what writes to the database at `path`. */
   readonly startThread: (path: string) => WriterThread;
+  /** The operator has seen what was lost: the store goes on with what is there. */
+  readonly acceptDataLoss?: boolean;
 };
 
 /**
@@ -29,29 +32,12 @@ export function openSqliteStore(folder: string, parts: SqliteParts): Store {
   const lock = lockFolder(folder);
   try {
     const path = join(folder, "engram.db");
-    return storeOn(openDatabase(path), { path, lock }, parts);
+    const known = makeKnownDamage(parts.log);
+    const { db, stopScrub } = openDatabase(path, parts, known);
+    return guardDamaged(storeOn(db, { path, lock, known, stopScrub }, parts), known);
   } catch (error) {
     lock.close(true);
     throw storeFault(error);
-  }
-}
-
-/** The connection that reads. Before that it makes the file ready, while nobody else has it. */
-function openDatabase(path: string): Database {
-  const db = new Database(path, { create: true, strict: true });
-  try {
-    // First, since a file that is refused is not to be changed.
-    prepareSchema(db, path);
-    db.run("PRAGMA journal_mode = WAL");
-    db.run("PRAGMA synchronous = FULL");
-    // The folder is ours alone: whoever held leases is gone. And the times that others wait for are of a clock that may
-    // have been set since: each is looked at now, and waits for the rest.
-    db.run("UPDATE agent SET wake = 0, lease_until = 0 WHERE wake IS NOT NULL");
-    db.run("PRAGMA query_only = ON");
-    return db;
-  } catch (error) {
-    db.close(true);
-    throw error;
   }
 }
 
@@ -85,12 +71,19 @@ function openLock(folder: string): Database {
   }
 }
 
+type Opened = {
+  readonly path: string;
+  readonly lock: Database;
+  readonly known: KnownDamage;
+  readonly stopScrub: () => void;
+};
+
 function storeOn(
   db: Database,
-  { path, lock }: { readonly path: string; readonly lock: Database },
+  { path, lock, known, stopScrub }: Opened,
   { clock, log, startThread }: SqliteParts,
 ): Store {
-  const { finalize, ...reads } = openReads(db);
+  const { finalize, ...reads } = openReads(db, known);
   const hints = makeHints();
   const writer = openWriter({
     clock,
@@ -130,6 +123,7 @@ function storeOn(
     followWakes: (hint) => hints.follow(wakes, hint),
     probe: async () => void (await write({ kind: "probe" })),
     close: async () => {
+      stopScrub();
       const closed = await writer.close();
       finalize();
       db.close(true);

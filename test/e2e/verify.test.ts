@@ -10,8 +10,6 @@ import {
   runBinary,
 } from "../support/engine-process.ts";
 
-const fixture = join(import.meta.dir, "..", "logs", "store-format-1.db");
-
 let folder = "";
 let engine: EngineProcess;
 beforeAll(async () => {
