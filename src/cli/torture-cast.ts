@@ -68,9 +68,8 @@ type Role = {
 async function makeAgent(stage: Stage, client: TortureClient, role: Role): Promise<Player> {
   const { random } = role;
   const manner = { anew: random.chance(0.25), thinks: random.chance(0.3) };
-  // Without varied words a token that was lost would be written again, and nobody would see it.
-  const traits = [...(manner.anew ? ["anew"] : []), ...(random.chance(0.8) ? ["varied"] : [])];
-  const model = ["scripted", ...traits, random.between(1, 8)].join(":");
+  // Words that are not written twice show that one was lost and written again; and no answer looks like another's beginning.
+  const model = `scripted:varied:${manner.anew ? "anew:" : ""}${random.between(1, 8)}`;
   const confirmed = random.chance(0.25) ? stage.tools.slice(0, 1) : [];
   const startsAtOnce = random.chance(0.3);
   const wish = {

@@ -69,17 +69,17 @@ export function reportText(outcome: Outcome): string {
   return rows.map(([name, value]) => `  ${name.padEnd(32)}${value}\n`).join("");
 }
 
+/** A violation in a line. */
+export const violationText = ({ rule, detail, agentId }: Found): string =>
+  `violation: ${rule}${agentId === "" ? "" : ` (agent ${agentId})`}: ${detail}\n`;
+
 /** The first violations, each with what its client heard before. */
 export function violationsText(found: readonly Found[]): string {
   const shown = found.slice(0, tortureLimits.shownViolations);
-  const blocks = shown.map(({ rule, detail, agentId, trace }) =>
-    [
-      `${rule}${agentId === "" ? "" : ` (agent ${agentId})`}: ${detail}`,
-      ...trace.map((line) => `    ${line}`),
-    ].join("\n"),
+  const blocks = shown.map(
+    (violation) =>
+      `\n${violationText(violation)}${violation.trace.map((line) => `    ${line}\n`).join("")}`,
   );
   const more = found.length - shown.length;
-  return [...blocks, ...(more > 0 ? [`and ${number(more)} more`] : [])]
-    .map((block) => `\n${block}\n`)
-    .join("");
+  return `${blocks.join("")}${more > 0 ? `\nand ${number(more)} more\n` : ""}`;
 }

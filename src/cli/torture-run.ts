@@ -7,7 +7,7 @@ import { type ClientCounts, makeTortureClient, type TortureClient } from "./tort
 import { type Lives, makeLives } from "./torture-engine.ts";
 import { makeRandom, type Random } from "./torture-random.ts";
 import { makeRecovery, type Recovery } from "./torture-recovery.ts";
-import type { Outcome } from "./torture-report.ts";
+import { type Outcome, violationText } from "./torture-report.ts";
 import type { Found, Subject } from "./torture-subject.ts";
 
 export type TortureOptions = {
@@ -83,7 +83,7 @@ function makeRun(options: TortureOptions, folder: string): Run {
     if (known.has(key)) return;
     known.add(key);
     found.push(violation);
-    print(`violation: ${violation.rule}: ${violation.detail}\n`);
+    print(violationText(violation));
   };
   const lives = makeLives({
     folder,

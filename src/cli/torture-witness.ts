@@ -211,11 +211,12 @@ function makeAnswer(broken: Broken) {
       if (offset < expected) broken("doubled bytes", `${where}, with ${expected} given already`);
       if (offset > expected) broken("missing bytes", `${where}, with only ${expected} given`);
       const before = known[kind].subarray(offset, offset + bytes.length);
-      if (!before.equals(bytes.subarray(0, before.length)))
-        broken("taken back", `${where}, where ${shortened(before)} had been shown`);
+      const isSame = before.equals(bytes.subarray(0, before.length));
+      if (!isSame) broken("taken back", `${where}, where ${shortened(before)} had been shown`);
       const end = offset + bytes.length;
       given[kind] = end;
-      if (end <= known[kind].length) return false;
+      // What comes behind bytes that were taken back belongs to them, and is told once.
+      if (isSame && end <= known[kind].length) return false;
       known[kind] = Buffer.concat([known[kind].subarray(0, offset), bytes]);
       return true;
     },
