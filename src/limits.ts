@@ -46,8 +46,11 @@ export const turnLimits = {
 
 /** Bounds of what a model is sent, and how its size is estimated before the model has counted it. */
 export const contextLimits = {
-  /** Where max_context_tokens says nothing: local models run with 16k and more, and it keeps a step's cost bounded. */
-  tokensDefault: 16_384,
+  /**
+   * Where max_context_tokens says nothing: what model servers commonly run with, and it keeps the cost of a step bounded.
+   * It is no promise of the model's, so what is larger by itself is sent all the same.
+   */
+  tokensDefault: 32_768,
   /** Kept free for the reply, or a quarter of a smaller context. */
   replyTokens: 2_048,
   /** English prose has about four characters a token; other texts are found out by the model's own count. */

@@ -24,9 +24,13 @@ export function planContext(state: AgentState): ContextPlan {
   const whole = fixed + sum(sizes);
   if (whole <= budget) return null;
   const places = boundaries(transcript);
-  const last = places.at(-1);
-  if (last === undefined) return whole <= limit ? null : "overflow";
-  if (fixed + sum(sizes.slice(last)) > limit) return "overflow";
+  const last = places.at(-1) ?? 0;
+  const newest = fixed + sum(sizes.slice(last));
+  const isPromised = state.spec.config.contextTokensMax > 0;
+  if (newest > limit && isPromised) return "overflow";
+  // What cannot be helped is sent as it is, and a short conversation before it is no burden.
+  const isLight = newest > budget / 2 && whole - newest <= budget / 4;
+  if (last === 0 || (isLight && (!isPromised || whole <= limit))) return null;
   // Whole turns where that is enough.
   const ofTurns = places.filter((place) => transcript[place]?.kind !== "assistant");
   const isEnough = (place: number): boolean => fixed + sum(sizes.slice(place)) <= budget / 2;

@@ -118,6 +118,21 @@ test("what cannot fit at all ends the turn as CONTEXT_OVERFLOW", () => {
   });
 });
 
+test("without a limit of the client's, a message that is larger than the default by itself is sent", () => {
+  const big = said("x".repeat(1_000_000));
+  expect(planContext(fold(logged([born(), big])))).toBeNull();
+  const young = agentWith([{ chars: 400, tools: 1 }], 0);
+  expect(planContext(fold(logged([big], young.sequence), young))).toBeNull();
+  // The turn after it reads its beginning and its end.
+  const answered: Event = {
+    type: "ModelSpoke",
+    head: { call: callAfter(2), usage: noUsage },
+    content: "long",
+  };
+  const next = fold(logged([born(), big, answered, said("and now?")]));
+  expect(planContext(next)).toMatchObject({ items: expect.any(Number) });
+});
+
 describe("a condensed conversation", () => {
   const state = agentWith(
     [
