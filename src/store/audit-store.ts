@@ -5,9 +5,20 @@ import { schemaFault } from "./sqlite-schema.ts";
 
 const owned = ["event", "draft_piece", "mark", "snapshot"] as const;
 
-/** What is wrong with a database beside its agents, in plain words; one that cannot be read at all is told as such. */
+/** What is wrong with a database beside its agents, in plain words. */
 export function* faultsOf(db: Database, format: number): Generator<string> {
-  const looks = format === 1 ? [integrity] : [layout, identity, orphans, tombstones, integrity];
+  if (format !== 1) yield* rowFaultsOf(db);
+  yield* found(db, [integrity]);
+}
+
+/** Of it what an engine looks at: its pages' order it has looked at already. */
+export const rowFaultsOf = (db: Database): Generator<string> =>
+  found(db, [layout, identity, orphans, tombstones]);
+
+type Look = (db: Database) => Generator<string>;
+
+/** A look that cannot be taken is told as such, and the others are. */
+function* found(db: Database, looks: readonly Look[]): Generator<string> {
   for (const look of looks)
     try {
       yield* look(db);

@@ -18,6 +18,7 @@ import { damaged, type KnownDamage } from "./damage.ts";
 import { storeFault } from "./sqlite-fault.ts";
 import {
   agentRowOf,
+  behindAllIds,
   type Held,
   openStatements,
   type Statements,
@@ -45,6 +46,14 @@ export function openReads(db: Database, known: KnownDamage): Reads {
       throw storeFault(error);
     }
   };
+  /** Nothing was written: a damaged page that was met must not leave the transaction open. */
+  const endQuietly = (): void => {
+    try {
+      end.run();
+    } catch {
+      if (db.inTransaction) db.run("ROLLBACK");
+    }
+  };
   /** Several statements see one state of the file: the writer goes on beside them. */
   const together = <T>(read: () => T): T =>
     reading(() => {
@@ -52,7 +61,7 @@ export function openReads(db: Database, known: KnownDamage): Reads {
       try {
         return read();
       } finally {
-        if (db.inTransaction) end.run();
+        if (db.inTransaction) endQuietly();
       }
     });
   return {
@@ -66,7 +75,7 @@ export function openReads(db: Database, known: KnownDamage): Reads {
           throw damaged(agentId, "its index row was changed");
         return found === null ? null : agentRowOf(found, nowMs);
       }),
-    list: async (query, nowMs) => together(() => readList(sql, known, query, nowMs)),
+    list: async (query, nowMs) => together(() => readList(sql, { query, nowMs, known })),
     readDraft: async (agentId, from) => together(() => readDraft(sql, agentId, from)),
     nextWakeMs: async () => reading(() => sql.nextWake.get()?.wake ?? null),
     finalize: () => {
@@ -86,21 +95,48 @@ function heldOf(sql: Statements, agentId: string): Held | null {
   return held;
 }
 
+type Listing = { readonly query: ListQuery; readonly nowMs: number; readonly known: KnownDamage };
+
 /** Rows that cannot be read are left out; as many more are asked for, so that a short page is still the last. */
-function readList(
-  sql: Statements,
-  known: KnownDamage,
-  query: ListQuery,
-  nowMs: number,
-): readonly AgentRow[] {
+function readList(sql: Statements, listing: Listing): readonly AgentRow[] {
+  const { query, nowMs } = listing;
   for (let limit = query.limit; ; limit *= 2) {
-    const found = sql.list({ ...query, limit }, nowMs);
-    const rows = found.flatMap((row) => readable(row, known, nowMs) ?? []);
+    let found;
+    try {
+      found = sql.list({ ...query, limit }, nowMs);
+    } catch (error) {
+      if (storeFault(error).code !== "corrupt") throw error;
+      return readOneByOne(sql, listing);
+    }
+    const rows = found.flatMap((row) => readable(row, listing) ?? []);
     if (rows.length >= query.limit || found.length < limit) return rows.slice(0, query.limit);
   }
 }
 
-function readable(row: StoredRow, known: KnownDamage, nowMs: number): AgentRow | null {
+/** Where a page of rows cannot be read as a whole: the ids are in an index of their own. */
+function readOneByOne(sql: Statements, listing: Listing): readonly AgentRow[] {
+  const { status, limit, beforeAgentId } = listing.query;
+  const rows: AgentRow[] = [];
+  for (const { agent_id: agentId } of sql.ids.iterate(beforeAgentId ?? behindAllIds)) {
+    const row = readAlone(sql, agentId, listing);
+    if (row !== null && (status === null || row.status === status)) rows.push(row);
+    if (rows.length >= limit) break;
+  }
+  return rows;
+}
+
+function readAlone(sql: Statements, agentId: string, listing: Listing): AgentRow | null {
+  let found;
+  try {
+    found = sql.agent.get(agentId);
+  } catch (error) {
+    listing.known.note(agentId, damaged(agentId, storeFault(error).message));
+    return null;
+  }
+  return found === null ? null : readable(found, listing);
+}
+
+function readable(row: StoredRow, { known, nowMs }: Listing): AgentRow | null {
   try {
     return agentRowOf(row, nowMs);
   } catch (error) {

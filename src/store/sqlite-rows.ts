@@ -112,6 +112,9 @@ type Prepare = <Row, Params extends Parameters<Statement<Row>["run"]>>(
 const agentStatements = (prepare: Prepare) => ({
   held: prepare<Held, [string]>(`SELECT ${heldColumns} FROM agent WHERE agent_id = ?`),
   agent: prepare<StoredRow, [string]>(`SELECT ${rowColumns} FROM agent WHERE agent_id = ?`),
+  ids: prepare<{ agent_id: string }, [string]>(
+    "SELECT agent_id FROM agent WHERE agent_id < ? ORDER BY agent_id DESC",
+  ),
   list: listing(prepare),
   insertAgent: prepare<null, [NewAgent]>(
     `INSERT INTO agent VALUES(NULL, $agent_id, $created_at, $request_id, $request_digest, $birth_check,
@@ -198,6 +201,9 @@ const logStatements = (prepare: Prepare) => ({
   ].map((text) => prepare<null, [number]>(text)),
 });
 
+/** Ids are lower-case hex; a tilde stands behind all of them. */
+export const behindAllIds = "~";
+
 /** One statement for each way to filter, so that each walks an index from the page's start. */
 function listing(prepare: Prepare) {
   type Page = { readonly before: string; readonly limit: number };
@@ -212,8 +218,7 @@ function listing(prepare: Prepare) {
   const queued = page<{ readonly nowMs: number }>(`status = 'waiting_for_step' AND NOT ${driven}`);
   const processing = page<{ readonly nowMs: number }>(`status = 'waiting_for_step' AND ${driven}`);
   return ({ status, limit, beforeAgentId }: ListQuery, nowMs: number): StoredRow[] => {
-    // Ids are lower-case hex; a tilde stands behind all of them.
-    const bounds = { before: beforeAgentId ?? "~", limit };
+    const bounds = { before: beforeAgentId ?? behindAllIds, limit };
     if (status === null) return any.all(bounds);
     if (status === "waiting_for_step") return queued.all({ ...bounds, nowMs });
     if (status === "processing") return processing.all({ ...bounds, nowMs });

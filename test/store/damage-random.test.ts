@@ -35,14 +35,10 @@ test(`${seeds} random bits: no changed byte is shown, none that matters is misse
     for (const problem of trial.problems)
       problems.push(`seed ${seed} (${name}, byte ${at}, bit ${bit}): ${problem}`);
   }
-  expect(problems).toEqual([]);
-  // Each kind is met, so that the trial cannot pass by damaging nothing.
-  expect(Object.keys(kinds).toSorted()).toEqual([
-    "agent refused",
-    "found",
-    "harmless",
-    "refused to start",
-  ]);
   if (Bun.env["ENGRAM_DAMAGE_SEEDS"] !== undefined)
     process.stderr.write(`${JSON.stringify(kinds)}\n`);
+  expect(problems).toEqual([]);
+  // Each kind is met, so that the trial cannot pass by damaging nothing.
+  for (const kind of ["agent refused", "found", "harmless", "refused to start"])
+    expect(kinds).toHaveProperty(kind);
 }, 3_600_000);

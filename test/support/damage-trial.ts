@@ -28,8 +28,17 @@ const refused = "refused: corrupt";
 async function viewOf(store: Readable): Promise<View> {
   const agents = new Map<string, Seen>();
   for (const agentId of agentIds) agents.set(agentId, await seenOf(store, agentId));
-  const rows = await store.list({ status: null, limit: 50, beforeAgentId: null }, 0);
-  return { agents, listed: rows.map((row) => JSON.stringify({ ...row, status: "" })) };
+  return { agents, listed: await listedBy(store) };
+}
+
+async function listedBy(store: Readable): Promise<readonly string[]> {
+  try {
+    const rows = await store.list({ status: null, limit: 50, beforeAgentId: null }, 0);
+    return rows.map((row) => JSON.stringify({ ...row, status: "" }));
+  } catch (error) {
+    if (error instanceof EngramError && error.code === "corrupt") return ["nothing"];
+    throw error;
+  }
 }
 
 /** What an engine shows; the reason where it does not start. */
@@ -124,6 +133,7 @@ export async function tryDamage(
     !logs.some(({ level, message }) => level === "error" && /verify/.test(message))
   )
     problems.push("a refused agent is not in the log");
+  if (served.listed.includes("nothing")) return { kind: "no listing", problems };
   const kind = refusals > 0 ? "agent refused" : faults.length > 0 ? "found" : "harmless";
   return { kind, problems };
 }
@@ -151,7 +161,8 @@ function shownOf(
     if (Object.values(is).includes(refused)) refusals++;
   }
   for (const row of now.listed)
-    if (!before.listed.includes(row)) changed.push(`listed as ${row.slice(0, 200)}`);
+    if (!before.listed.includes(row) && row !== "nothing")
+      changed.push(`listed as ${row.slice(0, 200)}`);
   return { changed, refusals };
 }
 
