@@ -19,25 +19,24 @@ export function makeWatch(clock: Clock, log: Log, look: () => Promise<void>): Wa
   let cancel = (): void => {};
   let trouble = "";
 
-  const lookNow = async (): Promise<EngramError | null> => {
-    try {
-      await look();
-      if (trouble !== "") log("info", "Redis serves the store again");
-      trouble = "";
-      return null;
-    } catch (error) {
-      const fault = EngramError.of(error);
-      if (fault.message !== trouble && !stopped)
-        log("warn", "the store is unavailable", { message: fault.message });
-      trouble = fault.message;
-      return fault;
-    }
+  const lookNow = (): Promise<EngramError | null> =>
+    look().then(
+      () => null,
+      (error: unknown) => EngramError.of(error),
+    );
+  const say = (fault: EngramError | null): void => {
+    const message = fault?.message ?? "";
+    if (message === trouble || stopped) return;
+    trouble = message;
+    if (fault === null) log("info", "Redis serves the store again");
+    else log("warn", "the store is unavailable", { message });
+  };
+  const beat = async (): Promise<void> => {
+    say(await lookNow());
+    arm();
   };
   const arm = (): void => {
-    if (!stopped)
-      cancel = clock.after(redisLimits.heartbeatMs, () => {
-        void lookNow().then(arm);
-      });
+    if (!stopped) cancel = clock.after(redisLimits.heartbeatMs, () => void beat());
   };
   return {
     first: async (changes, isReady) => {
@@ -48,7 +47,8 @@ export function makeWatch(clock: Clock, log: Log, look: () => Promise<void>): Wa
         changes(resolve);
         fault = await lookNow();
         if (fault === null && isReady()) break;
-        if (fault !== null && (fault.code === "failed_precondition" || isRefusal(fault)))
+        if (fault?.code === "failed_precondition" || fault?.code === "corrupt") throw fault;
+        if (fault !== null && isRefusal(fault))
           throw new EngramError("failed_precondition", fault.message, { cause: fault });
         const leftMs = deadlineMs - clock.monotonicMs();
         if (leftMs <= 0) break;
@@ -57,6 +57,7 @@ export function makeWatch(clock: Clock, log: Log, look: () => Promise<void>): Wa
         cancelWait();
       }
       changes(() => {});
+      say(fault);
       arm();
     },
     stop: () => {

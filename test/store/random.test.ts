@@ -228,7 +228,12 @@ async function readableOf({ store }: World, nowMs: number): Promise<unknown> {
   return { rows, agents: await Promise.all(agents), next: await store.nextWakeMs() };
 }
 
-const worldOf = (store: Store): World => ({ store, ids: ["a00", "a01", "a02"], leases: [], logs: new Map() });
+const worldOf = (store: Store): World => ({
+  store,
+  ids: ["a00", "a01", "a02"],
+  leases: [],
+  logs: new Map(),
+});
 
 const others = backends.filter(({ name }) => name !== "memory");
 

@@ -30,6 +30,9 @@ export type EngineProcess = AsyncDisposable & {
   start(settings?: Settings): Promise<void>;
   /** SIGKILL; resolves when nothing of it is left. */
   kill(): Promise<void>;
+  /** Halts it where it is, until `thaw`. */
+  freeze(): void;
+  thaw(): void;
   /** SIGTERM; resolves with the exit code. */
   stop(): Promise<number>;
 };
@@ -124,6 +127,8 @@ export const openEngine = async (settings: Settings = {}): Promise<EngineProcess
       running = await run(folder, changed, logged);
     },
     kill: async () => void (await end("SIGKILL")),
+    freeze: () => running.process.kill("SIGSTOP"),
+    thaw: () => running.process.kill("SIGCONT"),
     stop: () => end("SIGTERM"),
     [Symbol.asyncDispose]: async () => {
       await end("SIGKILL");

@@ -50,6 +50,8 @@ export async function startRedis(...options: readonly string[]): Promise<RedisSe
         "yes",
         "--save",
         "",
+        "--repl-diskless-sync-delay",
+        "0",
         ...options,
       ],
       { stdin: "ignore", stdout: "pipe", stderr: "inherit" },
