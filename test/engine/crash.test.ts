@@ -45,6 +45,14 @@ function trespasses(log: readonly LoggedEvent[]): readonly string[] {
   return found;
 }
 
+/** Ids of clients under which more than one event was recorded. */
+function doubles(log: readonly LoggedEvent[]): readonly string[] {
+  const ids = log.flatMap(({ event }) =>
+    "key" in event && event.key !== null ? [event.key.messageId] : [],
+  );
+  return ids.filter((id, index) => ids.indexOf(id) !== index);
+}
+
 /** Each tool call of the log once; a second result would not have been folded. */
 const unanswered = ({ pendingCalls }: AgentState): readonly unknown[] => pendingCalls;
 
@@ -55,6 +63,7 @@ function hold(lived: Lived, free: Lived, drifting: boolean): void {
     expect(isResting(statusOf(state))).toBe(true);
     expect(unanswered(state)).toEqual([]);
     expect(trespasses(log)).toEqual([]);
+    expect(doubles(log)).toEqual([]);
   }
   if (!drifting)
     expect(endings.map(({ state }) => gist(state))).toEqual(
@@ -68,7 +77,7 @@ function hold(lived: Lived, free: Lived, drifting: boolean): void {
 }
 
 describe.each(quickBackends)("an engine that dies at any point: $name", ({ name, fixture }) => {
-  const pairs = name === "memory" ? 60 : 15;
+  const pairs = name === "memory" ? 120 : 30;
 
   describe.each(lives)("$name", (life) => {
     const { drifting = false } = life;
@@ -79,12 +88,15 @@ describe.each(quickBackends)("an engine that dies at any point: $name", ({ name,
         hold(free, free, drifting);
         expect(free.points).toBeGreaterThan(8);
         let died = 0;
+        let snapshotsUsed = 0;
         for (let point = 0; point < free.points; point++) {
           const lived = await live(life, fixture, new Set([point]));
           died += lived.crashes;
+          snapshotsUsed += lived.snapshotsUsed;
           hold(lived, free, drifting);
         }
         expect(died).toBeGreaterThan(free.points / 2);
+        if (life.name.includes("snapshots")) expect(snapshotsUsed).toBeGreaterThan(free.points / 2);
       },
       slowDiskMs,
     );

@@ -1,4 +1,6 @@
 import { EngramError } from "../../src/errors.ts";
+import type { AgentSpec } from "../../src/agent/event.ts";
+import { engineLimits } from "../../src/limits.ts";
 import { born } from "./events.ts";
 import { type CrashWorld, type Ending, openCrashWorld } from "./crash-world.ts";
 import {
@@ -21,6 +23,7 @@ export type Lived = {
   readonly faults: readonly string[];
   readonly crashes: number;
   readonly points: number;
+  readonly snapshotsUsed: number;
 };
 
 /** A life of an agent and its client; answers the ids of the agents it made. */
@@ -33,6 +36,7 @@ type Life = {
   readonly drifting?: boolean;
 };
 
+const { snapshotEventsMin } = engineLimits;
 const { type: _type, parent: _parent, ...spec } = born({ enableObservation: true });
 const goal = (text: string) => ({ ...spec, goal: text });
 
@@ -80,6 +84,64 @@ const canceled: Life["play"] = async (world) => {
   return [agentId];
 };
 
+const busy: Life["play"] = async (world, gate) => {
+  const agentId = await begun(world);
+  await world.send(agentId, { type: "Say", content: "plain", attachments: [] });
+  gate.open();
+  await world.untilSettled(agentId);
+  return [agentId];
+};
+
+const retried: Life["play"] = async (world, gate) => {
+  const agentId = await world.create(goal("broken"));
+  await world.untilStatus(agentId, "failed");
+  gate.open();
+  await world.send(agentId, { type: "Retry" });
+  await world.untilSettled(agentId);
+  return [agentId];
+};
+
+const edited: Life["play"] = async (world, gate) => {
+  const agentId = await begun(world);
+  const change = (before: AgentSpec): AgentSpec => ({ ...before, systemPrompt: "be brief" });
+  await world.send(agentId, { type: "Edit", change, description: "be brief from now on" });
+  gate.open();
+  await world.untilSettled(agentId);
+  await world.send(agentId, { type: "Say", content: "plain", attachments: [] });
+  await world.untilSettled(agentId);
+  return [agentId];
+};
+
+const reopened: Life["play"] = async (world) => {
+  const agentId = await world.create(goal("final"));
+  await world.untilSettled(agentId);
+  await world.send(agentId, { type: "Say", content: "tools", attachments: [] });
+  await world.untilSettled(agentId);
+  return [agentId];
+};
+
+/** Long enough for some snapshots; what comes about where one is due can be broken off. */
+const long: Life["play"] = async (world) => {
+  const agentId = await world.create(goal("plain"));
+  await world.untilSettled(agentId);
+  for (const asked of ["tools", "think", "plain"]) {
+    const { sequence } = (await world.ending(agentId)).state;
+    const snapshotAt = sequence - (sequence % snapshotEventsMin) + snapshotEventsMin;
+    await world.safely(async () => {
+      for (let left = snapshotAt - 4 - sequence; left > 0; left -= 2) await rest(world, agentId);
+    });
+    await rest(world, agentId);
+    await world.send(agentId, { type: "Say", content: asked, attachments: [] });
+    await world.untilSettled(agentId);
+  }
+  return [agentId];
+};
+
+const rest = async (world: CrashWorld, agentId: string): Promise<void> => {
+  await world.send(agentId, { type: "Pause", reason: "" });
+  await world.send(agentId, { type: "Resume" });
+};
+
 const forked: Life["play"] = async (world) => {
   const parentId = await world.create(goal("tools"));
   await world.untilSettled(parentId);
@@ -97,11 +159,16 @@ export const lives: readonly Life[] = [
   { name: "a rejected tool", play: confirmed(false) },
   { name: "a pause in mid-answer", play: paused },
   { name: "a cancel in mid-answer", play: canceled },
+  { name: "input that joins the next step", play: busy },
+  { name: "a retry of a failed turn", play: retried },
+  { name: "an edit under way", play: edited },
+  { name: "a final answer that is reopened", play: reopened },
   { name: "a fork", play: forked },
   { name: "a final answer", play: answered("final") },
   { name: "a model that fails once", play: answered("faulty") },
   { name: "a model that cannot continue", play: answered("think"), forgetful: true },
   { name: "a model that never repeats itself", play: answered("plain"), drifting: true },
+  { name: "many events, with snapshots", play: long },
 ];
 
 /** Lives it, with the engine dying at these points. */
@@ -112,7 +179,12 @@ export async function live(
 ): Promise<Lived> {
   const gate = Promise.withResolvers<void>();
   const faults: string[] = [];
-  const say = (name: string): PlayedReply => replies[name] ?? replyTo(name, gate.promise);
+  let isOpen = false;
+  void gate.promise.then(() => (isOpen = true));
+  const say = (name: string): PlayedReply => {
+    if (name === "broken" && !isOpen) throw new EngramError("model_error", "this never works");
+    return replies[name] ?? replyTo(name, gate.promise);
+  };
   const model = makePlayedModel((request, number) => {
     const reply = say(askedOf(request.messages));
     return drifting ? drifted(partialOf(request.messages), number) : failing(reply, number);
@@ -138,8 +210,15 @@ export async function live(
   try {
     const agentIds = await play(noted, { open: gate.resolve });
     const endings = await Promise.all(agentIds.map(world.ending));
-    for (const agentId of agentIds) faults.push(...world.watcher(agentId).faults);
-    return { endings, model, sandbox, faults, crashes: world.crashes(), points: world.points() };
+    for (const agentId of agentIds) {
+      faults.push(...world.watcher(agentId).faults);
+      const delusion = await world.delusion(agentId);
+      if (delusion !== null) faults.push(`the engine believes in ${JSON.stringify(delusion)}`);
+    }
+    faults.push(...world.faults());
+    const { crashes, points, snapshotsUsed } = world;
+    const counts = { crashes: crashes(), points: points(), snapshotsUsed: snapshotsUsed() };
+    return { endings, model, sandbox, faults, ...counts };
   } finally {
     await world.end();
   }
@@ -147,6 +226,7 @@ export async function live(
 
 const replies: Readonly<Record<string, PlayedReply>> = {
   plain: { text: ["one ", "two ", "three"] },
+  broken: { text: ["mended"] },
   think: { thinking: ["hm ", "so "], text: ["wéll ", "yes"] },
   tools: {
     thinking: ["both"],

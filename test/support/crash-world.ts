@@ -37,6 +37,14 @@ export type CrashWorld = {
   untilSettled(agentId: string): Promise<void>;
   ending(agentId: string): Promise<Ending>;
   watcher(agentId: string): Watcher;
+  /** What the engine takes for the agent's state, where that differs from what its log folds to. */
+  delusion(agentId: string): Promise<AgentState | null>;
+  /** Nothing dies meanwhile, and no point is counted. */
+  safely<T>(run: () => Promise<T>): Promise<T>;
+  /** Repetitions that were not answered as the first time. Each engine is asked for all that was answered before it. */
+  faults(): readonly string[];
+  /** How often an agent was loaded from a snapshot. */
+  snapshotsUsed(): number;
   /** The engine dies now; another is raised when something is next asked or waited for. */
   crash(): void;
   crashes(): number;
@@ -78,18 +86,24 @@ export function openCrashWorld(wishes: WorldParts): CrashWorld {
   let crashes = 0;
   let keys = 0;
   let stirred = 0;
+  let safe = false;
+  let snapshotsUsed = 0;
+  const faults: string[] = [];
+  /** What clients were answered, to be asked for again. */
+  const answered: { readonly ask: (engine: Engine) => Promise<string>; readonly answer: string }[] =
+    [];
   const isCircling = (): boolean => stirred > stirsMax;
 
   const raise = (): { readonly life: Life; readonly engine: Engine } => {
     const life = makeLife(
-      () => crashAt.has(points++),
+      () => !safe && crashAt.has(points++),
       () => {
         stirred++;
         if (isCircling()) throw new Error("the engine goes round in circles");
       },
     );
     const parts = {
-      store: mortalStore(store, life),
+      store: mortalStore(counted(store), life),
       model: mortalModel(model, life),
       sandbox: mortalSandbox(sandbox, life),
       clock: mortalClock(clock, life),
@@ -98,6 +112,14 @@ export function openCrashWorld(wishes: WorldParts): CrashWorld {
     };
     return { life, engine: startEngine(parts, `engine-${crashes}`) };
   };
+  const counted = (inner: Store): Store => ({
+    ...inner,
+    snapshot: async (agentId) => {
+      const state = await inner.snapshot(agentId);
+      if (state !== null) snapshotsUsed++;
+      return state;
+    },
+  });
   let { life, engine } = raise();
   const watch = (agentId: string): void => {
     const watcher = watchers.get(agentId) ?? makeWatcher();
@@ -111,11 +133,23 @@ export function openCrashWorld(wishes: WorldParts): CrashWorld {
     clock.advance(leaseTtlMs + 1);
     ({ life, engine } = raise());
     for (const agentId of watchers.keys()) watch(agentId);
+    await repeat();
   };
-  const again = async <T>(ask: () => Promise<T>): Promise<T> => {
+  const repeat = async (): Promise<void> => {
+    for (const { ask, answer } of answered) {
+      const second = await Promise.race([ask(engine), life.died]);
+      if (second !== undefined && second !== answer)
+        faults.push(`${answer} was ${second} when it was asked for again`);
+    }
+  };
+  /** Asks until there is an answer; a refusal is the test's fault. */
+  const again = async (ask: (engine: Engine) => Promise<string>): Promise<string> => {
     for (;;) {
-      const answer = await Promise.race([ask().then((value) => ({ value })), life.died]);
-      if (answer !== undefined) return answer.value;
+      const answer = await Promise.race([ask(engine), life.died]);
+      if (answer !== undefined) {
+        answered.push({ ask, answer });
+        return answer;
+      }
       await rise();
     }
   };
@@ -146,20 +180,25 @@ export function openCrashWorld(wishes: WorldParts): CrashWorld {
   return {
     create: async (spec) => {
       const request = { requestId: `request-${keys++}`, digest: "" };
-      const { agentId } = await again(() => engine.create(spec, request));
+      const agentId = await again(async (it) => (await it.create(spec, request)).agentId);
       watch(agentId);
       return agentId;
     },
     fork: async (parentId, atSequence) => {
       const request = { requestId: `request-${keys++}`, digest: "" };
       const given = { metadata: {}, request };
-      const { agentId } = await again(() => engine.fork(parentId, atSequence, given));
+      const agentId = await again(
+        async (it) => (await it.fork(parentId, atSequence, given)).agentId,
+      );
       watch(agentId);
       return agentId;
     },
     send: async (agentId, command) => {
       const key = { messageId: `message-${keys++}`, digest: "" };
-      await again(() => engine.command(agentId, { ...command, key }));
+      await again(async (it) => {
+        const { sequence } = await it.command(agentId, { ...command, key });
+        return `${command.type} of ${agentId} at ${sequence}`;
+      });
     },
     until,
     untilStatus,
@@ -174,6 +213,17 @@ export function openCrashWorld(wishes: WorldParts): CrashWorld {
       }),
     ending,
     watcher: (agentId) => watchers.get(agentId) ?? makeWatcher(),
+    delusion: async (agentId) => {
+      const { state } = await ending(agentId);
+      const known = await engine.stateAt(agentId, state.sequence);
+      return Bun.deepEquals(known, state) ? null : known;
+    },
+    safely: async (run) => {
+      safe = true;
+      return run().finally(() => (safe = false));
+    },
+    faults: () => faults,
+    snapshotsUsed: () => snapshotsUsed,
     crash: () => life.end(),
     crashes: () => crashes,
     points: () => points,
