@@ -2,7 +2,7 @@ import { constants, Database } from "bun:sqlite";
 import { existsSync, statSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { EngramError, messageOf } from "../errors.ts";
-import { storeFault } from "./sqlite-fault.ts";
+import { oneLine, storeFault } from "./sqlite-fault.ts";
 
 /**
  * The database at `path` for reading alone, beside an engine or without one; whoever opened it closes it. Fails with
@@ -18,7 +18,9 @@ export function openReadOnly(path: string): Database {
       return opened(() => withoutLocks(path));
     } catch {
       const { code } = storeFault(error);
-      throw new EngramError(code, `${path} cannot be read: ${messageOf(error)}`, { cause: error });
+      throw new EngramError(code, `${path} cannot be read: ${oneLine(messageOf(error))}`, {
+        cause: error,
+      });
     }
   }
 }

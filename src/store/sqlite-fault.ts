@@ -12,6 +12,9 @@ const diskFaults: readonly (readonly [RegExp, string])[] = [
   [/^SQLITE_IOERR(?!_READ|_SHORT_READ|_CORRUPTFS)/, "the store's disk fails: mend or replace it"],
 ];
 
+/** SQLite quotes statements as they were written. */
+export const oneLine = (text: string): string => text.replaceAll(/\s+/g, " ");
+
 const codeOf = (error: unknown): string => (error instanceof SQLiteError && error.code) || "";
 
 /** Whether a failure is the disk's or the file's as a whole, and no single write's. */
@@ -24,7 +27,7 @@ export function storeFault(error: unknown): EngramError {
   const code = codeOf(error);
   const details = { cause: error, transient: true };
   if (/^SQLITE_(CORRUPT|NOTADB)/.test(code))
-    return new EngramError("corrupt", `the database is damaged: ${error.message}`, {
+    return new EngramError("corrupt", `the database is damaged: ${oneLine(error.message)}`, {
       cause: error,
     });
   const advice = diskFaults.find(([pattern]) => pattern.test(code))?.[1];

@@ -7,6 +7,7 @@ import { damaged, type KnownDamage } from "./damage.ts";
 import { checkPromise } from "./identity.ts";
 import { bytesOf, type Finding, findingsOf, isSpreading, structureFaults } from "./scrub.ts";
 import { startScrub } from "./scrub-worker.ts";
+import { oneLine } from "./sqlite-fault.ts";
 import type { Held } from "./sqlite-rows.ts";
 import { prepareSchema } from "./sqlite-schema.ts";
 
@@ -54,8 +55,6 @@ function mustNotSpread(db: Database, path: string): void {
     `${path} is damaged so that writing may spread it (${oneLine(complaint)}): put a backup back, or start with --accept-data-loss to go on with what can be read`,
   );
 }
-
-const oneLine = (text: string): string => text.replaceAll(/\s+/g, " ");
 
 const findingTo =
   (known: KnownDamage, log: Log) =>

@@ -172,7 +172,8 @@ function whatOf(part: string, now: string | undefined, before: string): string {
     part === "marks" &&
     now?.startsWith("[") === true &&
     listOf(now).every((item) => listOf(before).includes(item));
-  if (now === '{"status":""}' || now === "refused: not_found" || isPart) return "is absent";
+  if (now === "null" || now === '{"status":""}' || now === "refused: not_found" || isPart)
+    return "is absent";
   return `is shown as ${now?.slice(0, 200)}`;
 }
 
