@@ -164,6 +164,10 @@ export const storeLimits = {
   /** Between two looks whether a disk that failed takes writes again; doubled up to the second. */
   probeMsFirst: 250,
   probeMsMax: 2_000,
+  /** Due agents on damaged pages that a claim passes over. */
+  unreadableMax: 1_000,
+  /** What a disk that was full has to have free before it is written to again: room for some hundred commits. */
+  roomBytesMin: 512 * kib,
   /** Another program that looks at the file may hold it for a moment. */
   busyMsMax: 1_000,
   /** Pages written before a commit has to checkpoint by itself: 8,000 keep it off the commit path under load. */

@@ -1,14 +1,15 @@
 import { Database } from "bun:sqlite";
+import { statfsSync } from "node:fs";
 import { dirname } from "node:path";
 import { EngramError, type ErrorCode } from "../errors.ts";
 import { storeLimits } from "../limits.ts";
 import { storeCheck } from "./checks.ts";
 import { type Identity, openPromise } from "./high-water.ts";
 import { identityIn } from "./identity.ts";
-import { isOfDisk, storeFault } from "./sqlite-fault.ts";
-import { mending, perform } from "./sqlite-perform.ts";
+import { isFull, isOfDisk, storeFault } from "./sqlite-fault.ts";
+import { mending, perform, readableDue, takeAll } from "./sqlite-perform.ts";
 import { openStatements, type Statements } from "./sqlite-rows.ts";
-import type { Answer, Write } from "./sqlite-writes.ts";
+import type { Answer, ClaimWrite, Write } from "./sqlite-writes.ts";
 
 /** An EngramError as plain data. */
 export type Refusal = {
@@ -41,8 +42,9 @@ export interface Committer {
 }
 
 /** Opens the file at `path`, which is there and laid out, at the first commit, and again after a fault of the disk. */
-export function makeCommitter(path: string): Committer {
+export function makeCommitter(path: string, bytesFree: BytesFree = bytesFreeAt): Committer {
   let hand: Hand | null = null;
+  let full: Refusal | null = null;
   const drop = (): void => {
     const dropped = hand;
     hand = null;
@@ -50,14 +52,20 @@ export function makeCommitter(path: string): Committer {
   };
   return {
     commit: (writes) => {
+      // What a full disk takes at its last page would have large writes fail again and again between small ones.
+      if (full !== null && bytesFree(dirname(path)) < storeLimits.roomBytesMin)
+        return allRefused(writes, full);
       try {
         hand ??= openHand(path);
-        return { outcomes: outcomesOf(hand, writes), fault: null };
+        const outcomes = outcomesOf(hand, writes);
+        full = null;
+        return { outcomes, fault: null };
       } catch (error) {
         const fault = refusalOf(storeFault(error));
+        full = isFull(error) ? fault : null;
         // A connection that was opened while the disk was read-only stays so.
         closeQuietly(drop);
-        return { outcomes: writes.map(() => fault), fault };
+        return allRefused(writes, fault);
       }
     },
     checkpoint: () => {
@@ -70,6 +78,23 @@ export function makeCommitter(path: string): Committer {
     close: () => closeQuietly(drop),
   };
 }
+
+const allRefused = (writes: readonly Write[], fault: Refusal): Committed => ({
+  outcomes: writes.map(() => fault),
+  fault,
+});
+
+/** What the disk of a folder has room for. */
+export type BytesFree = (folder: string) => number;
+
+const bytesFreeAt: BytesFree = (folder) => {
+  try {
+    const { bavail, bsize } = statfsSync(folder);
+    return bavail * bsize;
+  } catch {
+    return Number.POSITIVE_INFINITY; // A write finds out more.
+  }
+};
 
 /** What cannot be moved or synced at the end stays in the log, where the next engine finds it. */
 function closeQuietly(close: () => void): void {
@@ -177,7 +202,18 @@ function alone(hand: Hand, write: Write): Outcome {
   } catch (error) {
     const fault = storeFault(error);
     if (fault.code === "corrupt" && !hand.mended && mend(hand)) return alone(hand, write);
+    if (fault.code === "corrupt" && write.kind === "claim") return around(hand, write);
     return refusalOf(fault);
+  }
+}
+
+/** A claim that passes over agents whose rows cannot be read: the damaged page concerns no others. */
+function around({ sql, within }: Hand, write: ClaimWrite): Outcome {
+  try {
+    const due = readableDue(sql, write);
+    return within(() => takeAll(sql, due, write.wish));
+  } catch (error) {
+    return refusalOf(storeFault(error));
   }
 }
 

@@ -21,6 +21,8 @@ const codeOf = (error: unknown): string => (error instanceof SQLiteError && erro
 export const isOfDisk = (error: unknown): boolean =>
   diskFaults.some(([code]) => code.test(codeOf(error)));
 
+export const isFull = (error: unknown): boolean => codeOf(error).startsWith("SQLITE_FULL");
+
 /** What a failure of the database means to a caller; `internal` where neither disk nor file is at fault. */
 export function storeFault(error: unknown): EngramError {
   if (error instanceof EngramError || !(error instanceof SQLiteError)) return EngramError.of(error);

@@ -12,10 +12,12 @@ import {
   specCheck,
   tombstoneCheck,
 } from "./checks.ts";
+import { storeLimits } from "../limits.ts";
 import { chainHash, decodeCall, genesisHash, snapshotHash, stateVersion } from "./codec.ts";
 import { damaged } from "./damage.ts";
+import { storeFault } from "./sqlite-fault.ts";
 import type { Held, NewAgent, NewHead, Statements } from "./sqlite-rows.ts";
-import type { Answer, AppendWrite, CreateWrite, Write } from "./sqlite-writes.ts";
+import type { Answer, AppendWrite, ClaimWrite, CreateWrite, Write } from "./sqlite-writes.ts";
 import type { Holder, Lease, LeaseWish } from "./store.ts";
 
 /** Makes the indexes of agents anew from their rows. A page that is no page any more stays one: that is left to a backup. */
@@ -38,16 +40,14 @@ export function perform(db: Database, sql: Statements, write: Write): Answer {
     case "draft":
       addToDraft(sql, write);
       return { kind, value: null };
-    case "claim": {
-      const due = sql.due.all(write.nowMs, write.limit);
-      return { kind, value: due.map((held) => take(sql, held, write.wish)) };
-    }
+    case "claim":
+      return takeAll(sql, sql.due.all(write.nowMs, write.limit), write.wish);
     case "renew":
       return { kind, value: write.holders.filter(isStale(sql, write.untilMs)).map(idOf) };
     case "release":
       return { kind, value: release(sql, write) };
     case "probe":
-      proveWritable(db);
+      // Its commit counts itself in the file.
       return { kind, value: null };
     case "mend":
       db.run(mending);
@@ -55,11 +55,30 @@ export function perform(db: Database, sql: Statements, write: Write): Answer {
   }
 }
 
-/** An empty transaction touches no disk. Writing the same number again is a page of the log, and its sync. */
-function proveWritable(db: Database): void {
-  const row = db.query<{ user_version: number }, []>("PRAGMA user_version").get();
-  if (row !== null) db.run(`PRAGMA user_version = ${row.user_version}`);
+/**
+ * The due agents whose rows can be read, as many as a claim takes. A transaction that meets a damaged page cannot write
+ * any more, so this is asked outside of one. Throws where there are none but others.
+ */
+export function readableDue(sql: Statements, { nowMs, limit }: ClaimWrite): readonly Held[] {
+  const readable: Held[] = [];
+  let fault: EngramError | null = null;
+  for (const { id } of sql.dueIds.all(nowMs, limit + storeLimits.unreadableMax)) {
+    if (readable.length === limit) break;
+    try {
+      const held = sql.heldById.get(id);
+      if (held !== null) readable.push(held);
+    } catch (error) {
+      fault = storeFault(error);
+    }
+  }
+  if (readable.length === 0 && fault !== null) throw fault;
+  return readable;
 }
+
+export const takeAll = (sql: Statements, due: readonly Held[], wish: LeaseWish): Answer => ({
+  kind: "claim",
+  value: due.map((held) => take(sql, held, wish)),
+});
 
 const idOf = ({ agentId }: Holder): string => agentId;
 

@@ -133,6 +133,11 @@ const agentStatements = (prepare: Prepare) => ({
 });
 
 const leaseStatements = (prepare: Prepare) => ({
+  /** By the index alone: no page of the table is read. */
+  dueIds: prepare<{ id: number }, [number, number]>(
+    "SELECT id FROM agent WHERE wake <= ? ORDER BY wake LIMIT ?",
+  ),
+  heldById: prepare<Held, [number]>(`SELECT ${heldColumns} FROM agent WHERE id = ?`),
   due: prepare<Held, [number, number]>(
     `SELECT ${heldColumns} FROM agent WHERE wake <= ? ORDER BY wake LIMIT ?`,
   ),

@@ -40,5 +40,5 @@ self.addEventListener("message", ({ data }: MessageEvent<ToThread>) => {
     return;
   }
   answer(committer.commit(data.writes));
-  checkpointLater();
+  if (data.writes.some(({ kind }) => kind !== "probe")) checkpointLater();
 });

@@ -57,6 +57,13 @@ export type AppendWrite = {
   readonly dropDraft: boolean;
 };
 
+export type ClaimWrite = {
+  readonly kind: "claim";
+  readonly wish: LeaseWish;
+  readonly nowMs: number;
+  readonly limit: number;
+};
+
 /** What is asked of the thread that writes. */
 export type Write =
   | CreateWrite
@@ -73,12 +80,7 @@ export type Write =
       readonly call: ModelCall;
       readonly pieces: readonly DraftPiece[];
     }
-  | {
-      readonly kind: "claim";
-      readonly wish: LeaseWish;
-      readonly nowMs: number;
-      readonly limit: number;
-    }
+  | ClaimWrite
   | { readonly kind: "renew"; readonly holders: readonly Holder[]; readonly untilMs: number }
   | {
       readonly kind: "release";

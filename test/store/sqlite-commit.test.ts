@@ -6,8 +6,15 @@ import { join } from "node:path";
 import { type Committer, makeCommitter, openWriting } from "../../src/store/sqlite-commit.ts";
 import { storeFault } from "../../src/store/sqlite-fault.ts";
 import { prepareSchema } from "../../src/store/sqlite-schema.ts";
-import { appendWrite, createWrite, type Write } from "../../src/store/sqlite-writes.ts";
+import {
+  appendWrite,
+  type ClaimWrite,
+  createWrite,
+  type Write,
+} from "../../src/store/sqlite-writes.ts";
+import { storeLimits } from "../../src/limits.ts";
 import { born, logged, said } from "../support/events.ts";
+import { openFaultyDisk } from "../support/faulty-disk.ts";
 import { appendOf, creationOf } from "../support/stores.ts";
 
 let folder = "";
@@ -83,22 +90,26 @@ describe("a batch of writes", () => {
 });
 
 describe("a damaged page", () => {
-  /** Changes the first page of a table or an index in the file. */
-  const change = (name: string, edit: (page: Buffer) => void): void => {
+  /** Changes the file while nobody has it open. */
+  const edit = (change: (bytes: Buffer, pageSize: number) => void): void => {
     const size = reader.query<{ page_size: number }, []>("PRAGMA page_size").get()!.page_size;
-    const root = reader
-      .query<{ rootpage: number }, [string]>("SELECT rootpage FROM sqlite_schema WHERE name = ?")
-      .get(name)!.rootpage;
     committer.checkpoint();
     committer.close();
     reader.close(true);
     const bytes = readFileSync(path);
-    edit(bytes.subarray((root - 1) * size, root * size));
+    change(bytes, size);
     writeFileSync(path, bytes);
     reader = new Database(path);
   };
+  /** Changes the first page of a table or an index. */
+  const change = (name: string, edited: (page: Buffer) => void): void => {
+    const root = reader
+      .query<{ rootpage: number }, [string]>("SELECT rootpage FROM sqlite_schema WHERE name = ?")
+      .get(name)!.rootpage;
+    edit((bytes, size) => edited(bytes.subarray((root - 1) * size, root * size)));
+  };
   const damage = (name: string): void => change(name, (page) => page.fill(0xff));
-  const claim: Write = {
+  const claim: ClaimWrite = {
     kind: "claim",
     wish: { worker: "w", untilMs: 1_000 },
     nowMs: 10,
@@ -136,11 +147,72 @@ describe("a damaged page", () => {
       { kind: "claim", value: [{ agentId: "a" }, { agentId: "b" }] },
     ]);
   });
+  test("of some agents does not keep the others from being claimed", () => {
+    const agents = Array.from({ length: 40 }, (_, n) => `agent-${n}`);
+    codesOf(agents.map((id) => createWrite(creationOf(id, [born()], { wakeAtMs: 5 }))));
+    const lost: string[] = [];
+    edit((bytes, size) => {
+      for (let at = 0; at < bytes.length; at += size) {
+        const page = bytes.subarray(at, at + size);
+        // A leaf of a table.
+        if (page[0] !== 13 || !page.includes("agent-39")) continue;
+        lost.push(...agents.filter((id) => page.includes(id)));
+        page.fill(0xff);
+      }
+    });
+    expect(lost.length).toBeGreaterThan(0);
+    const claimed = committer
+      .commit([{ ...claim, limit: 100 }])
+      .outcomes.flatMap((outcome) =>
+        outcome.kind === "claim" ? outcome.value.map(({ agentId }) => agentId) : [],
+      );
+    expect(claimed).toContain("agent-0");
+    expect(claimed).not.toContain("agent-39");
+    expect(claimed.length).toBeGreaterThanOrEqual(agents.length - lost.length);
+    expect(codesOf([claim])).toEqual(["corrupt"]);
+  });
   test("of the agents themselves stays corrupt, and what does not need it goes on", () => {
     codesOf([createWrite(creationOf("a", [born()], { wakeAtMs: 5 }))]);
     damage("agent");
     expect(codesOf([claim, { kind: "probe" }])).toEqual(["corrupt", "probe"]);
   });
+});
+
+test("a disk that was full is not written to before it has room", async () => {
+  using disk = openFaultyDisk();
+  committer.close();
+  const script = `
+    import { makeCommitter } from "${join(import.meta.dir, "../../src/store/sqlite-commit.ts")}";
+    let free = 0;
+    const committer = makeCommitter(process.argv[1], () => free);
+    const probe = () => console.log(committer.commit([{ kind: "probe" }]).fault?.message ?? "written");
+    // Room is no matter to a disk that never was full.
+    probe();
+    for await (const line of console) {
+      free = Number(line);
+      probe();
+    }`;
+  const child = Bun.spawn([process.execPath, "-e", script, path], {
+    env: { ...Bun.env, ...disk.settings },
+    stdin: "pipe",
+    stdout: "pipe",
+    stderr: "inherit",
+  });
+  const answers = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  const answerWith = async (free: number): Promise<string> => {
+    void child.stdin.write(`${free}\n`);
+    await child.stdin.flush();
+    return String((await answers.read()).value);
+  };
+  expect(String((await answers.read()).value)).toBe("written\n");
+  disk.set({ writeError: "ENOSPC" });
+  expect(await answerWith(0)).toContain("disk is full");
+  disk.set({});
+  expect(await answerWith(storeLimits.roomBytesMin - 1)).toContain("disk is full");
+  expect(await answerWith(storeLimits.roomBytesMin)).toBe("written\n");
+  expect(await answerWith(0)).toBe("written\n");
+  await child.stdin.end();
+  expect(await child.exited).toBe(0);
 });
 
 test("a fault of the database is told by its kind", () => {
