@@ -323,7 +323,7 @@ export const engineLimits = {
 /** Bounds of the checks of what is stored. */
 export const auditLimits = {
   /** A store of more is walked while it is served, so that the start stays below a tenth of a second. */
-  atOnceBytesMax: 4 * mib,
+  atOnceBytesMax: 2 * mib,
   /** Between two lines of a long check's progress, in ms. */
   progressMs: 2_000,
 } as const;

@@ -6,8 +6,14 @@
 
 type Value = string | number | null;
 
-const checkOf = (...values: readonly Value[]): number =>
-  new Bun.CryptoHasher("sha256").update(values.map(String).join("\n")).digest().readUIntBE(0, 6);
+/** Written anew by each check: they are made on every commit's path. */
+const digest = new Uint8Array(32);
+const view = new DataView(digest.buffer);
+
+const checkOf = (...values: readonly Value[]): number => {
+  Bun.SHA256.hash(values.map(String).join("\n"), digest);
+  return view.getUint16(0) * 2 ** 32 + view.getUint32(2);
+};
 
 /** Of what an agent's row says for its whole life. */
 export const birthCheck = (row: {
@@ -35,12 +41,17 @@ export const headCheck = (row: {
   readonly stats: string;
   readonly version: number;
 }): number =>
-  new Bun.CryptoHasher("sha256")
-    .update(`${row.agent_id}\n${row.updated_at}\n${row.status}\n${row.head}\n${row.version}\n`)
-    .update(row.hash instanceof Uint8Array ? row.hash : String(row.hash)) // A damaged column may hold anything.
-    .update(`${row.stats}\n${row.reason}`)
-    .digest()
-    .readUIntBE(0, 6);
+  checkOf(
+    row.agent_id,
+    row.updated_at,
+    row.status,
+    row.head,
+    row.version,
+    // A damaged column may hold anything.
+    row.hash instanceof Uint8Array ? row.hash.toHex() : String(row.hash),
+    row.stats,
+    row.reason,
+  );
 
 /** Of who drives an agent, and when it is due. */
 export const leaseCheck = (row: {

@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 import { EngramError, type ErrorCode } from "../errors.ts";
 import { storeLimits } from "../limits.ts";
 import { storeCheck } from "./checks.ts";
-import { type Identity, openPromise } from "./high-water.ts";
+import { type Identity, openPromise, type PromiseWriter } from "./high-water.ts";
 import { identityIn } from "./identity.ts";
 import { isFull, isOfDisk, storeFault } from "./sqlite-fault.ts";
 import { mending, perform, readableDue, takeAll } from "./sqlite-perform.ts";
@@ -132,9 +132,9 @@ export function openWriting(path: string): Database {
 
 function openHand(path: string): Hand {
   const db = openWriting(path);
+  const { known: first, promise } = promising(db, path);
+  let known = first;
   const sql = openStatements(db);
-  let known = knownIdentity(db, path);
-  const promise = openPromise(dirname(path));
   const begin = db.prepare("BEGIN IMMEDIATE");
   const commit = db.prepare("COMMIT");
   return {
@@ -166,13 +166,19 @@ function openHand(path: string): Hand {
   };
 }
 
-function knownIdentity(db: Database, path: string): Identity {
-  const identity = identityIn(db);
-  if (identity !== null) return identity;
-  throw new EngramError(
-    "corrupt",
-    `${path} is damaged: the row that says which store it is was changed`,
-  );
+/** The commits so far, and where the next ones are promised. Closes the database where it fails. */
+function promising(
+  db: Database,
+  path: string,
+): { readonly known: Identity; readonly promise: PromiseWriter } {
+  try {
+    const known = identityIn(db);
+    if (known !== null) return { known, promise: openPromise(dirname(path)) };
+    throw new EngramError("corrupt", `${path} is damaged: it does not say which store it is`);
+  } catch (error) {
+    db.close(true);
+    throw error;
+  }
 }
 
 /** Throws what the disk does; then nothing was written. */

@@ -242,7 +242,8 @@ function grant(
 ): Lease | null {
   if (held.worker !== null && held.lease_until > nowMs) return null;
   if (wish !== null && wakeAtMs !== null && wakeAtMs <= nowMs) return take(sql, held, wish);
-  sql.setWake.run(wakeAtMs, leaseCheck({ ...held, wake: wakeAtMs }), held.id);
+  if (wakeAtMs !== held.wake)
+    sql.setWake.run(wakeAtMs, leaseCheck({ ...held, wake: wakeAtMs }), held.id);
   return null;
 }
 
