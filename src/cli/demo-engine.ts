@@ -46,6 +46,8 @@ export function spawnEngine(folder: string, { port, settings, onLine }: Spawning
     stdin: "ignore",
     stdout: "ignore",
     stderr: "pipe",
+    // In a process group of its own: Ctrl-C is meant for the caller, who ends it.
+    detached: true,
   });
   // Also where the caller ends before its end: by a signal, or because nobody reads it any more.
   const killWithCaller = (): void => child.kill("SIGKILL");

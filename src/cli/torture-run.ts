@@ -63,7 +63,10 @@ export async function runTorture(
     isCalm = true;
     calm.resolve();
     await mustRest(run, all);
-    await checkAll(run, stage, looker);
+    await within(checkAll(run, stage, looker), tortureLimits.restMs, () => {
+      const detail = "the engine did not answer the checks at the end";
+      run.onViolation({ rule: "stuck", detail, agentId: "", trace: [] });
+    });
     looker.close();
     await run.lives.stop();
     verified = await verify(run);
