@@ -143,15 +143,18 @@ export function openCrashWorld(wishes: WorldParts): CrashWorld {
     }
   };
   /** Asks until there is an answer; a refusal is the test's fault. */
-  const again = async (ask: (engine: Engine) => Promise<string>): Promise<string> => {
+  const again = async <T>(ask: (engine: Engine) => Promise<T>): Promise<T> => {
     for (;;) {
-      const answer = await Promise.race([ask(engine), life.died]);
-      if (answer !== undefined) {
-        answered.push({ ask, answer });
-        return answer;
-      }
+      const answer = await Promise.race([ask(engine).then((value) => ({ value })), life.died]);
+      if (answer !== undefined) return answer.value;
       await rise();
     }
+  };
+  /** What is asked for under an id. */
+  const once = async (ask: (engine: Engine) => Promise<string>): Promise<string> => {
+    const answer = await again(ask);
+    answered.push({ ask, answer });
+    return answer;
   };
   const until = async (what: string, holds: () => Promise<boolean> | boolean): Promise<void> => {
     for (let quiet = 0, ticks = 0; !isCircling();) {
@@ -180,14 +183,14 @@ export function openCrashWorld(wishes: WorldParts): CrashWorld {
   return {
     create: async (spec) => {
       const request = { requestId: `request-${keys++}`, digest: "" };
-      const agentId = await again(async (it) => (await it.create(spec, request)).agentId);
+      const agentId = await once(async (it) => (await it.create(spec, request)).agentId);
       watch(agentId);
       return agentId;
     },
     fork: async (parentId, atSequence) => {
       const request = { requestId: `request-${keys++}`, digest: "" };
       const given = { metadata: {}, request };
-      const agentId = await again(
+      const agentId = await once(
         async (it) => (await it.fork(parentId, atSequence, given)).agentId,
       );
       watch(agentId);
@@ -195,7 +198,7 @@ export function openCrashWorld(wishes: WorldParts): CrashWorld {
     },
     send: async (agentId, command) => {
       const key = { messageId: `message-${keys++}`, digest: "" };
-      await again(async (it) => {
+      await once(async (it) => {
         const { sequence } = await it.command(agentId, { ...command, key });
         return `${command.type} of ${agentId} at ${sequence}`;
       });
@@ -215,7 +218,7 @@ export function openCrashWorld(wishes: WorldParts): CrashWorld {
     watcher: (agentId) => watchers.get(agentId) ?? makeWatcher(),
     delusion: async (agentId) => {
       const { state } = await ending(agentId);
-      const known = await engine.stateAt(agentId, state.sequence);
+      const known = await again((it) => it.stateAt(agentId, state.sequence));
       return Bun.deepEquals(known, state) ? null : known;
     },
     safely: async (run) => {
