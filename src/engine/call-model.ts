@@ -109,7 +109,7 @@ async function modelFailed(step: Step, call: ModelCall, error: unknown): Promise
   const { message } = error;
   const { attempts } = step.state.turn;
   const { log, clock } = step.parts;
-  log("warn", "the model failed", { agentId: step.lease.agentId, code, message, attempts });
+  log("warn", "the model failed", { agentId: step.lease.agentId, code, reason: message, attempts });
   if (!error.transient || attempts >= turnLimits.attemptsMax)
     return record(step, failure(code, message));
   const delayMs = retryDelayMs(attempts, error.retryAfterMs);

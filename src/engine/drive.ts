@@ -134,11 +134,11 @@ async function giveUp(
     }
     const { code, message, cause } = EngramError.of(error);
     if (passing.has(code)) {
-      parts.log("warn", "let go of an agent", { agentId, code, message });
+      parts.log("warn", "let go of an agent", { agentId, code, reason: message });
       if (code === "unavailable") await letGoLater(parts, hold, signal);
       return;
     }
-    parts.log("error", "a step failed", { agentId, code, message, cause });
+    parts.log("error", "a step failed", { agentId, code, reason: message, cause });
     if (code === "corrupt") {
       await parts.store.release(holderOf(hold), null, null);
       return;
@@ -150,7 +150,7 @@ async function giveUp(
       await letGo(parts, hold);
   } catch (fault) {
     const { code, message } = EngramError.of(fault);
-    parts.log("warn", "could not let go of an agent", { agentId, code, message });
+    parts.log("warn", "could not let go of an agent", { agentId, code, reason: message });
   }
 }
 

@@ -54,7 +54,7 @@ export function makeRunning(
         if (entry !== undefined && held.has(entry)) entry.controller.abort(new Interrupt("fenced"));
       }
     } catch (error) {
-      log("warn", "could not renew leases", { message: EngramError.of(error).message });
+      log("warn", "could not renew leases", { reason: EngramError.of(error).message });
     }
   };
 

@@ -105,7 +105,7 @@ function makeLookout(
     looking = true;
     void look()
       .catch((error: unknown) => {
-        log("warn", "could not look for work", { message: EngramError.of(error).message });
+        log("warn", "could not look for work", { reason: EngramError.of(error).message });
         cancelWake = clock.after(engineLimits.storeRetryMs, poke);
       })
       .finally(() => {

@@ -90,7 +90,7 @@ export function checkPromise(
       "corrupt",
       `${broken}; put back the whole folder from a backup, or start with --accept-data-loss to go on with what is there`,
     );
-  if (broken !== null) log("warn", "data loss was accepted", { message: broken });
+  if (broken !== null) log("warn", "data loss was accepted", { reason: broken });
   const wasThere = found !== "missing" && found !== "empty" && found !== "none";
   if (broken === null && wasThere && typeof promised === "string" && !isNew(found))
     log("warn", `${basename(path)} stands without its marks: they are made anew`, { folder });

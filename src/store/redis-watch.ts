@@ -29,7 +29,7 @@ export function makeWatch(clock: Clock, log: Log, look: () => Promise<void>): Wa
     if (message === trouble || stopped) return;
     trouble = message;
     if (fault === null) log("info", "Redis serves the store again");
-    else log("warn", "the store is unavailable", { message });
+    else log("warn", "the store is unavailable", { reason: message });
   };
   const beat = async (): Promise<void> => {
     say(await lookNow());
