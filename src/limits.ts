@@ -200,6 +200,8 @@ export const redisLimits = {
   clockJumpMs: 2_000,
   /** An answer that was so long on its way tells the time too badly. */
   timeErrorMsMax: 250,
+  /** But clocks drift apart: after this long any answer is better than none. */
+  timeKeptMs: 600_000,
   /** Agents whose newest hash is kept, so that an append need not ask for it: about 1 MiB. */
   headsMax: 4_096,
   /** How often a creation that meets others with its request id begins again. */

@@ -28,12 +28,12 @@ export async function serve(args: readonly string[]): Promise<number> {
   const settings = readSettings(args, process.env, process.stderr.isTTY);
   const log = makeLog(settings.logLevel, settings.logFormat);
   for (const warning of settings.warnings) log("warn", warning);
-  const store = await openStore(settings, log);
+  const { store, warnings } = await openStore(settings, log);
   const opened: (() => Promise<void>)[] = [() => store.close()];
   try {
     const sandbox = await openTools(settings, log);
     opened.unshift(() => sandbox.close());
-    const { drain, url } = await start(settings, { store, sandbox, log }, opened);
+    const { drain, url } = await start(settings, { store, warnings, sandbox, log }, opened);
     const { redis, dbPath, toolsPath } = settings;
     const place = redis === null ? dbPath : redis.place.addresses.map(nameOf).join(",");
     log("info", "engram is ready", { url, store: place, tools: toolsPath });
@@ -59,14 +59,23 @@ function onSignal(): Promise<string> {
   });
 }
 
-async function openStore({ dbPath, acceptDataLoss, redis }: Settings, log: Log): Promise<Store> {
-  if (redis === null)
-    return openSqliteStore(dbPath, { clock: systemClock, log, startThread, acceptDataLoss });
+type OpenedStore = { readonly store: Store; readonly warnings: () => Promise<readonly string[]> };
+
+async function openStore(
+  { dbPath, acceptDataLoss, redis }: Settings,
+  log: Log,
+): Promise<OpenedStore> {
+  const clock = systemClock;
+  if (redis === null) {
+    const store = openSqliteStore(dbPath, { clock, log, startThread, acceptDataLoss });
+    return { store, warnings: async () => [] };
+  }
   const { caPath, ...options } = redis;
   // The client is loaded where it is needed.
   const { openRedisStore } = await import("../store/redis.ts");
   const ca = caPath === null ? null : await readCa(caPath);
-  return openRedisStore({ ...options, ca, clock: systemClock, log });
+  const store = await openRedisStore({ ...options, ca, clock, log });
+  return { store, warnings: store.warnings };
 }
 
 async function readCa(path: string): Promise<string> {
@@ -105,7 +114,7 @@ function openModel(settings: Settings, log: Log): Model {
 
 async function start(
   settings: Settings,
-  parts: { readonly store: Store; readonly sandbox: Sandbox; readonly log: Log },
+  { warnings, ...parts }: OpenedStore & { readonly sandbox: Sandbox; readonly log: Log },
   opened: (() => Promise<void>)[],
 ): Promise<{ readonly url: string; drain(): Promise<void> }> {
   const { log } = parts;
@@ -130,6 +139,7 @@ async function start(
       corsOrigins,
       routes: agentRoutes({ engine, clock, heartbeatMs }),
       ready: engine.unreadiness,
+      warnings,
       metrics: null,
       clock,
       log,

@@ -14,6 +14,7 @@ type DispatchOptions = {
   readonly checkOrigin: (request: HttpRequest, response: HttpResponse) => OriginVerdict;
   readonly hasKey: (request: HttpRequest) => boolean;
   readonly ready: () => Promise<string | null>;
+  readonly warnings: () => Promise<readonly string[]>;
   readonly metrics: (() => string | Promise<string>) | null;
   readonly clock: Clock;
   readonly log: Log;
@@ -43,10 +44,12 @@ type PlainAnswer = (response: HttpResponse) => void | Promise<void>;
 const makePlainPaths = (
   options: DispatchOptions,
 ): { open: ReadonlyMap<string, PlainAnswer>; locked: ReadonlyMap<string, PlainAnswer> } => {
-  const { ready, metrics, clock, log } = options;
+  const { ready, warnings, metrics, clock, log } = options;
   const readyz: PlainAnswer = async (response) => {
     const reason = await askReady(ready, clock);
-    say(response, reason === null ? 200 : 503, `${reason ?? "ok"}\n`);
+    const known = await warnings().catch((): readonly string[] => []);
+    const lines = [reason ?? "ok", ...known.map((warning) => `warning: ${warning}`)];
+    say(response, reason === null ? 200 : 503, `${lines.join("\n")}\n`);
   };
   const scrape: PlainAnswer = async (response) => {
     try {

@@ -33,6 +33,8 @@ export type ServerOptions = {
   readonly routes: (router: ConnectRouter) => void;
   /** null: ready; else the reason, in a sentence for the operator. */
   readonly ready: () => Promise<string | null>;
+  /** What the operator should know though all is ready; shown on /readyz. */
+  readonly warnings: () => Promise<readonly string[]>;
   /** Prometheus text; null: there is no /metrics. */
   readonly metrics: (() => string | Promise<string>) | null;
   readonly clock: Clock;

@@ -1,3 +1,5 @@
+import { EngramError } from "../errors.ts";
+import { wakes } from "./hints.ts";
 import type { Home } from "./redis-home.ts";
 import type { RedisHints } from "./redis-hints.ts";
 import { redisFault } from "./redis-faults.ts";
@@ -13,6 +15,8 @@ export interface Base {
   readonly shards: Shards;
   readonly hints: RedisHints;
   run(shard: Shard, script: Script, call: Call): Promise<unknown>;
+  /** Runs what changes an agent. Where nobody knows whether it was done, this engine's followers are told to look. */
+  change(agentId: string, script: Script, call: Call): Promise<unknown>;
   /** A plain command that reads. */
   ask(shard: Shard, ...command: readonly [string, ...string[]]): Promise<unknown>;
   /** The last arguments of a script that tells others of what it did, before those of which it takes any number. */
@@ -35,10 +39,23 @@ export function makeBase(parts: {
       throw redisFault(error);
     }
   };
+  const run: Base["run"] = (shard, script, call) =>
+    guarded(() => runScript(servers, shard, script, call));
   return {
     shards,
     hints,
-    run: (shard, script, call) => guarded(() => runScript(servers, shard, script, call)),
+    run,
+    change: async (agentId, script, call) => {
+      try {
+        return await run(shards.of(agentId), script, call);
+      } catch (error) {
+        if (EngramError.of(error).code === "unavailable") {
+          hints.send(agentId);
+          hints.send(wakes);
+        }
+        throw error;
+      }
+    },
     ask: (shard, ...command) => guarded(() => servers.send(shard, command)),
     telling: (shard) => [fleet.publish(shard), hints.origin],
   };

@@ -36,7 +36,7 @@ export const creations = (tools: Tools): Pick<Store, "create" | "remove"> => ({
     const { base } = tools;
     const shard = base.shards.of(agentId);
     const reply = listOf(
-      await base.run(shard, scripts.remove, {
+      await base.change(agentId, scripts.remove, {
         keys: [
           shard.agent(agentId),
           shard.log(agentId),

@@ -11,7 +11,7 @@ export const drafts = (base: Base): Pick<Store, "writeDraft" | "readDraft"> => (
   writeDraft: async ({ agentId, epoch, workedMs }, call, pieces) => {
     const shard = base.shards.of(agentId);
     const reply = listOf(
-      await base.run(shard, scripts.writeDraft, {
+      await base.change(agentId, scripts.writeDraft, {
         keys: [shard.agent(agentId), shard.draft(agentId), shard.channel],
         args: [
           agentId,

@@ -33,7 +33,7 @@ export function openEars(parts: {
       access,
       clock,
       prepare: async (connection) => {
-        const sharded = isSharded(await serverFacts(connection, address));
+        const sharded = isSharded(await serverFacts(connection, address, false));
         await Promise.all(
           those.map(({ channel }) => connection.subscribe(channel, sharded, heard)),
         );

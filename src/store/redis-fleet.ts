@@ -17,10 +17,11 @@ export interface Fleet {
   owners(): readonly (RedisAddress | null)[];
   /** One shard of each server. */
   places(): readonly Shard[];
-  facts(): readonly ServerFacts[];
+  /** What the servers say of themselves now; of one that does not answer, what it said last. */
+  facts(): Promise<readonly ServerFacts[]>;
   /** What makes a script's message heard by all engines: PUBLISH, or SPUBLISH. */
   publish(shard: Shard): string;
-  /** Asks the Cluster again who has which shard. */
+  /** Asks again who has which shard, or whether the one server is still a master. */
   refresh(): Promise<void>;
   close(): void;
 }
@@ -51,6 +52,10 @@ export function openFleet(parts: FleetParts): Fleet {
   /** Failures are for the next look: it comes with the next heartbeat at the latest. */
   const discover = async (): Promise<void> => {
     const asked = servers.up();
+    if (!isCluster) {
+      if (asked !== null) await mustBeMaster(asked.connection);
+      return;
+    }
     // Nobody left to ask: those that the operator named may be back.
     if (asked === null) return place.addresses.forEach(servers.at);
     const { address, connection } = asked;
@@ -86,9 +91,7 @@ export function openFleet(parts: FleetParts): Fleet {
       const facts = owner ? servers.at(owner).facts : null;
       return facts && isSharded(facts) ? "SPUBLISH" : "PUBLISH";
     },
-    refresh: async () => {
-      if (isCluster) await refreshOnce();
-    },
+    refresh: refreshOnce,
     close: servers.close,
   };
 }
@@ -146,7 +149,7 @@ function openServers(
     const known = servers.get(nameOf(address));
     if (known !== undefined) return known;
     const prepare = async (connection: Connection): Promise<void> => {
-      server.facts = await serverFacts(connection, address);
+      server.facts = await serverFacts(connection, address, isCluster);
       mustFit(server.facts, isCluster);
       await check(connection, table.shardsOf(address));
     };
@@ -178,7 +181,17 @@ function openServers(
       const down = [...servers.values()].find(({ line }) => line.connection() === null);
       return down?.line.fault() ?? null;
     },
-    facts: () => [...servers.values()].flatMap(({ facts }) => facts ?? []),
+    facts: async () => {
+      const asked = [...servers.values()].map(async (server) => {
+        const connection = server.line.connection();
+        if (connection !== null)
+          server.facts = await serverFacts(connection, server.line.address, isCluster).catch(
+            () => server.facts,
+          );
+        return server.facts;
+      });
+      return (await Promise.all(asked)).filter((facts) => facts !== null);
+    },
     retain: (names: ReadonlySet<string | null>) => {
       for (const [name, { line }] of servers)
         if (!names.has(name)) {
@@ -190,6 +203,12 @@ function openServers(
       for (const { line } of servers.values()) line.close();
     },
   };
+}
+
+/** Behind the same name there may be another master by now: a new connection finds it. */
+async function mustBeMaster(connection: Connection): Promise<void> {
+  const [role] = listOf(await connection.send(["ROLE"]));
+  if (role !== "master") connection.end(new Error("the server has become a replica"));
 }
 
 function mustFit({ name, cluster }: ServerFacts, isCluster: boolean): void {

@@ -22,6 +22,8 @@ export type Connection = {
   /** Fails with what Redis answers, or LineDown: at once without a connection, at the latest after `replyMs`. */
   send(command: Command): Promise<unknown>;
   subscribe(channel: string, sharded: boolean, heard: (message: string) => void): Promise<void>;
+  /** Gives it up for a new one. */
+  end(cause: Error): void;
 };
 
 /** A connection to one server, made again whenever it is lost. */
@@ -160,5 +162,6 @@ function connectionOn(client: Client, clock: Clock, end: (cause: unknown) => voi
       guarded(() =>
         sharded ? client.sSubscribe(channel, heard) : client.subscribe(channel, heard),
       ),
+    end,
   };
 }

@@ -67,7 +67,7 @@ export async function writeCreation(
   const shard = base.shards.of(agentId);
   const { args, head } = chained(beginning(agentId), events);
   const reply = listOf(
-    await base.run(shard, scripts.create, {
+    await base.change(agentId, scripts.create, {
       keys: [
         shard.agent(agentId),
         shard.log(agentId),
@@ -190,7 +190,7 @@ async function tryAppend(
   const specChanged = events.some(({ type }) => type === "AgentEdited" || type === "AgentForked");
   const snapshot = append.snapshot ? encodeState(state) : "";
   const reply = listOf(
-    await base.run(shard, scripts.append, {
+    await base.change(agentId, scripts.append, {
       keys: [
         shard.agent(agentId),
         shard.log(agentId),

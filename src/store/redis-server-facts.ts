@@ -1,4 +1,5 @@
 import { nameOf, type RedisAddress } from "./redis-address.ts";
+import { replyCode } from "./redis-faults.ts";
 import type { Connection } from "./redis-line.ts";
 import { textOf } from "./redis-values.ts";
 
@@ -12,14 +13,25 @@ export type ServerFacts = {
   readonly warnings: readonly string[];
 };
 
+/** `cluster`: what is assumed of a server that may not be asked. */
 export async function serverFacts(
   connection: Connection,
   address: RedisAddress,
+  cluster: boolean,
 ): Promise<ServerFacts> {
-  const info = textOf(await connection.send(["INFO"]));
+  try {
+    return factsIn(textOf(await connection.send(["INFO"])), nameOf(address));
+  } catch (error) {
+    if (replyCode(error) !== "NOPERM") throw error;
+    const name = nameOf(address);
+    const warning = `Redis ${name} does not let this user ask for INFO: nobody knows whether it keeps what it is given`;
+    return { name, cluster, majorVersion: 0, warnings: [warning] };
+  }
+}
+
+function factsIn(info: string, name: string): ServerFacts {
   const said = (field: string): string =>
     new RegExp(`^${field}:(.*?)\\r?$`, "m").exec(info)?.[1] ?? "";
-  const name = nameOf(address);
   const warnings: string[] = [];
   const policy = said("maxmemory_policy");
   if (policy !== "" && policy !== "noeviction")

@@ -14,6 +14,7 @@ export interface StoreTime {
 export function makeStoreTime(clock: Clock): StoreTime {
   const wall = evenClock(clock);
   let aheadMs: number | null = null;
+  let learnedMs = 0;
   let latestMs = Number.NEGATIVE_INFINITY;
   const guess = (): number | null =>
     aheadMs === null ? null : Math.round(clock.monotonicMs() + aheadMs);
@@ -27,7 +28,9 @@ export function makeStoreTime(clock: Clock): StoreTime {
     guess,
     learn: (toldMs, sentMs) => {
       const gotMs = clock.monotonicMs();
-      if (aheadMs !== null && gotMs - sentMs > redisLimits.timeErrorMsMax) return;
+      const isLate = gotMs - sentMs > redisLimits.timeErrorMsMax;
+      if (aheadMs !== null && isLate && gotMs - learnedMs < redisLimits.timeKeptMs) return;
+      learnedMs = gotMs;
       aheadMs = toldMs - (sentMs + gotMs) / 2;
     },
   };

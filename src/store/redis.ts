@@ -34,7 +34,7 @@ export type RedisOptions = {
 };
 
 /** A store with what its operator should know of the servers: what may lose agents. */
-export type RedisStore = Store & { warnings(): readonly string[] };
+export type RedisStore = Store & { warnings(): Promise<readonly string[]> };
 
 /**
  * Agents in a Redis or a Redis Cluster, which any number of engines share. Where it cannot be reached the store opens all
@@ -70,8 +70,9 @@ export async function openRedisStore(options: RedisOptions): Promise<RedisStore>
     await close();
     throw error;
   }
-  const warnings = (): readonly string[] => fleet.facts().flatMap((facts) => facts.warnings);
-  for (const warning of warnings()) log("warn", warning);
+  const warnings = async (): Promise<readonly string[]> =>
+    (await fleet.facts()).flatMap((facts) => facts.warnings);
+  for (const warning of await warnings()) log("warn", warning);
   const base = makeBase({ fleet, servers, shards, home, hints });
   const heads = makeHeads();
   return {

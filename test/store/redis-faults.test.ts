@@ -8,13 +8,14 @@ import {
   setDefaultTimeout,
   test,
 } from "bun:test";
-import { EngramError } from "../../src/errors.ts";
 import { redisLimits } from "../../src/limits.ts";
 import { makeShards } from "../../src/store/redis-shards.ts";
 import type { RedisStore } from "../../src/store/redis.ts";
 import { born, logged, said } from "../support/events.ts";
+import { makeCertificate } from "../support/certificate.ts";
+import { faultOf, served } from "../support/redis-faults.ts";
 import { openProxy, type RedisProxy } from "../support/redis-proxy.ts";
-import { type RedisServer, startCluster, startRedis } from "../support/redis-server.ts";
+import { freePort, type RedisServer, startRedis } from "../support/redis-server.ts";
 import { openAt, ownPrefix, urlOf } from "../support/redis-stores.ts";
 import { codeIs } from "../support/store-contract.ts";
 import { appendOf, appendTo, creationOf, readAll } from "../support/stores.ts";
@@ -47,28 +48,6 @@ const open = async (
   stores.push(store);
   return store;
 };
-/** What it fails with, and after how long. */
-const faultOf = async (call: Promise<unknown>): Promise<EngramError & { afterMs: number }> => {
-  const startMs = performance.now();
-  try {
-    await call;
-  } catch (error) {
-    if (error instanceof EngramError)
-      return Object.assign(error, { afterMs: performance.now() - startMs });
-    throw error;
-  }
-  throw new Error("it did not fail");
-};
-/** Resolves when the store is served again. */
-const served = async (store: RedisStore): Promise<void> => {
-  for (;;)
-    try {
-      return await store.probe();
-    } catch {
-      await Bun.sleep(20);
-    }
-};
-
 describe("a Redis that is killed", () => {
   test("makes the store unavailable at once, and has everything when it is back", async () => {
     const store = await open();
@@ -216,6 +195,34 @@ describe("a Redis that takes no writes", () => {
   });
 });
 
+test("a Redis that became a replica is left for the master behind the same name", async () => {
+  const promoted = await startRedis("--replicaof", "127.0.0.1", `${redis.port}`);
+  const proxy = await openProxy(redis.port);
+  try {
+    const store = await open(`127.0.0.1:${proxy.port}`);
+    await store.create(creationOf("a", [born()]));
+    while (!promoted.cli("info", "replication").includes("master_link_status:up"))
+      await Bun.sleep(20);
+    promoted.cli("replicaof", "no", "one");
+    redis.cli("replicaof", "127.0.0.1", "1");
+    proxy.lead(promoted.port);
+    await served(store);
+    await appendTo(store, "a", [said("x")]);
+    expect(promoted.cli("xlen", makeShards(prefix).of("a").log("a"))).toBe("2");
+  } finally {
+    redis.cli("replicaof", "no", "one");
+    proxy.close();
+    await promoted.stop();
+  }
+});
+
+test("a user who may not ask for INFO is served, with a warning", async () => {
+  redis.cli("acl", "setuser", "narrow", "on", ">pw", "~*", "&*", "+@all", "-info");
+  const store = await open(`redis://narrow:pw@${urlOf(redis)}`);
+  await store.create(creationOf("a", [born()]));
+  expect(await store.warnings()).toMatchObject([expect.stringContaining("INFO")]);
+});
+
 test("a Redis that has forgotten the scripts is given them again", async () => {
   const store = await open();
   await store.create(creationOf("a", [born()]));
@@ -301,73 +308,35 @@ test("what may lose agents is said: an eviction policy, and no persistence", asy
   const careless = await startRedis("--appendonly", "no", "--maxmemory-policy", "allkeys-lru");
   try {
     const store = await open(urlOf(careless));
-    const warnings = store.warnings().join("\n");
+    const warnings = (await store.warnings()).join("\n");
     expect(warnings).toContain("maxmemory-policy allkeys-lru");
     expect(warnings).toContain("appendonly no");
-    expect((await open()).warnings()).toEqual([]);
+    careless.cli("config", "set", "maxmemory-policy", "noeviction");
+    expect(await store.warnings()).toHaveLength(1);
+    expect(await (await open()).warnings()).toEqual([]);
   } finally {
     await careless.stop();
   }
 });
 
-describe("replicas that have to confirm", () => {
-  test("are waited for; without them a write is unavailable and its outcome unknown", async () => {
-    const replica = await startRedis("--replicaof", "127.0.0.1", `${redis.port}`);
-    try {
-      while (!replica.cli("info", "replication").includes("master_link_status:up"))
-        await Bun.sleep(20);
-      const store = await open(urlOf(redis), { replicas: 1 });
-      await store.create(creationOf("a", [born()]));
-      expect(replica.cli("exists", makeShards(prefix).of("a").agent("a"))).toBe("1");
-      await replica.kill();
-      const fault = await faultOf(appendTo(store, "a", [said("x")]));
-      expect(fault.code).toBe("unavailable");
-      expect(fault.message).toContain("REDIS_WAIT_REPLICAS");
-      expect(await readAll(store, "a")).toHaveLength(2);
-    } finally {
-      await replica.stop();
-    }
-  });
-});
-
-describe("a Cluster", () => {
-  let cluster: readonly RedisServer[];
-  beforeAll(async () => {
-    cluster = await startCluster(1);
-  });
-  afterAll(async () => {
-    await Promise.all(cluster.map(({ stop }) => stop()));
-  });
-  const ids = Array.from({ length: 24 }, (_, n) => `a${n}`);
-
-  test("that moves slots is followed", async () => {
-    const store = await open(urlOf(...cluster.slice(0, 2)));
-    for (const agentId of ids) await store.create(creationOf(agentId, [born()]));
-    const nodes = cluster.slice(0, 3).map((server) => server.cli("cluster", "myid"));
-    const at = `127.0.0.1:${cluster[0]!.port}`;
-    const ends = ["--cluster-from", nodes[0]!, "--cluster-to", nodes[1]!];
-    const how = ["--cluster-slots", "3000", "--cluster-yes"];
-    cluster[0]!.cli("--cluster", "reshard", at, ...ends, ...how);
-    for (const agentId of ids) await appendTo(store, agentId, [said("x")]);
-    expect(await store.list({ status: null, limit: 99, beforeAgentId: null }, 0)).toHaveLength(24);
-    const other = await open(urlOf(...cluster.slice(0, 2)));
-    const told = ids.map((agentId) => {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      store.follow(agentId, resolve);
-      return promise;
-    });
-    for (const agentId of ids) await appendTo(other, agentId, [said("y")]);
-    await Promise.all(told);
-  });
-  test("that loses a master goes on with its replica", async () => {
-    const careful = await open(urlOf(...cluster), { replicas: 1 });
-    for (const agentId of ids) await careful.create(creationOf(agentId, [born()]));
-    const store = await open(urlOf(...cluster));
-    await cluster[2]!.kill();
-    await served(store);
-    for (const agentId of ids) {
-      expect(await readAll(store, agentId)).toEqual([...first]);
-      await appendTo(store, agentId, [said("x")]);
-    }
-  });
+test("rediss:// is spoken with the authority that was named, and with no other", async () => {
+  const { certPath, keyPath } = makeCertificate();
+  const tls = ["--tls-cert-file", certPath, "--tls-key-file", keyPath, "--tls-auth-clients", "no"];
+  const port = await freePort();
+  const secret = "a secret/with:signs@";
+  const server = await startRedis("--tls-port", `${port}`, ...tls, "--requirepass", secret);
+  try {
+    const url = `rediss://:${encodeURIComponent(secret)}@localhost:${port}/3`;
+    const store = await open(url, { ca: await Bun.file(certPath).text() });
+    await store.create(creationOf("a", [born()]));
+    expect(server.cli("-a", secret, "-n", "3", "dbsize")).not.toBe("0");
+    const strange = await open(url);
+    expect((await faultOf(strange.row("a", 0))).message).toContain("cannot be reached");
+    const fault = await faultOf(
+      open(`rediss://localhost:${port}`, { ca: await Bun.file(certPath).text() }),
+    );
+    expect(fault.message).toContain("wants a password");
+  } finally {
+    await server.stop();
+  }
 });

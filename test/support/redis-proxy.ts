@@ -9,6 +9,8 @@ export type RedisProxy = {
   cutNextAnswer(): void;
   /** As at the start, for new connections; those that were swallowed stay dead. */
   heal(): void;
+  /** New connections lead to another Redis from now on. */
+  lead(toPort: number): void;
   close(): void;
 };
 
@@ -16,8 +18,9 @@ export async function openProxy(redisPort: number): Promise<RedisProxy> {
   const pairs = new Set<readonly [Socket, Socket]>();
   let swallowing = false;
   let cutting = false;
+  let port = redisPort;
   const server = createServer((near) => {
-    const far = connect(redisPort, "127.0.0.1");
+    const far = connect(port, "127.0.0.1");
     const dead = swallowing;
     const pair = [near, far] as const;
     pairs.add(pair);
@@ -46,6 +49,7 @@ export async function openProxy(redisPort: number): Promise<RedisProxy> {
     port: typeof address === "object" && address !== null ? address.port : 0,
     swallow: () => (swallowing = true),
     cutNextAnswer: () => (cutting = true),
+    lead: (toPort) => (port = toPort),
     heal: () => (swallowing = false),
     close: () => {
       server.close();

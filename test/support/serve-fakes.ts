@@ -14,6 +14,7 @@ const serve = async (): Promise<void> => {
     corsOrigins: [],
     routes: makeFakeAgents().routes,
     ready: async () => null,
+    warnings: async () => [],
     metrics: null,
     clock: systemClock,
     log: () => {},

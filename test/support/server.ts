@@ -24,6 +24,7 @@ export const openTestServer = async (options: Partial<ServerOptions> = {}): Prom
     corsOrigins: [],
     routes: agents.routes,
     ready: async () => null,
+    warnings: async () => [],
     metrics: () => "engram_up 1\n",
     clock: systemClock,
     log: (level, message, fields = {}) => logged.push({ level, message, fields }),

@@ -14,5 +14,6 @@ if time < seen then
 end
 ahead = time - server
 -- Memory may be full, which is no reason to stop telling the time.
-redis.pcall('HSET', meta, 'ahead', string.format('%.0f', ahead), 'seen', string.format('%.0f', time))
+local noted = redis.pcall('HSET', meta, 'ahead', string.format('%.0f', ahead), 'seen', string.format('%.0f', time))
+if type(noted) == 'table' and noted.err and string.find(noted.err, 'READONLY', 1, true) then return noted end
 return { 'found', kept[1], kept[2], string.format('%.0f', time) }
