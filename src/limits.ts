@@ -40,8 +40,6 @@ export const turnLimits = {
   replyCharsMax: 8 * mib,
   toolCallsPerReplyMax: 32,
   toolInputCharsMax: mib,
-  /** Characters that a model must repeat of a partial answer to be taken for one that answers anew. */
-  repeatedCharsMin: 64,
 } as const;
 
 /** Bounds of what a model is sent, and how its size is estimated before the model has counted it. */

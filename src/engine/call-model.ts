@@ -6,7 +6,6 @@ import { EngramError, type ErrorCode } from "../errors.ts";
 import { turnLimits } from "../limits.ts";
 import type { Draft } from "../store/store.ts";
 import type { Parts } from "./parts.ts";
-import { BegunAgain } from "./seam.ts";
 import { failure, holderOf, record, type Step } from "./step.ts";
 import { summarize } from "./summarize.ts";
 import { newCall, textOf, think } from "./think.ts";
@@ -23,11 +22,7 @@ export async function callModel(
   const { parts, state } = step;
   const { spec } = state;
   if (draft !== null && !(await canContinue(parts, state, draft, signal)))
-    return record(
-      step,
-      abandon(state, draft, "cannot continue the answer that was broken off"),
-      true,
-    );
+    return record(step, abandon(state, draft), true);
   const toolbox = toolboxOf(spec, await parts.sandbox.list());
   const call =
     draft === null
@@ -43,12 +38,6 @@ export async function callModel(
       replyEvents(reply, call, sequence, toolbox.needsConfirmation);
     return await record(step, events, true);
   } catch (error) {
-    if (error instanceof BegunAgain && draft !== null)
-      return record(
-        step,
-        abandon(state, draft, "did not go on with the answer that was broken off"),
-        true,
-      );
     return modelFailed(step, call, error);
   }
 }
@@ -88,9 +77,13 @@ const canContinue = async (
   (await model.continuesPartial(spec.model, spec.config.enableThinking, signal));
 
 const abandon =
-  ({ spec }: AgentState, { call }: Draft, why: string) =>
+  ({ spec }: AgentState, { call }: Draft) =>
   (): readonly Event[] => [
-    { type: "AnswerAbandoned", call, reason: `${spec.model} ${why}; it answers anew` },
+    {
+      type: "AnswerAbandoned",
+      call,
+      reason: `${spec.model} cannot continue the answer that was broken off; it answers anew`,
+    },
   ];
 
 const turnErrors: Partial<Record<ErrorCode, TurnErrorCode>> = {

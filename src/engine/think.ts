@@ -41,8 +41,7 @@ export const textOf = (draft: Draft | null, kind: "thinking" | "text"): string =
 
 /**
  * Calls the model and answers its whole reply, each delta made durable on the way. Fails as the model does, and with
- * what it had written kept in the draft; with BegunAgain where it did not go on with what was begun; with `signal`'s
- * reason when that ends it, dropping what was not yet durable.
+ * what it had written kept in the draft; with `signal`'s reason when that ends it, dropping what was not yet durable.
  */
 export async function think(parts: Parts, job: ThinkJob, signal: AbortSignal): Promise<ModelReply> {
   const { holder, call, begun } = job;
@@ -110,7 +109,7 @@ function makeReply(thinkingBegun: string, textBegun: string) {
         case "thinking":
           return add("thinking", piece.text);
         case "text":
-          return add("text", seam.take(piece.text));
+          return add("text", seam(piece.text));
         case "toolCall":
           mustFit(
             toolCalls.push({ name: piece.name, inputJson: piece.inputJson }),
@@ -127,7 +126,6 @@ function makeReply(thinkingBegun: string, textBegun: string) {
         throw new EngramError("model_error", "the model's answer ended before it was whole", {
           transient: true,
         });
-      add("text", seam.end());
       const whole = { thinking: thinking.join(""), text: text.join(""), toolCalls, usage };
       if (whole.text === "" && toolCalls.length === 0)
         throw new EngramError("model_error", "the model's answer was empty", { transient: true });
