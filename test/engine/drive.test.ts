@@ -164,6 +164,45 @@ describe("a client that stops an agent", () => {
     await engine.drain();
   });
 
+  test.each([
+    ["a reply", 1],
+    ["a tool's result", 2],
+  ])(
+    "finds %s not recorded behind its pause, though the worker has not heard of that",
+    async (_, atCall) => {
+      const stage = openStage();
+      const hold = makeGate();
+      const waiting = makeGate();
+      const model = makePlayedModel(({ messages }) =>
+        messages.some(({ role }) => role === "tool")
+          ? { text: ["done"] }
+          : { calls: [{ name: "echo", input: { n: 1 } }], before: () => reach(1) },
+      );
+      const reach = async (place: number): Promise<void> => {
+        if (place !== atCall) return;
+        waiting.open();
+        await hold.passed;
+      };
+      const sandbox = makePlayedSandbox(async () => {
+        await reach(2);
+        return {};
+      });
+      const deaf = { ...stage.store, follow: () => () => {} };
+      const engine = stage.start({ model, sandbox, store: deaf });
+      const agentId = await stage.create(engine, "hello");
+      await waiting.passed;
+      await engine.command(agentId, pause);
+      const before = await stage.events(agentId);
+      hold.open();
+      await stage.untilSettled(agentId);
+      expect(await stage.events(agentId)).toEqual(before);
+      await engine.command(agentId, resume);
+      await stage.untilSettled(agentId);
+      expect((await stage.log(agentId)).at(-1)?.event).toMatchObject({ content: "done" });
+      await engine.drain();
+    },
+  );
+
   test("by a delete ends the step", async () => {
     const stage = openStage();
     const model = held();

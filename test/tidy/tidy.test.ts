@@ -31,8 +31,12 @@ const layers: Readonly<Record<string, readonly string[] | "all">> = {
 
 /** memory.ts is what the stores are compared with: only tests import it. */
 const roots = ["src/main.ts", "src/store/memory.ts"];
-/** `bun run bench`, and the processes that it starts. */
-const benchRoots = ["test/bench/bench.ts", "test/bench/sandbox/workload-process.ts"];
+/** `bun run bench` with the processes that it starts, and `bun run mutants`. */
+const commandRoots = [
+  "test/bench/bench.ts",
+  "test/bench/sandbox/workload-process.ts",
+  "test/mutants/mutants.ts",
+];
 const generated = (path: string): boolean => path.startsWith("src/gen/");
 const linesMax = 400;
 const topFolders = [".ci/", "proto/", "src/", "test/", "tools/"];
@@ -137,11 +141,11 @@ test("no file of src/ leads back to itself, by types neither", () => {
   expect(cyclic).toEqual([]);
 });
 
-test("every file of src/ is part of the program, every one of test/ of a test or the bench", () => {
+test("every file of src/ is part of the program, every one of test/ of a test or a command", () => {
   const inProgram = reachedFrom(roots);
   const inTests = reachedFrom([
     ...tests.map(({ path }) => path).filter((path) => path.endsWith(".test.ts")),
-    ...benchRoots,
+    ...commandRoots,
   ]);
   const unused = [
     ...sources.filter(({ path }) => !generated(path) && !inProgram.has(path)),
