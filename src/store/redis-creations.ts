@@ -59,7 +59,8 @@ export const creations = (tools: Tools): Pick<Store, "create" | "remove"> => ({
     tools.heads.forget(agentId);
     base.hints.send(agentId);
     const requestId = textOf(reply[1]);
-    if (requestId !== "") await freeRequest(base, requestId, agentId);
+    // A request id that is not freed here is replaced by the creation that next comes with it.
+    if (requestId !== "") await freeRequest(base, requestId, agentId).catch(() => undefined);
   },
 });
 

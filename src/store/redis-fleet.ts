@@ -15,7 +15,7 @@ export interface Fleet {
   moved(shard: Shard, to: RedisAddress): void;
   /** Where each shard is, as far as known. */
   owners(): readonly (RedisAddress | null)[];
-  /** One shard of each server. */
+  /** One shard of each server, and one of those that are nowhere. */
   places(): readonly Shard[];
   /** What the servers say of themselves now; of one that does not answer, what it said last. */
   facts(): Promise<readonly ServerFacts[]>;
@@ -60,8 +60,12 @@ export function openFleet(parts: FleetParts): Fleet {
     if (asked === null) return place.addresses.forEach(servers.at);
     const { address, connection } = asked;
     const ranges = slotRanges(await connection.send(["CLUSTER", "SLOTS"]), address);
+    // What nobody serves just now is where it was, as soon as that server is back.
     const owners = shards.all.map(
-      ({ slot }) => ranges.find(({ from, to }) => from <= slot && slot <= to)?.address ?? null,
+      ({ slot, number }) =>
+        ranges.find(({ from, to }) => from <= slot && slot <= to)?.address ??
+        table.owners[number] ??
+        null,
     );
     if (!table.replace(owners)) return;
     for (const owner of owners) if (owner !== null) servers.at(owner);
@@ -130,7 +134,7 @@ function makeTable(shards: Shards, first: RedisAddress | null) {
       const one = new Map<string, Shard>();
       for (const shard of shards.all) {
         const owner = owners[shard.number];
-        if (owner) one.set(nameOf(owner), shard);
+        one.set(owner ? nameOf(owner) : "nowhere", shard);
       }
       return [...one.values()];
     },
@@ -168,13 +172,13 @@ function openServers(
       if (connection === null) throw line.fault();
       return connection;
     },
-    /** Some server that answers. */
+    /** Some server that answers: not always the same, as it may be the one that knows nothing of the others' news. */
     up: () => {
-      for (const { line } of servers.values()) {
+      const all = [...servers.values()].flatMap(({ line }) => {
         const connection = line.connection();
-        if (connection !== null) return { address: line.address, connection };
-      }
-      return null;
+        return connection === null ? [] : [{ address: line.address, connection }];
+      });
+      return all[Math.floor(Math.random() * all.length)] ?? null;
     },
     /** Why one of those that do not answer does not. */
     fault: (): LineDown | null => {

@@ -74,8 +74,9 @@ export function makeHome(shards: Shards, time: StoreTime, clock: Clock): Home {
         await Promise.all([tell(servers), checkAll(servers, places)]);
         trouble = null;
       } catch (error) {
-        trouble = redisFault(error);
-        throw trouble;
+        // A server that is down says so itself, and others may be up.
+        if (identity === null || error instanceof EngramError) trouble = redisFault(error);
+        throw error;
       }
     },
     check,

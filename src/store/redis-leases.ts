@@ -22,7 +22,7 @@ export function leaseOf(agentId: string, reply: unknown): Lease | null {
 export const leases = (base: Base): Pick<Store, "claim" | "renew" | "release" | "nextWakeMs"> => ({
   claim: async (wish, nowMs, limit) => {
     const due = await dueAgents(base, nowMs, limit);
-    const taken = await Promise.all(
+    const taken = await fromAny(
       byShard(base, due).map(([shard, ids]) => claimIn(base, shard, ids, { wish, nowMs })),
     );
     const leased = new Map(taken.flat().map((lease) => [lease.agentId, lease]));
@@ -35,7 +35,7 @@ export const leases = (base: Base): Pick<Store, "claim" | "renew" | "release" | 
     for (const holder of holders)
       held.set(holder.agentId, [...(held.get(holder.agentId) ?? []), holder]);
     const ids = byShard(base, [...held.keys()]);
-    const stale = await Promise.all(
+    const stale = await fromAny(
       ids.map(([shard, agents]) => {
         const those = agents.flatMap((agentId) => held.get(agentId) ?? []);
         return renewIn(base, shard, those, untilMs);
@@ -65,7 +65,7 @@ export const leases = (base: Base): Pick<Store, "claim" | "renew" | "release" | 
   },
   nextWakeMs: () =>
     base.hints.asking(async () => {
-      const firsts = await Promise.all(
+      const firsts = await fromAny(
         base.shards.all.map((shard) =>
           base.ask(shard, "ZRANGE", shard.wake, "0", "0", "WITHSCORES"),
         ),
@@ -75,14 +75,32 @@ export const leases = (base: Base): Pick<Store, "claim" | "renew" | "release" | 
     }),
 });
 
+/**
+ * What came of those that succeeded. A server of a Cluster that is down leaves its own agents where they are, and the
+ * others' work goes on; hints tell when it is back. Fails where all have failed.
+ */
+async function fromAny<T>(asked: readonly Promise<T>[]): Promise<readonly T[]> {
+  const outcomes = await Promise.allSettled(asked);
+  const found = outcomes.flatMap((it) => (it.status === "fulfilled" ? [it.value] : []));
+  const failed = outcomes.find((it) => it.status === "rejected");
+  if (found.length === 0 && failed !== undefined) throw failed.reason;
+  return found;
+}
+
 /** Those longest due first, of all shards; among equals, those that sort first. */
 async function dueAgents(base: Base, nowMs: number, limit: number): Promise<readonly string[]> {
   type Due = { readonly agentId: string; readonly wakeAtMs: number };
+  const failures: unknown[] = [];
   const sources = base.shards.all.map((shard) => {
     let given = 0;
     return async (_after: Due | null, count: number): Promise<readonly Due[]> => {
       const range = ["-inf", `${nowMs}`, "WITHSCORES", "LIMIT", `${given}`, `${count}`];
-      const flat = listOf(await base.ask(shard, "ZRANGEBYSCORE", shard.wake, ...range));
+      // Of a server that is down nobody can be claimed.
+      const [reply] = await Promise.allSettled([
+        base.ask(shard, "ZRANGEBYSCORE", shard.wake, ...range),
+      ]);
+      if (reply.status === "rejected") failures.push(reply.reason);
+      const flat = reply.status === "fulfilled" ? listOf(reply.value) : [];
       const found: Due[] = [];
       for (let at = 0; at < flat.length; at += 2)
         found.push({ agentId: textOf(flat[at]), wakeAtMs: numberOf(flat[at + 1]) });
@@ -93,7 +111,9 @@ async function dueAgents(base: Base, nowMs: number, limit: number): Promise<read
   const first = firstOf(sources, (a, b) =>
     a.wakeAtMs === b.wakeAtMs ? a.agentId < b.agentId : a.wakeAtMs < b.wakeAtMs,
   );
-  return (await first.take(limit)).map(({ agentId }) => agentId);
+  const due = await first.take(limit);
+  if (failures.length >= base.shards.all.length) throw failures[0];
+  return due.map(({ agentId }) => agentId);
 }
 
 function byShard(base: Base, agentIds: readonly string[]): [Shard, string[]][] {

@@ -2,7 +2,7 @@ import type { Clock } from "../clock.ts";
 import { EngramError } from "../errors.ts";
 import { redisLimits } from "../limits.ts";
 import type { Log } from "../log.ts";
-import { isRefusal } from "./redis-faults.ts";
+import { isRefusal, redisFault } from "./redis-faults.ts";
 
 /** Looks again and again whether the store is there, and tells the log when that changes. */
 export interface Watch {
@@ -19,11 +19,7 @@ export function makeWatch(clock: Clock, log: Log, look: () => Promise<void>): Wa
   let cancel = (): void => {};
   let trouble = "";
 
-  const lookNow = (): Promise<EngramError | null> =>
-    look().then(
-      () => null,
-      (error: unknown) => EngramError.of(error),
-    );
+  const lookNow = (): Promise<EngramError | null> => look().then(() => null, redisFault);
   const say = (fault: EngramError | null): void => {
     const message = fault?.message ?? "";
     if (message === trouble || stopped) return;

@@ -53,12 +53,8 @@ export async function openRedisStore(options: RedisOptions): Promise<RedisStore>
   const watch = makeWatch(clock, log, async () => {
     hints.lookAt(ears.deaf());
     ears.ping();
-    try {
-      await home.look(servers, fleet.places());
-    } catch (error) {
-      await fleet.refresh();
-      throw error;
-    }
+    await fleet.refresh();
+    await home.look(servers, fleet.places());
   });
   const close = async (): Promise<void> => {
     watch.stop();
@@ -132,6 +128,7 @@ function openLink(
     check: home.check,
     changed: () => {
       ears.listen(fleet.owners());
+      hints.send(wakes);
       changed();
     },
   });

@@ -18,7 +18,7 @@ import {
 } from "../support/engine-process.ts";
 import { makeListener } from "../support/listener.ts";
 import { numbersIn, numbersTo, wordsIn } from "../support/numbered-words.ts";
-import { type RedisServer, startCluster, startRedis } from "../support/redis-server.ts";
+import { type RedisServer, startCluster, startRedis, syncing } from "../support/redis-server.ts";
 import { urlOf } from "../support/redis-stores.ts";
 
 setDefaultTimeout(60_000);
@@ -104,7 +104,7 @@ describe.each(deployments)("engines that share $name", ({ start }) => {
 
 describe("an engine whose Redis", () => {
   test("is killed in mid-answer goes on when it is back, at the same character", async () => {
-    const redis = await startRedis();
+    const redis = await startRedis(...syncing);
     try {
       await using engine = await openEngine({
         STORE_TYPE: "redis",

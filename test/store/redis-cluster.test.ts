@@ -12,13 +12,14 @@ import { makeShards } from "../../src/store/redis-shards.ts";
 import type { RedisStore } from "../../src/store/redis.ts";
 import { born, logged, said } from "../support/events.ts";
 import { faultOf, served } from "../support/redis-faults.ts";
-import { type RedisServer, startCluster, startRedis } from "../support/redis-server.ts";
+import { type RedisServer, startCluster, startRedis, syncing } from "../support/redis-server.ts";
 import { openAt, ownPrefix, sharedRedis, urlOf } from "../support/redis-stores.ts";
 import { appendTo, creationOf, readAll } from "../support/stores.ts";
 
 setDefaultTimeout(60_000);
 
 const first = logged([born()]);
+const ids = Array.from({ length: 24 }, (_, n) => `a${n}`);
 
 let stores: RedisStore[];
 let prefix: string;
@@ -62,13 +63,11 @@ describe("replicas that have to confirm", () => {
 describe("a Cluster", () => {
   let cluster: readonly RedisServer[];
   beforeAll(async () => {
-    cluster = await startCluster(1);
+    cluster = await startCluster(1, ...syncing);
   });
   afterAll(async () => {
     await Promise.all(cluster.map(({ stop }) => stop()));
   });
-  const ids = Array.from({ length: 24 }, (_, n) => `a${n}`);
-
   test("that moves slots is followed", async () => {
     const store = await open(urlOf(...cluster.slice(0, 2)));
     for (const agentId of ids) await store.create(creationOf(agentId, [born()]));
@@ -99,4 +98,32 @@ describe("a Cluster", () => {
       await appendTo(store, agentId, [said("x")]);
     }
   });
+});
+
+test("a Cluster's server that is away keeps its own agents, and the others' work goes on", async () => {
+  const cluster = await startCluster(0, ...syncing, "--cluster-require-full-coverage", "no");
+  try {
+    const store = await open(urlOf(...cluster));
+    for (const agentId of ids)
+      await store.create(creationOf(agentId, [born()], { wakeAtMs: Number(agentId.slice(1)) }));
+    await cluster[1]!.kill();
+    const taken = await store.claim({ worker: "w", untilMs: 900 }, 500, 99);
+    expect(taken.length).toBeGreaterThan(0);
+    expect(taken.length).toBeLessThan(ids.length);
+    for (const { agentId } of taken) await appendTo(store, agentId, [said("x")], { atMs: 500 });
+    expect(await store.nextWakeMs()).toBe(900);
+    // A list that leaves some out is none.
+    const list = store.list({ status: null, limit: 99, beforeAgentId: null }, 0);
+    expect((await faultOf(list)).code).toBe("unavailable");
+    const hinted = Promise.withResolvers<void>();
+    store.followWakes(hinted.resolve);
+    await cluster[1]!.start();
+    await hinted.promise;
+    await served(store);
+    const rest = await store.claim({ worker: "w", untilMs: 900 }, 500, 99);
+    const all = [...taken, ...rest].map(({ agentId }) => agentId);
+    expect(all.toSorted()).toEqual(ids.toSorted());
+  } finally {
+    await Promise.all(cluster.map(({ stop }) => stop()));
+  }
 });

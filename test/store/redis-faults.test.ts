@@ -15,7 +15,7 @@ import { born, logged, said } from "../support/events.ts";
 import { makeCertificate } from "../support/certificate.ts";
 import { faultOf, served } from "../support/redis-faults.ts";
 import { openProxy, type RedisProxy } from "../support/redis-proxy.ts";
-import { freePort, type RedisServer, startRedis } from "../support/redis-server.ts";
+import { freePort, type RedisServer, startRedis, syncing } from "../support/redis-server.ts";
 import { openAt, ownPrefix, urlOf } from "../support/redis-stores.ts";
 import { codeIs } from "../support/store-contract.ts";
 import { appendOf, appendTo, creationOf, readAll } from "../support/stores.ts";
@@ -27,7 +27,7 @@ const unavailable = codeIs("unavailable");
 
 let redis: RedisServer;
 beforeAll(async () => {
-  redis = await startRedis();
+  redis = await startRedis(...syncing);
 });
 afterAll(() => redis.stop());
 

@@ -33,6 +33,9 @@ export async function freePort(): Promise<number> {
   return port < 55_000 ? port : freePort();
 }
 
+/** For a server that is killed: by default Redis answers before it has written, while its disk is busy. */
+export const syncing = ["--appendfsync", "always"];
+
 export async function startRedis(...options: readonly string[]): Promise<RedisServer> {
   const port = await freePort();
   const folder = mkdtempSync(join(tmpdir(), "engram-redis-"));
@@ -91,9 +94,12 @@ export async function startRedis(...options: readonly string[]): Promise<RedisSe
 }
 
 /** Three masters with all slots between them, each with so many replicas. */
-export async function startCluster(replicas = 0): Promise<readonly RedisServer[]> {
+export async function startCluster(
+  replicas = 0,
+  ...more: readonly string[]
+): Promise<readonly RedisServer[]> {
   const count = 3 * (1 + replicas);
-  const options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
+  const options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", ...more];
   const servers = await Promise.all(Array.from({ length: count }, () => startRedis(...options)));
   const hosts = servers.map(({ port }) => `127.0.0.1:${port}`);
   const shape = ["--cluster-replicas", `${replicas}`, "--cluster-yes"];
