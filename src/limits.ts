@@ -36,6 +36,8 @@ export const turnLimits = {
   retryAfterMsMax: 24 * 3600_000,
   /** Claims of an agent without an append in between: its step kills the engine. */
   claimsWithoutAppendMax: 3,
+  /** Claims without a word from the worker after which an agent is driven by itself, so that others do not die with it. */
+  claimsTrusted: 2,
   /** Text or thinking of one reply; a model that writes more is looping. */
   replyCharsMax: 8 * mib,
   toolCallsPerReplyMax: 32,
@@ -186,6 +188,8 @@ export const redisLimits = {
   openMs: 3_000,
   reconnectMsFirst: 50,
   reconnectMsMax: 1_000,
+  /** Agents claimed in vain before that a claim looks past for others. */
+  triedAgentsMax: 256,
   /** Commands on one connection that wait for their answer; past it the store answers unavailable rather than grow. */
   commandsMax: 20_000,
   /** Between two looks whether the store is still there and what time it is; and, where hints do not come, at what changed. */
@@ -314,6 +318,10 @@ export const engineLimits = {
   conflictsMax: 64,
   /** Agents taken between two turns of the event loop: to begin a step takes a tenth of a millisecond and more. */
   claimsAtOnce: 16,
+  /** For which nobody else is taken while a step that may end its engine begins. */
+  suspectMs: 1_000,
+  /** Where agents are due and none was given: they are another engine's by now, or cannot be read. */
+  emptyClaimMs: 250,
   /** While the store cannot be reached, work is looked for again after this long. */
   storeRetryMs: 1_000,
   /** Text held back between a model's delta and its commit; a store that is slower stops the reading. */

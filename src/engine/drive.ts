@@ -34,7 +34,12 @@ import {
  */
 export async function drive(parts: DriveParts, hold: Hold, signal: AbortSignal): Promise<void> {
   try {
-    const step: Step = { ...hold, parts, state: await parts.agents.load(hold.lease.agentId) };
+    const step: Step = {
+      ...hold,
+      parts,
+      note: null,
+      state: await parts.agents.load(hold.lease.agentId),
+    };
     let done = await attempt(step, () => begin(step));
     while (!done) done = await attempt(step, () => perform(step, signal));
   } catch (error) {
@@ -66,10 +71,12 @@ async function begin(step: Step): Promise<boolean> {
       step,
       failure("INTERNAL", "the agent's step ended its engine three times in a row"),
     );
-  if (!lease.recovered || !state.spec.config.enableObservation) return false;
-  return record(step, () => [
-    { type: "Observed", content: "recovered: the engine that drove this agent had gone" },
-  ]);
+  if (lease.recovered && state.spec.config.enableObservation)
+    step.note = {
+      type: "Observed",
+      content: "recovered: the engine that drove this agent had gone",
+    };
+  return false;
 }
 
 async function perform(step: Step, outer: AbortSignal): Promise<boolean> {
@@ -143,7 +150,7 @@ async function giveUp(
       await parts.store.release(holderOf(hold), null, null);
       return;
     }
-    const step: Step = { ...hold, parts, state: await parts.agents.load(agentId) };
+    const step: Step = { ...hold, parts, note: null, state: await parts.agents.load(agentId) };
     const failed = failure("INTERNAL", "a step failed inside the engine; its log says why");
     const working = statusOf(step.state) === "waiting_for_step";
     if (!(await attempt(step, () => (working ? record(step, failed) : release(step, null)))))

@@ -1,5 +1,5 @@
 import { EngramError } from "../errors.ts";
-import { engineLimits } from "../limits.ts";
+import { engineLimits, turnLimits } from "../limits.ts";
 import type { Lease, LeaseWish } from "../store/store.ts";
 import type { Parts } from "./parts.ts";
 import { type Drive, makeRunning } from "./running.ts";
@@ -35,12 +35,16 @@ export function startScheduler(parts: Parts, workerId: string, drive: Drive): Sc
   const lookout = makeLookout(parts, room, async (nowMs) => {
     const free = Math.min(room(), engineLimits.claimsAtOnce);
     reserved += free;
+    let leases: readonly Lease[];
     try {
       await running.catchUp();
-      for (const lease of await store.claim(wish(), nowMs, free)) running.start(lease);
+      leases = await store.claim(wish(), nowMs, free);
+      for (const lease of leases) running.start(lease);
     } finally {
       giveBack(free);
     }
+    for (const lease of leases) await trial(parts, lease);
+    return leases.length > 0;
   });
   const running = makeRunning(parts, drive, lookout.poke);
 
@@ -70,13 +74,27 @@ export function startScheduler(parts: Parts, workerId: string, drive: Drive): Sc
 }
 
 /**
+ * Where workers before have died with the agent, waits until its step has come to something, so that whoever is taken
+ * next does not die with it too.
+ */
+async function trial({ store, clock }: Parts, { agentId, claims }: Lease): Promise<void> {
+  if (claims <= turnLimits.claimsTrusted) return;
+  const { promise: over, resolve } = Promise.withResolvers<void>();
+  const unfollow = store.follow(agentId, resolve);
+  const cancel = clock.after(engineLimits.suspectMs, resolve);
+  await over;
+  unfollow();
+  cancel();
+}
+
+/**
  * Watches for due agents: at a poke, when the store's next wake time comes, and when that may have come nearer, be it by
  * another engine, which may die with what it took. One look at a time.
  */
 function makeLookout(
   { store, clock, log }: Parts,
   room: () => number,
-  take: (nowMs: number) => Promise<void>,
+  take: (nowMs: number) => Promise<boolean>,
 ): { poke(): void; stop(): void } {
   let looking = false;
   let again = false;
@@ -95,8 +113,8 @@ function makeLookout(
         continue;
       }
       if (room() <= 0) return;
-      await take(nowMs);
-      again = true;
+      again = await take(nowMs);
+      if (!again) cancelWake = clock.after(engineLimits.emptyClaimMs, poke);
     }
   };
   const poke = (): void => {

@@ -12,7 +12,15 @@ import type { WorkMeter } from "./work-meter.ts";
 export type DriveParts = Parts & { readonly agents: Agents };
 
 /** What the step is about: the lease it holds, and the state as far as it knows the log. */
-export type Step = Hold & { readonly parts: DriveParts; state: AgentState };
+export type Step = Hold & {
+  readonly parts: DriveParts;
+  state: AgentState;
+  /**
+   * What is to be noted with the first append: an append of its own would say that the step has come to something, which
+   * one that ends its engine each time never does.
+   */
+  note: Event | null;
+};
 
 /** A lease, and the work that is not in the log yet. */
 export type Hold = { readonly lease: Lease; readonly work: WorkMeter };
@@ -64,7 +72,8 @@ export async function record(
     const { sequence } = step.state;
     const atMs = parts.clock.nowMs();
     const workedMs = work.workedMs();
-    const list = events(sequence).map((event, index): Event => ({
+    const notes = step.note === null ? [] : [step.note];
+    const list = [...notes, ...events(sequence + notes.length)].map((event, index): Event => ({
       ...event,
       workedMs: index === 0 ? workedMs : 0,
     }));
@@ -96,6 +105,7 @@ export async function record(
       continue;
     }
     step.state = state;
+    step.note = null;
     work.recorded(workedMs);
     parts.agents.keep(agentId, state, { snapshot, recordedMs: nowMs });
     return done;

@@ -4,7 +4,7 @@ import type { AgentRow } from "../agent/row.ts";
 import { type AgentState, statusOf } from "../agent/state.ts";
 import { type Clock, evenClock } from "../clock.ts";
 import { EngramError } from "../errors.ts";
-import { storeLimits } from "../limits.ts";
+import { storeLimits, turnLimits } from "../limits.ts";
 import { decodeEvent, decodeState, encodeEvent, encodeState } from "./codec.ts";
 import { type Hints, makeHints, wakes } from "./hints.ts";
 import type { Append, Creation, DraftPiece, Holder, Lease, LeaseWish, Store } from "./store.ts";
@@ -164,9 +164,12 @@ const leases = ({
   hints,
 }: Memory): Pick<Store, "claim" | "renew" | "release" | "nextWakeMs"> => ({
   claim: async (wish, nowMs, limit) => {
-    const taken = [...agents.values()]
+    const due = [...agents.values()]
       .filter(({ wakeAtMs }) => wakeAtMs !== null && wakeAtMs <= nowMs)
-      .toSorted((a, b) => (a.wakeAtMs ?? 0) - (b.wakeAtMs ?? 0))
+      .toSorted((a, b) => (a.wakeAtMs ?? 0) - (b.wakeAtMs ?? 0));
+    const trusted = due.filter(({ claims }) => claims < turnLimits.claimsTrusted);
+    const tried = due.toSorted((a, b) => a.claims - b.claims).slice(0, 1);
+    const taken = (trusted.length > 0 ? trusted : tried)
       .slice(0, limit)
       .map((entry) => take(entry, wish));
     hints.send(wakes);

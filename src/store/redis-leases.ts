@@ -1,3 +1,4 @@
+import { redisLimits, turnLimits } from "../limits.ts";
 import { wakes } from "./hints.ts";
 import type { Base } from "./redis-base.ts";
 import { firstOf } from "./redis-merge.ts";
@@ -8,7 +9,7 @@ import type { Holder, Lease, LeaseWish, Store } from "./store.ts";
 
 /** A lease as the scripts give it; null: none was. */
 export function leaseOf(agentId: string, reply: unknown): Lease | null {
-  if (reply === null || reply === undefined) return null;
+  if (!Array.isArray(reply)) return null;
   const [epoch, claims, recovered, workedMs] = listOf(reply).map(numberOf);
   return {
     agentId,
@@ -21,13 +22,25 @@ export function leaseOf(agentId: string, reply: unknown): Lease | null {
 
 export const leases = (base: Base): Pick<Store, "claim" | "renew" | "release" | "nextWakeMs"> => ({
   claim: async (wish, nowMs, limit) => {
-    const due = await dueAgents(base, nowMs, limit);
-    const taken = await fromAny(
-      byShard(base, due).map(([shard, ids]) => claimIn(base, shard, ids, { wish, nowMs })),
-    );
-    const leased = new Map(taken.flat().map((lease) => [lease.agentId, lease]));
+    if (limit === 0) return [];
+    const due = await dueAgents(base, nowMs, limit + redisLimits.triedAgentsMax);
+    const trusted = { wish, nowMs, claimsBelow: turnLimits.claimsTrusted };
+    const taken: Lease[] = [];
+    const refused: Tried[] = [];
+    for (let at = 0; at < due.length && taken.length < limit;) {
+      const ids = due.slice(at, at + limit - taken.length);
+      at += ids.length;
+      const { leases: more, tried } = await claimEach(base, ids, trusted);
+      taken.push(...more);
+      refused.push(...tried);
+    }
+    const [least] = refused.toSorted((a, b) => a.claims - b.claims);
+    if (taken.length === 0 && least !== undefined) {
+      const anyone = { wish, nowMs, claimsBelow: Infinity };
+      taken.push(...(await claimEach(base, [least.agentId], anyone)).leases);
+    }
     base.hints.send(wakes);
-    return due.flatMap((agentId) => leased.get(agentId) ?? []);
+    return taken;
   },
   renew: async (holders, untilMs) => {
     const held = new Map<string, readonly Holder[]>();
@@ -127,19 +140,52 @@ function byShard(base: Base, agentIds: readonly string[]): [Shard, string[]][] {
   return [...of];
 }
 
-/** Leases those that are still due: another engine may have been quicker. */
+type ClaimWish = {
+  readonly wish: LeaseWish;
+  readonly nowMs: number;
+  /** Who was claimed in vain that often is refused. */
+  readonly claimsBelow: number;
+};
+
+/** An agent that was refused, and how often it was claimed in vain. */
+type Tried = { readonly agentId: string; readonly claims: number };
+
+type Claimed = { readonly leases: readonly Lease[]; readonly tried: readonly Tried[] };
+
+/** Leases those that are still due, in the order given: another engine may have been quicker. */
+async function claimEach(
+  base: Base,
+  ids: readonly string[],
+  claimWish: ClaimWish,
+): Promise<Claimed> {
+  const found = new Map(
+    (
+      await fromAny(byShard(base, ids).map(([shard, of]) => claimIn(base, shard, of, claimWish)))
+    ).flat(),
+  );
+  return {
+    leases: ids.flatMap((agentId) => leaseOf(agentId, found.get(agentId)) ?? []),
+    tried: ids.flatMap((agentId) => {
+      const claims = found.get(agentId);
+      return typeof claims === "number" ? [{ agentId, claims }] : [];
+    }),
+  };
+}
+
+/** Of each agent what the script answers: its lease, how often it was claimed where it is refused, or nothing. */
 async function claimIn(
   base: Base,
   shard: Shard,
   ids: readonly string[],
-  { wish, nowMs }: { readonly wish: LeaseWish; readonly nowMs: number },
-): Promise<readonly Lease[]> {
+  { wish, nowMs, claimsBelow }: ClaimWish,
+): Promise<readonly (readonly [string, unknown])[]> {
+  const below = claimsBelow === Infinity ? "inf" : `${claimsBelow}`;
   const reply = await base.run(shard, scripts.claim, {
     keys: [shard.wake, shard.index, shard.channel, ...ids.map(shard.agent)],
-    args: [wish.worker, `${wish.untilMs}`, `${nowMs}`, ...base.telling(shard), ...ids],
+    args: [wish.worker, `${wish.untilMs}`, `${nowMs}`, below, ...base.telling(shard), ...ids],
   });
-  const found = listOf(reply);
-  return ids.flatMap((agentId, index) => leaseOf(agentId, found[index]) ?? []);
+  const answers = listOf(reply);
+  return ids.map((agentId, index) => [agentId, answers[index]] as const);
 }
 
 /** The stale ones. */

@@ -41,7 +41,7 @@ export function perform(db: Database, sql: Statements, write: Write): Answer {
       addToDraft(sql, write);
       return { kind, value: null };
     case "claim":
-      return takeAll(sql, sql.due.all(write.nowMs, write.limit), write.wish);
+      return takeAll(sql, dueFor(sql, write), write.wish);
     case "renew":
       return { kind, value: write.holders.filter(isStale(sql, write.untilMs)).map(idOf) };
     case "release":
@@ -53,6 +53,11 @@ export function perform(db: Database, sql: Statements, write: Write): Answer {
       db.run(mending);
       return { kind, value: null };
   }
+}
+
+function dueFor(sql: Statements, { nowMs, limit }: ClaimWrite): readonly Held[] {
+  const due = sql.due.all(nowMs, limit);
+  return due.length > 0 ? due : sql.dueTried.all(nowMs, limit);
 }
 
 /**

@@ -4,6 +4,7 @@ import { isJsonObject } from "../agent/json.ts";
 import type { Mark } from "../agent/mark.ts";
 import type { AgentRow } from "../agent/row.ts";
 import { type AgentState, isStatus, type Stats } from "../agent/state.ts";
+import { turnLimits } from "../limits.ts";
 import { birthCheck, headCheck, specCheck } from "./checks.ts";
 import { damaged } from "./damage.ts";
 import type { DraftPiece, ListQuery } from "./store.ts";
@@ -137,9 +138,14 @@ const leaseStatements = (prepare: Prepare) => ({
   dueIds: prepare<{ id: number }, [number, number]>(
     "SELECT id FROM agent WHERE wake <= ? ORDER BY wake LIMIT ?",
   ),
+  /** Of those that were claimed in vain too often, the one tried least. */
+  dueTried: prepare<Held, [number, number]>(
+    `SELECT ${heldColumns} FROM agent WHERE wake <= ? ORDER BY claims, wake LIMIT min(1, ?)`,
+  ),
   heldById: prepare<Held, [number]>(`SELECT ${heldColumns} FROM agent WHERE id = ?`),
   due: prepare<Held, [number, number]>(
-    `SELECT ${heldColumns} FROM agent WHERE wake <= ? ORDER BY wake LIMIT ?`,
+    `SELECT ${heldColumns} FROM agent WHERE wake <= ? AND claims < ${turnLimits.claimsTrusted}
+     ORDER BY wake LIMIT ?`,
   ),
   nextWake: prepare<{ wake: number | null }, []>(
     "SELECT min(wake) AS wake FROM agent WHERE wake IS NOT NULL",

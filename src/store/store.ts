@@ -132,7 +132,10 @@ export interface Store {
   writeDraft(holder: Holder, call: ModelCall, pieces: readonly DraftPiece[]): Promise<void>;
   /** The draft from its piece number `from` (0..) on; null: none. */
   readDraft(agentId: string, from: number): Promise<Draft | null>;
-  /** Leases up to `limit` agents that are due, those longest due first. */
+  /**
+   * Leases up to `limit` agents that are due, those longest due first. Agents that had been claimed `claimsTrusted` times
+   * in a row without a word from their workers come behind all others, one at a time, the least tried first.
+   */
   claim(wish: LeaseWish, nowMs: number, limit: number): Promise<readonly Lease[]>;
   /** Lengthens leases; answers the agents whose epoch is stale by now. */
   renew(holders: readonly Holder[], untilMs: number): Promise<readonly string[]>;

@@ -94,6 +94,64 @@ describe("a step that cannot go on", () => {
     await engine.drain();
   });
 
+  test("beside others that died with it is tried alone, and they go on", async () => {
+    const stage = openStage();
+    const ids = ["a", "b", "poison", "c"];
+    for (const id of ids) {
+      const first = born({ enableObservation: true }, { goal: id });
+      await stage.store.create(creationOf(id, [first], { wakeAtMs: 0 }));
+    }
+    const deaths: string[] = [];
+    // An engine dies with all that it drives a moment after it has begun the poisonous one.
+    for (let life = 0; life < 12; life++) {
+      const dying = makeGate();
+      let dead = false;
+      const over = (): Promise<never> => new Promise(() => {});
+      const model = makePlayedModel(({ messages }) => {
+        const poisonous = messages[0]?.content.includes("poison") === true;
+        return {
+          text: ["fine"],
+          before: async () => {
+            if (poisonous) {
+              dead = true;
+              dying.open();
+            }
+            if (dead) await over();
+          },
+        };
+      });
+      const guard =
+        <A extends readonly unknown[], R>(run: (...args: A) => Promise<R>) =>
+        async (...args: A): Promise<R> =>
+          dead ? over() : run(...args);
+      const { store } = stage;
+      const engine = stage.start({
+        name: `life-${life}`,
+        model,
+        store: {
+          ...store,
+          append: guard(store.append),
+          claim: guard(store.claim),
+          renew: guard(store.renew),
+          release: guard(store.release),
+          writeDraft: guard(store.writeDraft),
+        },
+      });
+      await Promise.race([dying.passed, quiet().then(quiet).then(quiet)]);
+      if (!dead) {
+        for (const id of ids) await stage.untilSettled(id);
+        await engine.drain();
+        break;
+      }
+      deaths.push(`life-${life}`);
+      stage.clock.advance(leaseTtlMs + 1);
+    }
+    expect(deaths).toHaveLength(turnLimits.claimsWithoutAppendMax);
+    expect((await stage.state("poison")).reason).toStartWith("INTERNAL");
+    for (const id of ["a", "b", "c"])
+      expect((await stage.log(id)).at(-1)?.event.type).toBe("ModelSpoke");
+  });
+
   test("because its log is damaged lets go for good, and others go on", async () => {
     const stage = openStage();
     const damaged: Store = {

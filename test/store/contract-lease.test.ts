@@ -67,6 +67,26 @@ contract("the leases of a store", (at) => {
       await at.store.release(lease, null, 600);
       expect(await claimOne("w", 600)).toMatchObject({ claims: 1, recovered: false, workedMs: 0 });
     });
+    test("gives those that it was often claimed in vain behind all others, one at a time, the least tried first", async () => {
+      for (const agentId of ["a", "b", "c"]) await create(agentId, 0);
+      const ids = async (nowMs: number, limit = 10): Promise<string[]> =>
+        (await at.store.claim({ worker: "w", untilMs: nowMs + 100 }, nowMs, limit)).map(
+          (lease) => `${lease.agentId} ${lease.claims}`,
+        );
+      expect(await ids(0)).toHaveLength(3);
+      expect(await ids(100)).toHaveLength(3);
+      // All three have been left twice without a word.
+      await create("d", 150);
+      expect(await ids(200, 0)).toEqual([]);
+      expect(await ids(200)).toEqual(["d 1"]);
+      const first = await ids(201);
+      expect(first).toHaveLength(1);
+      expect(first[0]).toEndWith(" 3");
+      // The other two come before the one that was tried three times, each alone.
+      const tried = [await ids(310), await ids(311), await ids(312)].flat();
+      expect(tried.map((one) => one.slice(2))).toEqual(["2", "3", "3"]);
+      expect(await ids(415)).toHaveLength(1);
+    });
     test("is not counted anew by a command that drops a draft", async () => {
       await create("a", 0);
       await claim("w", 0);
