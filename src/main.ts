@@ -15,7 +15,7 @@ async function run(args: readonly string[]): Promise<number> {
       return demo();
     }
     case "torture": {
-      const { torture } = await import("./cli/torture.ts");
+      const { torture } = await import("./cli/torture/torture.ts");
       return torture(rest);
     }
     case "tool": {

@@ -2,11 +2,11 @@ import type { Database } from "bun:sqlite";
 import { join } from "node:path";
 import { EngramError, messageOf } from "../errors.ts";
 import { auditLimits } from "../limits.ts";
-import { faultsOf } from "../store/audit-store.ts";
-import { type Audit, type AuditedAgent, openAudit } from "../store/audit.ts";
-import { brokenPromise } from "../store/identity.ts";
-import { openReadOnly } from "../store/open-readonly.ts";
-import { formatOf } from "../store/sqlite-schema.ts";
+import { faultsOf } from "../store/sqlite/audit-store.ts";
+import { type Audit, type AuditedAgent, openAudit } from "../store/sqlite/audit.ts";
+import { brokenPromise } from "../store/sqlite/identity.ts";
+import { openReadOnly } from "../store/sqlite/open-readonly.ts";
+import { formatOf } from "../store/sqlite/schema.ts";
 import { readStoreSettings } from "./settings.ts";
 import { plainText } from "./tool-text.ts";
 

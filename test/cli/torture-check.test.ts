@@ -5,9 +5,9 @@ import {
   type Saw,
   type Said,
   type Sent,
-} from "../../src/cli/torture-check.ts";
-import { readLog } from "../../src/cli/torture-log.ts";
-import { makeWitness } from "../../src/cli/torture-witness.ts";
+} from "../../src/cli/torture/check.ts";
+import { readLog } from "../../src/cli/torture/log.ts";
+import { makeWitness } from "../../src/cli/torture/witness.ts";
 import type { ServerMessage } from "../../src/gen/engram/api/v1/agent_pb.ts";
 import {
   agentOf,

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
-import { tortureOptions } from "../../src/cli/torture.ts";
-import { makeRandom } from "../../src/cli/torture-random.ts";
+import { tortureOptions } from "../../src/cli/torture/torture.ts";
+import { makeRandom } from "../../src/cli/torture/random.ts";
 import { EngramError } from "../../src/errors.ts";
 
 test("options are read, and without a number of kills it lasts a minute", () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { makeWitness, type Manner, type Witness } from "../../src/cli/torture-witness.ts";
+import { makeWitness, type Manner, type Witness } from "../../src/cli/torture/witness.ts";
 import type { ServerMessage } from "../../src/gen/engram/api/v1/agent_pb.ts";
 import { at, delta, input, status, text } from "../support/transcripts.ts";
 

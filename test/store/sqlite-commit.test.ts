@@ -3,15 +3,15 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Committer, makeCommitter, openWriting } from "../../src/store/sqlite-commit.ts";
-import { storeFault } from "../../src/store/sqlite-fault.ts";
-import { prepareSchema } from "../../src/store/sqlite-schema.ts";
+import { type Committer, makeCommitter, openWriting } from "../../src/store/sqlite/commit.ts";
+import { storeFault } from "../../src/store/sqlite/fault.ts";
+import { prepareSchema } from "../../src/store/sqlite/schema.ts";
 import {
   appendWrite,
   type ClaimWrite,
   createWrite,
   type Write,
-} from "../../src/store/sqlite-writes.ts";
+} from "../../src/store/sqlite/writes.ts";
 import { storeLimits } from "../../src/limits.ts";
 import { born, logged, said } from "../support/events.ts";
 import { openFaultyDisk } from "../support/faulty-disk.ts";
@@ -182,7 +182,7 @@ test("a disk that was full is not written to before it has room", async () => {
   using disk = openFaultyDisk();
   committer.close();
   const script = `
-    import { makeCommitter } from "${join(import.meta.dir, "../../src/store/sqlite-commit.ts")}";
+    import { makeCommitter } from "${join(import.meta.dir, "../../src/store/sqlite/commit.ts")}";
     let free = 0;
     const committer = makeCommitter(process.argv[1], () => free);
     const probe = () => console.log(committer.commit([{ kind: "probe" }]).fault?.message ?? "written");

@@ -1,8 +1,8 @@
 import { Database } from "bun:sqlite";
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { join } from "node:path";
-import { makeKnownDamage } from "../../src/store/damage.ts";
-import { openReads } from "../../src/store/sqlite-reads.ts";
+import { makeKnownDamage } from "../../src/store/sqlite/damage.ts";
+import { openReads } from "../../src/store/sqlite/reads.ts";
 import { born, said } from "../support/events.ts";
 import { codeIs } from "../support/store-contract.ts";
 import { appendTo, creationOf, folderFixture } from "../support/stores.ts";

@@ -3,9 +3,9 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { storeLimits } from "../../src/limits.ts";
-import { makeKnownDamage } from "../../src/store/damage.ts";
-import { openReads, type Reads } from "../../src/store/sqlite-reads.ts";
-import { openSqliteStore } from "../../src/store/sqlite.ts";
+import { makeKnownDamage } from "../../src/store/sqlite/damage.ts";
+import { openReads, type Reads } from "../../src/store/sqlite/reads.ts";
+import { openSqliteStore } from "../../src/store/sqlite/sqlite.ts";
 import type { Store } from "../../src/store/store.ts";
 import { born, logged, said } from "../support/events.ts";
 import {
@@ -63,7 +63,7 @@ describe("opening", () => {
   });
   test("a folder that another process has open is refused, until that process is killed", async () => {
     const script = `
-      import { openSqliteStore } from "${join(import.meta.dir, "../../src/store/sqlite.ts")}";
+      import { openSqliteStore } from "${join(import.meta.dir, "../../src/store/sqlite/sqlite.ts")}";
       import { sqliteParts } from "${join(import.meta.dir, "../support/stores.ts")}";
       openSqliteStore(process.argv[1], sqliteParts);
       process.stdout.write("open");

@@ -2,8 +2,8 @@ import { Database } from "bun:sqlite";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { EngramError, messageOf } from "../../src/errors.ts";
-import { makeKnownDamage } from "../../src/store/damage.ts";
-import { openReads } from "../../src/store/sqlite-reads.ts";
+import { makeKnownDamage } from "../../src/store/sqlite/damage.ts";
+import { openReads } from "../../src/store/sqlite/reads.ts";
 import {
   agentIds,
   contents,

@@ -1,5 +1,5 @@
-import { makeCommitter } from "../../src/store/sqlite-commit.ts";
-import type { WriterThread } from "../../src/store/sqlite-worker.ts";
+import { makeCommitter } from "../../src/store/sqlite/commit.ts";
+import type { WriterThread } from "../../src/store/sqlite/worker.ts";
 
 /** Writes without a thread: for tests that open thousands of stores, or move a clock while nothing happens. */
 export function startInline(path: string): WriterThread {

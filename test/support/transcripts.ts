@@ -6,7 +6,7 @@ import {
   type ServerMessage,
   ServerMessageSchema,
 } from "../../src/gen/engram/api/v1/agent_pb.ts";
-import type { Sent } from "../../src/cli/torture-check.ts";
+import type { Sent } from "../../src/cli/torture/check.ts";
 
 type Payload = Parameters<typeof create<typeof ServerMessageSchema>>[1] extends infer Init
   ? Init extends { payload?: infer P }

@@ -1,0 +1,231 @@
+import type { Database } from "bun:sqlite";
+import type { LoggedEvent } from "../../agent/event.ts";
+import type { Mark, Marks } from "../../agent/mark.ts";
+import type { AgentRow } from "../../agent/row.ts";
+import type { AgentState } from "../../agent/state.ts";
+import { EngramError } from "../../errors.ts";
+import { storeLimits } from "../../limits.ts";
+import {
+  chainHash,
+  decodeCall,
+  decodeEvent,
+  decodeState,
+  genesisHash,
+  snapshotHash,
+} from "../codec.ts";
+import { draftCheck, draftStart, headCheck, markCheck, pieceCheck } from "./checks.ts";
+import { damaged, type KnownDamage } from "./damage.ts";
+import { storeFault } from "./fault.ts";
+import {
+  agentRowOf,
+  behindAllIds,
+  type Held,
+  openStatements,
+  type Statements,
+  type StoredRow,
+} from "./rows.ts";
+import type { Draft, DraftPiece, ListQuery, Store } from "../store.ts";
+
+/** The reading half of a store; `finalize` before the database is closed. */
+export type Reads = Pick<
+  Store,
+  "read" | "marks" | "snapshot" | "row" | "list" | "readDraft" | "nextWakeMs"
+> & { finalize(): void };
+
+/** Reads on a connection of their own: another may write at the same time. */
+export function openReads(db: Database, known: KnownDamage): Reads {
+  const sql = openStatements(db);
+  const begin = db.prepare("BEGIN");
+  const end = db.prepare("COMMIT");
+  let closed = false;
+  const reading = <T>(read: () => T): T => {
+    if (closed) throw new EngramError("unavailable", "the store is closed");
+    try {
+      return read();
+    } catch (error) {
+      throw storeFault(error);
+    }
+  };
+  /** Nothing was written: a damaged page that was met must not leave the transaction open. */
+  const endQuietly = (): void => {
+    try {
+      end.run();
+    } catch {
+      if (db.inTransaction) db.run("ROLLBACK");
+    }
+  };
+  /** Several statements see one state of the file: the writer goes on beside them. */
+  const together = <T>(read: () => T): T =>
+    reading(() => {
+      begin.run();
+      try {
+        return read();
+      } finally {
+        if (db.inTransaction) endQuietly();
+      }
+    });
+  return {
+    read: async (agentId, after) => together(() => readEvents(sql, agentId, after)),
+    marks: async (agentId, keys) => together(() => readMarks(sql, agentId, keys)),
+    snapshot: async (agentId) => together(() => readSnapshot(sql, agentId)),
+    row: async (agentId, nowMs) =>
+      reading(() => {
+        const found = sql.agent.get(agentId);
+        if (found !== null && found.agent_id !== agentId)
+          throw damaged(agentId, "its index row was changed");
+        return found === null ? null : agentRowOf(found, nowMs);
+      }),
+    list: async (query, nowMs) => together(() => readList(sql, { query, nowMs, known })),
+    readDraft: async (agentId, from) => together(() => readDraft(sql, agentId, from)),
+    nextWakeMs: async () => reading(() => sql.nextWake.get()?.wake ?? null),
+    finalize: () => {
+      closed = true;
+      sql.finalize();
+      begin.finalize();
+      end.finalize();
+    },
+  };
+}
+
+/** What the row says of the log's end, once it is shown to be what was written. */
+function heldOf(sql: Statements, agentId: string): Held | null {
+  const held = sql.held.get(agentId);
+  if (held !== null && (held.agent_id !== agentId || headCheck(held) !== held.head_check))
+    throw damaged(agentId, "its index row was changed");
+  return held;
+}
+
+type Listing = { readonly query: ListQuery; readonly nowMs: number; readonly known: KnownDamage };
+
+/** Rows that cannot be read are left out; as many more are asked for, so that a short page is still the last. */
+function readList(sql: Statements, listing: Listing): readonly AgentRow[] {
+  const { query, nowMs } = listing;
+  for (let limit = query.limit; ; limit *= 2) {
+    let found;
+    try {
+      found = sql.list({ ...query, limit }, nowMs);
+    } catch (error) {
+      if (storeFault(error).code !== "corrupt") throw error;
+      return readOneByOne(sql, listing);
+    }
+    const rows = found.flatMap((row) => readable(row, listing) ?? []);
+    if (rows.length >= query.limit || found.length < limit) return rows.slice(0, query.limit);
+  }
+}
+
+/** Where a page of rows cannot be read as a whole: the ids are in an index of their own. */
+function readOneByOne(sql: Statements, listing: Listing): readonly AgentRow[] {
+  const { status, limit, beforeAgentId } = listing.query;
+  const rows: AgentRow[] = [];
+  for (const { agent_id: agentId } of sql.ids.iterate(beforeAgentId ?? behindAllIds)) {
+    const row = readAlone(sql, agentId, listing);
+    if (row !== null && (status === null || row.status === status)) rows.push(row);
+    if (rows.length >= limit) break;
+  }
+  return rows;
+}
+
+function readAlone(sql: Statements, agentId: string, listing: Listing): AgentRow | null {
+  let found;
+  try {
+    found = sql.agent.get(agentId);
+  } catch (error) {
+    listing.known.note(agentId, damaged(agentId, storeFault(error).message));
+    return null;
+  }
+  return found === null ? null : readable(found, listing);
+}
+
+function readable(row: StoredRow, { known, nowMs }: Listing): AgentRow | null {
+  try {
+    return agentRowOf(row, nowMs);
+  } catch (error) {
+    const fault = storeFault(error);
+    known.note(row.agent_id, fault);
+    return null;
+  }
+}
+
+function readDraft(sql: Statements, agentId: string, from: number): Draft | null {
+  const held = heldOf(sql, agentId);
+  if (held === null) return null;
+  const changed = damaged(agentId, "its draft was changed");
+  if (draftCheck(held) !== held.draft_check) throw changed;
+  if (held.draft_call === null) return null;
+  const call = decodeCall(held.draft_call);
+  const pieces: DraftPiece[] = [];
+  // The asker may know more pieces of the draft before.
+  if (from > held.draft_pieces) return { call, pieces, piecesTotal: held.draft_pieces };
+  let previous = from === 0 ? draftStart(agentId) : null;
+  let number = Math.max(0, from - 1);
+  // The piece before the page is read for its check.
+  const limit = storeLimits.readEventsMax + (from === 0 ? 0 : 1);
+  for (const row of sql.pieces.all(held.id, number, limit)) {
+    const { kind, offset, content } = row;
+    if (row.number !== number) throw changed;
+    if (previous !== null) {
+      if (pieceCheck(previous, row) !== row.row_check) throw changed;
+      pieces.push({ kind, offset, content });
+    }
+    previous = row.row_check;
+    number++;
+  }
+  const whole = number === held.draft_pieces && previous === held.draft_tail;
+  if (!whole && pieces.length < storeLimits.readEventsMax) throw changed;
+  return { call, pieces, piecesTotal: held.draft_pieces };
+}
+
+function readMarks(sql: Statements, agentId: string, keys: readonly string[]): Marks {
+  const marks = new Map<string, Mark>();
+  for (const key of keys) {
+    const mark = sql.mark.get(agentId, key);
+    if (mark === null) continue;
+    const { sequence, digest } = mark;
+    if (mark.key !== key || markCheck(mark) !== mark.row_check)
+      throw damaged(agentId, "one of its marks was changed");
+    marks.set(key, { key, sequence, digest });
+  }
+  return marks;
+}
+
+/** The state in the snapshot, once it is shown to be the one that was written at its place of this log. */
+function readSnapshot(sql: Statements, agentId: string): AgentState | null {
+  const held = heldOf(sql, agentId);
+  if (held === null) throw new EngramError("not_found", `no agent ${agentId}`);
+  const kept = sql.snapshot.get(held.id);
+  if (kept === null) return null;
+  const [last] = sql.events.all(held.id, kept.sequence, 1);
+  const hash = snapshotHash(last?.hash ?? genesisHash(agentId), kept.body);
+  if (last?.sequence === kept.sequence && Bun.deepEquals(hash, kept.hash))
+    return decodeState(kept.body);
+  throw damaged(agentId, `its snapshot at event ${kept.sequence} was changed`);
+}
+
+/** A page of the log, its hashes checked against the chain. */
+function readEvents(sql: Statements, agentId: string, after: number): readonly LoggedEvent[] {
+  const held = heldOf(sql, agentId);
+  if (held === null) throw new EngramError("not_found", `no agent ${agentId}`);
+  const page: LoggedEvent[] = [];
+  if (after >= held.head) return page;
+  let previous = after === 0 ? genesisHash(agentId) : null;
+  let bytes = 0;
+  // The event before the page is read for its hash.
+  let expected = Math.max(1, after);
+  const limit = storeLimits.readEventsMax + (after === 0 ? 0 : 1);
+  for (const row of sql.events.iterate(held.id, expected, limit)) {
+    if (row.sequence !== expected) break;
+    if (previous !== null) {
+      const hash = chainHash(previous, row.sequence, row.at, row.body);
+      const kept = row.sequence === held.head ? held.hash : row.hash;
+      if (!Bun.deepEquals(hash, row.hash) || !Bun.deepEquals(hash, kept))
+        throw damaged(agentId, `event ${row.sequence} was changed`);
+      page.push({ sequence: row.sequence, atMs: row.at, event: decodeEvent(row.body) });
+      bytes += row.body.length;
+    }
+    previous = row.hash;
+    expected++;
+    if (bytes > storeLimits.readBytesMax) break;
+  }
+  if (page.length === 0) throw damaged(agentId, `event ${expected} is missing`);
+  return page;
+}

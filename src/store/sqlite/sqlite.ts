@@ -1,0 +1,134 @@
+import { Database } from "bun:sqlite";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { type Clock, evenClock } from "../../clock.ts";
+import { EngramError, messageOf } from "../../errors.ts";
+import type { Log } from "../../log.ts";
+import { guardDamaged, type KnownDamage, makeKnownDamage } from "./damage.ts";
+import { makeHints, wakes } from "../hints.ts";
+import { storeFault } from "./fault.ts";
+import { openDatabase } from "./open.ts";
+import { openReads } from "./reads.ts";
+import type { WriterThread } from "./worker.ts";
+import { openWriter } from "./writer.ts";
+import { agentOf, appendWrite, createWrite, movesWakes } from "./writes.ts";
+import type { Store } from "../store.ts";
+
+export type SqliteParts = {
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Starts what writes to the database at `path`. */
+  readonly startThread: (path: string) => WriterThread;
+  /** The operator has seen what was lost: the store goes on with what is there. */
+  readonly acceptDataLoss?: boolean;
+};
+
+/**
+ * Agents in the SQLite file `engram.db` of a folder, which is made where it is missing. One engine at a time opens a
+ * folder; a second gets failed_precondition. Leases that a dead engine held are due at once. Another thread writes, this
+ * one reads: a slow disk holds nobody up who does not wait for it.
+ */
+export function openSqliteStore(folder: string, parts: SqliteParts): Store {
+  const lock = lockFolder(folder);
+  try {
+    const path = join(folder, "engram.db");
+    const known = makeKnownDamage(parts.log);
+    const { db, stopScrub } = openDatabase(path, parts, known);
+    return guardDamaged(storeOn(db, { path, lock, known, stopScrub }, parts), known);
+  } catch (error) {
+    lock.close(true);
+    throw storeFault(error);
+  }
+}
+
+/** A lock that the system lets go of with the process: an open transaction on a file of its own. */
+function lockFolder(folder: string): Database {
+  const lock = openLock(folder);
+  try {
+    lock.run("PRAGMA locking_mode = EXCLUSIVE");
+    lock.run("BEGIN EXCLUSIVE");
+    return lock;
+  } catch (cause) {
+    lock.close(true);
+    throw new EngramError(
+      "failed_precondition",
+      `another engine runs on ${folder}: stop it, or choose another DB_PATH`,
+      { cause },
+    );
+  }
+}
+
+function openLock(folder: string): Database {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    return new Database(join(folder, "lock.db"), { create: true });
+  } catch (cause) {
+    throw new EngramError(
+      "failed_precondition",
+      `nothing can be stored in ${folder} (${messageOf(cause)}): mend it, or choose another DB_PATH`,
+      { cause },
+    );
+  }
+}
+
+type Opened = {
+  readonly path: string;
+  readonly lock: Database;
+  readonly known: KnownDamage;
+  readonly stopScrub: () => void;
+};
+
+function storeOn(
+  db: Database,
+  { path, lock, known, stopScrub }: Opened,
+  { clock, log, startThread }: SqliteParts,
+): Store {
+  const { finalize, ...reads } = openReads(db, known);
+  const hints = makeHints();
+  const writer = openWriter({
+    clock,
+    log,
+    startThread: () => startThread(path),
+    committed: (writes) => {
+      for (const agentId of new Set(writes.map(agentOf))) if (agentId !== null) hints.send(agentId);
+      if (writes.some(movesWakes)) hints.send(wakes);
+    },
+    recovered: () => hints.send(wakes),
+  });
+  const { write } = writer;
+
+  return {
+    nowMs: evenClock(clock),
+    ...reads,
+    create: (creation) => write(createWrite(creation)),
+    append: (append) => write(appendWrite(append)),
+    remove: async (agentId, atMs, force) =>
+      void (await write({ kind: "remove", agentId, atMs, force })),
+    writeDraft: async (holder, call, pieces) =>
+      void (await write({ kind: "draft", holder, call, pieces })),
+    claim: (wish, nowMs, limit) => write({ kind: "claim", wish, nowMs, limit }),
+    renew: (holders, untilMs) => write({ kind: "renew", holders, untilMs }),
+    release: (holder, after, wakeAtMs) => write({ kind: "release", holder, after, wakeAtMs }),
+    nextWakeMs: async () => {
+      try {
+        return await reads.nextWakeMs();
+      } catch (error) {
+        if (EngramError.of(error).code !== "corrupt") throw error;
+        // A page of the index concerns every agent.
+        await write({ kind: "mend" });
+        return reads.nextWakeMs();
+      }
+    },
+    follow: hints.follow,
+    followWakes: (hint) => hints.follow(wakes, hint),
+    probe: async () => void (await write({ kind: "probe" })),
+    close: async () => {
+      stopScrub();
+      const closed = await writer.close();
+      finalize();
+      db.close(true);
+      // Whoever opens the folder next must not meet a write that is still under way.
+      if (closed) lock.close(true);
+    },
+  };
+}
