@@ -59,7 +59,7 @@ describe("a damaged agent", () => {
       () => client.controlAgent({ agentId, command: { case: "pause", value: {} } }),
       () => client.setAgentStatus({ agentId, status: "waiting_for_step" }),
       () => drained(client.chat(attach(agentId))),
-      () => client.deleteAgent({ agentId, force: true }),
+      () => client.deleteAgent({ agentId }),
     ];
     for (const call of about(bad)) expect(await codeOf(call)).toBe("DataLoss");
     for (const call of about(good)) expect(await codeOf(call)).toBe("OK");
@@ -76,6 +76,10 @@ describe("a damaged agent", () => {
     const verified = await runBinary(engine.folder, ["verify"]);
     expect(verified.exitCode).toBe(1);
     expect(verified.stdout).toStartWith(`agent ${bad}: event 2 was changed\n`);
+    // What is not brought back can be removed.
+    await client.deleteAgent({ agentId: bad, force: true });
+    expect(await codeOf(() => client.getAgent({ agentId: bad }))).toBe("NotFound");
+    expect((await runBinary(engine.folder, ["verify"])).exitCode).toBe(0);
   });
   test("whose index row cannot be read is left out of lists", async () => {
     const [bad, good] = [await talk(), await talk()];

@@ -57,7 +57,7 @@ const refusesAlone = async (agentId: string, fault: string): Promise<void> => {
     for (const part of Object.values(seen)) expect(part).toBe("refused: corrupt");
     const message = await store.row(agentId, 0).catch((error: Error) => error.message);
     expect(message).toContain(`agent ${agentId} is damaged in the store: ${fault}`);
-    await expect(store.remove(agentId, 0, true)).rejects.toEqual(corrupt);
+    await expect(store.remove(agentId, 0, false)).rejects.toEqual(corrupt);
     const hold = holder(agentId, 1);
     const call = { afterSequence: 1, nowMs: 0, tools: null, continuedLength: 0 };
     await expect(store.writeDraft(hold, call, [])).rejects.toEqual(corrupt);

@@ -6,7 +6,7 @@ import type { Lease, Store } from "../store.ts";
 export const damaged = (agentId: string, fault: string): EngramError =>
   new EngramError(
     "corrupt",
-    `agent ${agentId} is damaged in the store: ${fault}; engram verify says more, a backup brings it back`,
+    `agent ${agentId} is damaged in the store: ${fault}; engram verify says more, a backup brings it back, a delete by force removes it`,
   );
 
 /** The damage that is known, for as long as the store is open. */
@@ -15,6 +15,8 @@ export interface KnownDamage {
   of(agentId: string): EngramError | null;
   /** Tells the operator, once of each agent. */
   note(agentId: string, error: EngramError): void;
+  /** The agent is no more. */
+  forget(agentId: string): void;
 }
 
 export function makeKnownDamage(log: Log): KnownDamage {
@@ -29,10 +31,11 @@ export function makeKnownDamage(log: Log): KnownDamage {
         fault: error.message,
       });
     },
+    forget: (agentId) => void known.delete(agentId),
   };
 }
 
-/** A store that refuses everything about an agent from the moment on in which its damage is known. */
+/** A store that refuses everything about an agent, but to delete it by force, once its damage is known. */
 export function guardDamaged(store: Store, known: KnownDamage): Store {
   const guarded = async <T>(agentId: string, use: () => Promise<T>): Promise<T> => {
     const fault = known.of(agentId);
@@ -56,7 +59,12 @@ export function guardDamaged(store: Store, known: KnownDamage): Store {
     marks: (agentId, keys) => guarded(agentId, () => store.marks(agentId, keys)),
     snapshot: (agentId) => guarded(agentId, () => store.snapshot(agentId)),
     row: (agentId, nowMs) => guarded(agentId, () => store.row(agentId, nowMs)),
-    remove: (agentId, atMs, force) => guarded(agentId, () => store.remove(agentId, atMs, force)),
+    remove: async (agentId, atMs, force) => {
+      if (!force) return guarded(agentId, () => store.remove(agentId, atMs, force));
+      // The one thing that can be done about a damaged agent without a backup.
+      await store.remove(agentId, atMs, force);
+      known.forget(agentId);
+    },
     writeDraft: (holder, call, pieces) =>
       guarded(holder.agentId, () => store.writeDraft(holder, call, pieces)),
     readDraft: (agentId, from) => guarded(agentId, () => store.readDraft(agentId, from)),
