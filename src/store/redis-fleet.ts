@@ -33,8 +33,8 @@ export type FleetParts = {
   readonly clock: Clock;
   /** Whether a server, with these shards, has what the store left there; fails where not. */
   readonly check: (connection: Connection, shards: readonly Shard[]) => Promise<void>;
-  /** A server came, went, or has other shards. */
-  readonly changed: () => void;
+  /** A server came, went, or has other shards; `came`: more can be asked of than before. */
+  readonly changed: (came: boolean) => void;
 };
 
 type Server = { readonly line: Line; facts: ServerFacts | null };
@@ -44,9 +44,9 @@ export function openFleet(parts: FleetParts): Fleet {
   const isCluster = place.addresses.length > 1;
   const table = makeTable(shards, isCluster ? null : place.addresses[0]);
   const refreshOnce = once(() => discover());
-  const servers = openServers(parts, table, () => {
+  const servers = openServers(parts, table, (came) => {
     if (isCluster && table.owners.includes(null)) void refreshOnce();
-    changed();
+    changed(came);
   });
 
   /** Failures are for the next look: it comes with the next heartbeat at the latest. */
@@ -70,7 +70,7 @@ export function openFleet(parts: FleetParts): Fleet {
     if (!table.replace(owners)) return;
     for (const owner of owners) if (owner !== null) servers.at(owner);
     if (!owners.includes(null)) servers.retain(new Set(owners.map((it) => it && nameOf(it))));
-    changed();
+    changed(true);
   };
 
   place.addresses.forEach(servers.at);
@@ -84,7 +84,7 @@ export function openFleet(parts: FleetParts): Fleet {
     moved: (shard, to) => {
       table.owners[shard.number] = to;
       servers.at(to);
-      changed();
+      changed(false);
       void refreshOnce();
     },
     owners: () => table.owners,
@@ -145,7 +145,7 @@ function makeTable(shards: Shards, first: RedisAddress | null) {
 function openServers(
   { place, access, clock, check }: FleetParts,
   table: Table,
-  changed: () => void,
+  changed: (came: boolean) => void,
 ) {
   const servers = new Map<string, Server>();
   const isCluster = place.addresses.length > 1;
@@ -157,9 +157,10 @@ function openServers(
       mustFit(server.facts, isCluster);
       await check(connection, table.shardsOf(address));
     };
+    const told = (): void => changed(server.line.connection() !== null);
     const server: Server = {
       facts: null,
-      line: openLine(address, { access, clock, prepare, changed }),
+      line: openLine(address, { access, clock, prepare, changed: told }),
     };
     servers.set(nameOf(address), server);
     return server;

@@ -126,9 +126,9 @@ function openLink(
     shards,
     clock,
     check: home.check,
-    changed: () => {
+    changed: (came) => {
       ears.listen(fleet.owners());
-      hints.send(wakes);
+      if (came) hints.send(wakes);
       changed();
     },
   });

@@ -86,9 +86,11 @@ describe("a Redis that is killed", () => {
     await store.create(creationOf("a", [born()]));
     await redis.kill();
     const { promise, resolve } = Promise.withResolvers<void>();
-    await redis.start();
+    // Told while it is away, or when it is back: both are a reason to look.
     store.follow("a", resolve);
+    await redis.start();
     await promise;
+    await served(store);
   });
 });
 
