@@ -308,8 +308,8 @@ export const modelServerLimits = {
 export const engineLimits = {
   /** States kept folded; the rest are folded anew from their logs when next needed. */
   statesMax: 4_096,
-  /** Messages in all kept states together: a long agent counts for what it holds. */
-  stateItemsMax: 500_000,
+  /** What all kept states together hold, in characters: an agent counts for its conversation and its attachments. */
+  stateCharsMax: 256 * mib,
   /** Events between two snapshots, at least: to fold so many takes a fraction of a millisecond. */
   snapshotEventsMin: 128,
   /** What an event or a message takes in the store besides its texts, about. */

@@ -105,10 +105,16 @@ const placed = (state: AgentState): Snapshot => ({
 });
 
 /** About how long a state is as a snapshot. */
-function charsOf({ spec, summary, transcript, offeredTools }: AgentState): number {
-  let chars = spec.goal.length + spec.systemPrompt.length + summary.length;
+function charsOf(state: AgentState): number {
+  const { spec, offeredTools } = state;
+  let chars = spec.goal.length + spec.systemPrompt.length + conversationChars(state);
   for (const { description, parameters } of [...spec.tools, ...offeredTools])
     chars += description.length + JSON.stringify(parameters).length;
+  return chars;
+}
+
+function conversationChars({ summary, transcript }: AgentState): number {
+  let chars = summary.length;
   for (const item of transcript) {
     chars += engineLimits.eventCharsLeast + item.content.length;
     if (item.kind === "user") for (const { base64 } of item.attachments) chars += base64.length;
@@ -136,10 +142,10 @@ async function stateAt(store: Store, agentId: string, sequence: number): Promise
 /** The states used last, bounded in number and in what they hold. */
 function makeCache() {
   /** In the order of their last use. */
-  const kept = new Map<string, Kept>();
-  let items = 0;
+  const kept = new Map<string, Kept & { readonly chars: number }>();
+  let chars = 0;
   const forget = (agentId: string): void => {
-    items -= kept.get(agentId)?.state.transcript.length ?? 0;
+    chars -= kept.get(agentId)?.chars ?? 0;
     kept.delete(agentId);
   };
   return {
@@ -148,10 +154,11 @@ function makeCache() {
     keep: (agentId: string, given: Kept): void => {
       const entry = joined(kept.get(agentId), given);
       forget(agentId);
-      kept.set(agentId, entry);
-      items += entry.state.transcript.length;
+      const held = conversationChars(entry.state);
+      kept.set(agentId, { ...entry, chars: held });
+      chars += held;
       for (const oldest of kept.keys()) {
-        if (kept.size <= engineLimits.statesMax && items <= engineLimits.stateItemsMax) break;
+        if (kept.size <= engineLimits.statesMax && chars <= engineLimits.stateCharsMax) break;
         if (oldest !== agentId) forget(oldest);
       }
     },
