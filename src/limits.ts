@@ -318,6 +318,8 @@ export const engineLimits = {
   conflictsMax: 64,
   /** Agents taken between two turns of the event loop: to begin a step takes a tenth of a millisecond and more. */
   claimsAtOnce: 16,
+  /** Agents that are left to engines with more tools, at once; of more the first are looked at again. */
+  leftAgentsMax: 256,
   /** For which nobody else is taken while a step that may end its engine begins. */
   suspectMs: 1_000,
   /** Where agents are due and none was given: they are another engine's by now, or cannot be read. */

@@ -139,7 +139,7 @@ async function start(
       corsOrigins,
       routes: agentRoutes({ engine, clock, heartbeatMs }),
       ready: engine.unreadiness,
-      warnings,
+      warnings: async () => [...(await warnings()), ...(await engine.differences())],
       metrics: null,
       clock,
       log,

@@ -136,7 +136,8 @@ async function giveUp(
   const { agentId } = hold.lease;
   try {
     if (error instanceof Interrupt) {
-      if (error.reason === "handOver") await letGo(parts, hold);
+      if (error.reason === "elsewhere") parts.fleet.leave(agentId);
+      if (error.reason === "handOver" || error.reason === "elsewhere") await letGo(parts, hold);
       return;
     }
     const { code, message, cause } = EngramError.of(error);

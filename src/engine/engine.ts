@@ -8,6 +8,7 @@ import { EngramError } from "../errors.ts";
 import type { ListQuery } from "../store/store.ts";
 import { makeAgents } from "./agents.ts";
 import { drive } from "./drive.ts";
+import { joinFleet } from "./fleet.ts";
 import { type Follower, openFollower } from "./follow.ts";
 import type { Parts } from "./parts.ts";
 import { recordCommand, recordCreation, type Recorded } from "./record.ts";
@@ -37,6 +38,8 @@ export interface Engine {
   tools(): Promise<readonly ToolFile[]>;
   /** Why requests cannot be served just now; null: they can. */
   unreadiness(): Promise<string | null>;
+  /** In what this engine differs from others on its store, a sentence each. */
+  differences(): Promise<readonly string[]>;
   /** Takes no more work, hands over what is under way, and ends the followers; reading and commands go on. */
   drain(): Promise<void>;
 }
@@ -45,8 +48,9 @@ export interface Engine {
 export function startEngine(parts: Parts, workerId: string): Engine {
   const { store, clock, sandbox } = parts;
   const agents = makeAgents(store);
-  const scheduler = startScheduler(parts, workerId, (lease, work, signal) =>
-    drive({ ...parts, agents }, { lease, work }, signal),
+  const fleet = joinFleet(parts, workerId);
+  const scheduler = startScheduler({ ...parts, fleet }, workerId, (lease, work, signal) =>
+    drive({ ...parts, agents, fleet }, { lease, work }, signal),
   );
   const recording = { ...parts, agents, scheduler };
   const stopping = new AbortController();
@@ -97,20 +101,24 @@ export function startEngine(parts: Parts, workerId: string): Engine {
       return openFollower({ store, clock, stopping: stopping.signal }, agentId, from);
     },
     tools: () => sandbox.list(),
-    unreadiness: async () => {
-      try {
-        await store.probe();
-        await sandbox.list();
-        return null;
-      } catch (error) {
-        return EngramError.of(error).message;
-      }
-    },
+    unreadiness: () => unreadinessOf(parts),
+    differences: fleet.differences,
     drain: async () => {
       await scheduler.drain();
+      await fleet.stop();
       stopping.abort();
     },
   };
+}
+
+async function unreadinessOf({ store, sandbox }: Parts): Promise<string | null> {
+  try {
+    await store.probe();
+    await sandbox.list();
+    return null;
+  } catch (error) {
+    return EngramError.of(error).message;
+  }
 }
 
 type Dated = { readonly atMs: number; readonly event: Event };

@@ -7,7 +7,7 @@ import type { Agents } from "./agents.ts";
 /** Why an action under way was stopped; a step's own control flow, never shown to a client. */
 export class Interrupt extends Error {
   override readonly name = "Interrupt";
-  readonly reason: "stopped" | "outOfTime" | "handOver" | "fenced";
+  readonly reason: "stopped" | "outOfTime" | "handOver" | "fenced" | "elsewhere";
 
   constructor(reason: Interrupt["reason"]) {
     super(`interrupted: ${reason}`);

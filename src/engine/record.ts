@@ -58,7 +58,7 @@ export async function recordCreation(
   return withRoom(parts, state, atMs, async (due) => {
     const made = await parts.store.create({ agentId, atMs, events, state, request, ...due });
     const { nowMs: recordedMs } = due;
-    if (made.created) parts.agents.keep(agentId, state, { snapshot: false, recordedMs });
+    if (made.created) parts.agents.keep(made.agentId, state, { snapshot: false, recordedMs });
     const created = made.created ? state : null;
     return { lease: made.lease, written: { agentId: made.agentId, created } };
   });

@@ -16,7 +16,15 @@ export async function runTools(
   signal: AbortSignal,
 ): Promise<boolean> {
   const { parts, state } = step;
-  const toolbox = toolboxOf(state.spec, await parts.sandbox.list());
+  const files = await parts.sandbox.list();
+  const toolbox = toolboxOf(state.spec, files);
+  for (const { name } of calls)
+    if (
+      toolbox.refusal(name) === null &&
+      !files.some((file) => file.name === name) &&
+      (await parts.fleet.hasElsewhere(name))
+    )
+      throw new Interrupt("elsewhere");
   const ended = new AbortController();
   const either = AbortSignal.any([signal, ended.signal]);
   const running = new Map(

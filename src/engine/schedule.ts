@@ -1,6 +1,7 @@
 import { EngramError } from "../errors.ts";
 import { engineLimits, turnLimits } from "../limits.ts";
 import type { Lease, LeaseWish } from "../store/store.ts";
+import type { Fleet } from "./fleet.ts";
 import type { Parts } from "./parts.ts";
 import { type Drive, makeRunning } from "./running.ts";
 
@@ -17,7 +18,11 @@ export interface Scheduler {
   drain(): Promise<void>;
 }
 
-export function startScheduler(parts: Parts, workerId: string, drive: Drive): Scheduler {
+export function startScheduler(
+  parts: Parts & { readonly fleet: Fleet },
+  workerId: string,
+  drive: Drive,
+): Scheduler {
   const { store, settings } = parts;
   let reserved = 0;
   let settled = (): void => {};
@@ -38,7 +43,7 @@ export function startScheduler(parts: Parts, workerId: string, drive: Drive): Sc
     let leases: readonly Lease[];
     try {
       await running.catchUp();
-      leases = await store.claim(wish(), nowMs, free);
+      leases = await store.claim(wish(), nowMs, free, parts.fleet.left());
       for (const lease of leases) running.start(lease);
     } finally {
       giveBack(free);
@@ -92,7 +97,7 @@ async function trial({ store, clock }: Parts, { agentId, claims }: Lease): Promi
  * another engine, which may die with what it took. One look at a time.
  */
 function makeLookout(
-  { store, clock, log }: Parts,
+  { store, clock, log, settings, fleet }: Parts & { readonly fleet: Fleet },
   room: () => number,
   take: (nowMs: number) => Promise<boolean>,
 ): { poke(): void; stop(): void } {
@@ -105,11 +110,15 @@ function makeLookout(
       again = false;
       cancelWake();
       if (room() <= 0) return; // The end of a step looks again.
-      const nextMs = await store.nextWakeMs();
+      const left = fleet.left();
+      const nextMs = await store.nextWakeMs(left);
       const nowMs = store.nowMs();
-      if (nextMs === null) continue;
-      if (nextMs > nowMs) {
-        cancelWake = clock.after(nextMs - nowMs, poke);
+      if (nextMs === null || nextMs > nowMs) {
+        const delayMs = Math.min(
+          nextMs === null ? Infinity : nextMs - nowMs,
+          left.size > 0 ? settings.leaseTtlMs : Infinity, // They may be this engine's again by then.
+        );
+        if (delayMs < Infinity) cancelWake = clock.after(delayMs, poke);
         continue;
       }
       if (room() <= 0) return;

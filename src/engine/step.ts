@@ -5,11 +5,12 @@ import { type AgentState, statusOf } from "../agent/state.ts";
 import { EngramError } from "../errors.ts";
 import type { Holder, Lease } from "../store/store.ts";
 import type { Agents } from "./agents.ts";
+import type { Fleet } from "./fleet.ts";
 import { Interrupt } from "./interrupts.ts";
 import type { Parts } from "./parts.ts";
 import type { WorkMeter } from "./work-meter.ts";
 
-export type DriveParts = Parts & { readonly agents: Agents };
+export type DriveParts = Parts & { readonly agents: Agents; readonly fleet: Fleet };
 
 /** What the step is about: the lease it holds, and the state as far as it knows the log. */
 export type Step = Hold & {

@@ -7,6 +7,7 @@ import { EngramError } from "../errors.ts";
 import { storeLimits, turnLimits } from "../limits.ts";
 import { decodeEvent, decodeState, encodeEvent, encodeState } from "./codec.ts";
 import { type Hints, makeHints, wakes } from "./hints.ts";
+import { makePeers } from "./peers.ts";
 import type { Append, Creation, DraftPiece, Holder, Lease, LeaseWish, Store } from "./store.ts";
 
 type Entry = {
@@ -38,12 +39,15 @@ export function openMemoryStore(clock: Clock): Store {
     ...drafts(memory),
     ...listings(memory),
     ...leases(memory),
+    ...makePeers(),
     follow: memory.hints.follow,
     followWakes: (hint) => memory.hints.follow(wakes, hint),
     probe: async () => {},
     close: async () => {},
   };
 }
+
+const nobody: ReadonlySet<string> = new Set();
 
 function entryOf(agents: Memory["agents"], agentId: string): Entry {
   const entry = agents.get(agentId);
@@ -163,9 +167,11 @@ const leases = ({
   agents,
   hints,
 }: Memory): Pick<Store, "claim" | "renew" | "release" | "nextWakeMs"> => ({
-  claim: async (wish, nowMs, limit) => {
+  claim: async (wish, nowMs, limit, skip = nobody) => {
     const due = [...agents.values()]
-      .filter(({ wakeAtMs }) => wakeAtMs !== null && wakeAtMs <= nowMs)
+      .filter(
+        ({ wakeAtMs, row }) => wakeAtMs !== null && wakeAtMs <= nowMs && !skip.has(row.agentId),
+      )
       .toSorted((a, b) => (a.wakeAtMs ?? 0) - (b.wakeAtMs ?? 0));
     const trusted = due.filter(({ claims }) => claims < turnLimits.claimsTrusted);
     const tried = due.toSorted((a, b) => a.claims - b.claims).slice(0, 1);
@@ -194,12 +200,14 @@ const leases = ({
     hints.send(wakes);
     return true;
   },
-  nextWakeMs: async () =>
-    [...agents.values()].reduce<number | null>(
-      (next, { wakeAtMs }) =>
-        wakeAtMs === null || (next ?? Infinity) < wakeAtMs ? next : wakeAtMs,
-      null,
-    ),
+  nextWakeMs: async (skip = nobody) =>
+    [...agents.values()]
+      .filter(({ row }) => !skip.has(row.agentId))
+      .reduce<number | null>(
+        (next, { wakeAtMs }) =>
+          wakeAtMs === null || (next ?? Infinity) < wakeAtMs ? next : wakeAtMs,
+        null,
+      ),
 });
 
 function mustWork({ row }: Entry): void {

@@ -20,10 +20,13 @@ export function leaseOf(agentId: string, reply: unknown): Lease | null {
   };
 }
 
+const nobody: ReadonlySet<string> = new Set();
+
 export const leases = (base: Base): Pick<Store, "claim" | "renew" | "release" | "nextWakeMs"> => ({
-  claim: async (wish, nowMs, limit) => {
+  claim: async (wish, nowMs, limit, skip = nobody) => {
     if (limit === 0) return [];
-    const due = await dueAgents(base, nowMs, limit + redisLimits.triedAgentsMax);
+    const most = limit + redisLimits.triedAgentsMax + skip.size;
+    const due = (await dueAgents(base, nowMs, most)).filter((agentId) => !skip.has(agentId));
     const trusted = { wish, nowMs, claimsBelow: turnLimits.claimsTrusted };
     const taken: Lease[] = [];
     const refused: Tried[] = [];
@@ -76,17 +79,28 @@ export const leases = (base: Base): Pick<Store, "claim" | "renew" | "release" | 
     base.hints.send(wakes);
     return true;
   },
-  nextWakeMs: () =>
+  nextWakeMs: (skip = nobody) =>
     base.hints.asking(async () => {
+      // One more than can be passed over.
+      const last = `${skip.size}`;
       const firsts = await fromAny(
         base.shards.all.map((shard) =>
-          base.ask(shard, "ZRANGE", shard.wake, "0", "0", "WITHSCORES"),
+          base.ask(shard, "ZRANGE", shard.wake, "0", last, "WITHSCORES"),
         ),
       );
-      const times = firsts.flatMap((reply) => listOf(reply).slice(1).map(numberOf));
+      const times = firsts.flatMap((reply) => wakesIn(reply, skip).slice(0, 1));
       return times.length === 0 ? null : Math.min(...times);
     }),
 });
+
+/** The wake times in an answer of agents with theirs, but of those to be passed over. */
+function wakesIn(reply: unknown, skip: ReadonlySet<string>): readonly number[] {
+  const flat = listOf(reply);
+  const times: number[] = [];
+  for (let at = 0; at < flat.length; at += 2)
+    if (!skip.has(textOf(flat[at]))) times.push(numberOf(flat[at + 1]));
+  return times;
+}
 
 /**
  * What came of those that succeeded. A server of a Cluster that is down leaves its own agents where they are, and the

@@ -1,3 +1,4 @@
+import announceText from "./redis/announce.lua" with { type: "text" };
 import appendText from "./redis/append.lua" with { type: "text" };
 import claimText from "./redis/claim.lua" with { type: "text" };
 import createText from "./redis/create.lua" with { type: "text" };
@@ -29,6 +30,8 @@ function script(own: string, writes: boolean): Script {
 
 /** One for each operation of the store; all keys of a call are of one shard. */
 export const scripts = {
+  // What is lost of it with its server is told again soon.
+  announce: script(announceText, false),
   append: script(appendText, true),
   claim: script(claimText, true),
   create: script(createText, true),

@@ -31,6 +31,8 @@ export type Shard = {
   readonly index: string;
   /** Hash of the deleted agents and when. */
   readonly gone: string;
+  /** Hash of the engines that share the store; of the first shard. */
+  readonly peers: string;
   /** Channel of hints. */
   readonly channel: string;
   /** Hash: which store this is; of the first shard also its format and time. */
@@ -64,6 +66,7 @@ export function makeShards(prefix: string): Shards {
       wake: `${base}wake`,
       index: `${base}index`,
       gone: `${base}gone`,
+      peers: `${base}peers`,
       channel: `${base}hints`,
       store: `${base}store`,
       agent: keyed("agent"),

@@ -15,6 +15,7 @@ import { listRows } from "./redis-list.ts";
 import { logs } from "./redis-logs.ts";
 import { readRow } from "./redis-row.ts";
 import { scripts } from "./redis-scripts.ts";
+import { peers } from "./redis-peers.ts";
 import { makeServers } from "./redis-servers.ts";
 import { makeShards, type Shards } from "./redis-shards.ts";
 import { makeStoreTime } from "./redis-time.ts";
@@ -77,6 +78,7 @@ export async function openRedisStore(options: RedisOptions): Promise<RedisStore>
     ...logs(base, heads),
     ...drafts(base),
     ...leases(base),
+    ...peers(base, time.nowMs),
     row: (agentId, nowMs) => readRow(base, agentId, nowMs),
     list: (query, nowMs) => listRows(base, query, nowMs),
     follow: hints.follow,

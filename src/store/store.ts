@@ -100,6 +100,13 @@ export type ListQuery = {
   readonly beforeAgentId: string | null;
 };
 
+/** An engine as the others that share its store know it. */
+export type Peer = {
+  readonly worker: string;
+  /** Of each tool that it can run, the digest of its file. */
+  readonly tools: Readonly<Record<string, string>>;
+};
+
 /** Where agents are kept. Whoever opened it closes it. */
 export interface Store {
   /** The time by which leases and wake times go, in ms. */
@@ -134,9 +141,15 @@ export interface Store {
   readDraft(agentId: string, from: number): Promise<Draft | null>;
   /**
    * Leases up to `limit` agents that are due, those longest due first. Agents that had been claimed `claimsTrusted` times
-   * in a row without a word from their workers come behind all others, one at a time, the least tried first.
+   * in a row without a word from their workers come behind all others, one at a time, the least tried first. Those in
+   * `skip` are left to other engines.
    */
-  claim(wish: LeaseWish, nowMs: number, limit: number): Promise<readonly Lease[]>;
+  claim(
+    wish: LeaseWish,
+    nowMs: number,
+    limit: number,
+    skip?: ReadonlySet<string>,
+  ): Promise<readonly Lease[]>;
   /** Lengthens leases; answers the agents whose epoch is stale by now. */
   renew(holders: readonly Holder[], untilMs: number): Promise<readonly string[]>;
   /**
@@ -144,8 +157,12 @@ export interface Store {
    * not `after` any more (null: whatever it is): what came in between may need the worker.
    */
   release(holder: Holder, after: number | null, wakeAtMs: number | null): Promise<boolean>;
-  /** When the next agent is due; null: none is. */
-  nextWakeMs(): Promise<number | null>;
+  /** When the next agent that is not in `skip` is due; null: none is. */
+  nextWakeMs(skip?: ReadonlySet<string>): Promise<number | null>;
+  /** Tells the other engines of this one; it counts until `untilMs`. */
+  announce(peer: Peer, untilMs: number): Promise<void>;
+  /** The engines that have announced themselves and count still, this one too. */
+  peers(nowMs: number): Promise<readonly Peer[]>;
   /** Calls `hint` after each change of the agent's log or draft, until the result is called. */
   follow(agentId: string, hint: () => void): () => void;
   /** Calls `hint` after each change that may bring the next wake time nearer, whichever engine made it, until the result is called. */

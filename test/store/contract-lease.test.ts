@@ -67,6 +67,22 @@ contract("the leases of a store", (at) => {
       await at.store.release(lease, null, 600);
       expect(await claimOne("w", 600)).toMatchObject({ claims: 1, recovered: false, workedMs: 0 });
     });
+    test("leaves those that are named to others", async () => {
+      for (const [agentId, wakeAtMs] of [
+        ["a", 1],
+        ["b", 2],
+        ["c", 3],
+      ] as const)
+        await create(agentId, wakeAtMs);
+      const skip = new Set(["a", "b", "unknown"]);
+      expect(await at.store.nextWakeMs(skip)).toBe(3);
+      expect(await at.store.nextWakeMs(new Set(["a", "b", "c"]))).toBeNull();
+      const wish = { worker: "w", untilMs: 500 };
+      const taken = await at.store.claim(wish, 50, 2, skip);
+      expect(taken.map(({ agentId }) => agentId)).toEqual(["c"]);
+      const rest = await at.store.claim(wish, 50, 9);
+      expect(rest.map(({ agentId }) => agentId)).toEqual(["a", "b"]);
+    });
     test("gives those that it was often claimed in vain behind all others, one at a time, the least tried first", async () => {
       for (const agentId of ["a", "b", "c"]) await create(agentId, 0);
       const ids = async (nowMs: number, limit = 10): Promise<string[]> =>
@@ -94,6 +110,29 @@ contract("the leases of a store", (at) => {
       await claim("w", 100);
       await appendTo(at.store, "a", [said("x")], { atMs: 150, dropDraft: true });
       expect(await claimOne("w", 200)).toMatchObject({ claims: 2 });
+    });
+  });
+
+  describe("peers", () => {
+    test("are known until they are silent for too long, by what they said last", async () => {
+      await at.store.probe();
+      const nowMs = at.store.nowMs();
+      expect(await at.store.peers(nowMs)).toEqual([]);
+      await at.store.announce({ worker: "w1", tools: { clock: "aa" } }, nowMs + 60_000);
+      await at.store.announce({ worker: "w2", tools: {} }, nowMs + 120_000);
+      await at.store.announce(
+        { worker: "w1", tools: { clock: "bb", dates: "cc" } },
+        nowMs + 90_000,
+      );
+      const known = async (atMs: number) =>
+        (await at.store.peers(atMs)).toSorted((a, b) => (a.worker < b.worker ? -1 : 1));
+      expect(await known(nowMs + 89_999)).toEqual([
+        { worker: "w1", tools: { clock: "bb", dates: "cc" } },
+        { worker: "w2", tools: {} },
+      ]);
+      expect(await known(nowMs + 90_000)).toEqual([{ worker: "w2", tools: {} }]);
+      await at.store.announce({ worker: "w2", tools: {} }, nowMs - 1);
+      expect((await known(nowMs)).map(({ worker }) => worker)).not.toContain("w2");
     });
   });
 

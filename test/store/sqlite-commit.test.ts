@@ -112,6 +112,7 @@ describe("a damaged page", () => {
   const claim: ClaimWrite = {
     kind: "claim",
     wish: { worker: "w", untilMs: 1_000 },
+    skip: [],
     nowMs: 10,
     limit: 9,
   };

@@ -76,6 +76,7 @@ const release = (agentId: string): Write & { readonly kind: "release" } => ({
 const claim = (worker: string): Write & { readonly kind: "claim" } => ({
   kind: "claim",
   wish: { worker, untilMs: 9 },
+  skip: [],
   nowMs: 0,
   limit: 1,
 });

@@ -72,6 +72,8 @@ export function mortalStore(store: Store, life: Life): Store {
     snapshot: wrapped(life, store.snapshot),
     readDraft: wrapped(life, store.readDraft),
     nextWakeMs: wrapped(life, store.nextWakeMs),
+    peers: wrapped(life, store.peers),
+    announce: wrapped(life, store.announce),
     probe: wrapped(life, store.probe),
   };
   return {

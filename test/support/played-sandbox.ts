@@ -9,7 +9,8 @@ export type PlayedSandbox = Sandbox & {
   readonly calls: ToolCall[];
 };
 
-const fileOf = (name: string): ToolFile => ({
+/** A tool file as the folder would have it. */
+export const fileOf = (name: string): ToolFile => ({
   name,
   description: `the ${name}`,
   parameters: { type: "object" },

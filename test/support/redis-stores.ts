@@ -87,6 +87,8 @@ function whenOpen(opening: Promise<Store>, clock: Clock): Store {
     renew: late((store) => store.renew),
     release: late((store) => store.release),
     nextWakeMs: late((store) => store.nextWakeMs),
+    announce: late((store) => store.announce),
+    peers: late((store) => store.peers),
     follow: following((store) => store.follow),
     followWakes: following((store) => store.followWakes),
     probe: late((store) => store.probe),

@@ -68,8 +68,8 @@ export function guardDamaged(store: Store, known: KnownDamage): Store {
     writeDraft: (holder, call, pieces) =>
       guarded(holder.agentId, () => store.writeDraft(holder, call, pieces)),
     readDraft: (agentId, from) => guarded(agentId, () => store.readDraft(agentId, from)),
-    claim: async (wish, nowMs, limit) => {
-      const leases = await store.claim(wish, nowMs, limit);
+    claim: async (wish, nowMs, limit, skip) => {
+      const leases = await store.claim(wish, nowMs, limit, skip);
       const bad = leases.filter(({ agentId }) => known.of(agentId) !== null);
       await Promise.all(bad.map(letGo));
       return leases.filter((lease) => !bad.includes(lease));

@@ -77,7 +77,14 @@ export function openReads(db: Database, known: KnownDamage): Reads {
       }),
     list: async (query, nowMs) => together(() => readList(sql, { query, nowMs, known })),
     readDraft: async (agentId, from) => together(() => readDraft(sql, agentId, from)),
-    nextWakeMs: async () => reading(() => sql.nextWake.get()?.wake ?? null),
+    nextWakeMs: async (skip) =>
+      reading(() => {
+        const next =
+          skip === undefined || skip.size === 0
+            ? sql.nextWake.get()
+            : sql.nextWakeBut.get(JSON.stringify([...skip]));
+        return next?.wake ?? null;
+      }),
     finalize: () => {
       closed = true;
       sql.finalize();

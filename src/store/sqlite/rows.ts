@@ -133,22 +133,28 @@ const agentStatements = (prepare: Prepare) => ({
   bury: prepare<null, [string, number, number]>("INSERT OR REPLACE INTO tombstone VALUES(?, ?, ?)"),
 });
 
+/** With a JSON list of the agents that are left to others. */
+const notSkipped = "agent_id NOT IN (SELECT value FROM json_each(?))";
+
 const leaseStatements = (prepare: Prepare) => ({
   /** By the index alone: no page of the table is read. */
   dueIds: prepare<{ id: number }, [number, number]>(
     "SELECT id FROM agent WHERE wake <= ? ORDER BY wake LIMIT ?",
   ),
   /** Of those that were claimed in vain too often, the one tried least. */
-  dueTried: prepare<Held, [number, number]>(
-    `SELECT ${heldColumns} FROM agent WHERE wake <= ? ORDER BY claims, wake LIMIT min(1, ?)`,
+  dueTried: prepare<Held, [number, string, number]>(
+    `SELECT ${heldColumns} FROM agent WHERE wake <= ? AND ${notSkipped} ORDER BY claims, wake LIMIT min(1, ?)`,
   ),
   heldById: prepare<Held, [number]>(`SELECT ${heldColumns} FROM agent WHERE id = ?`),
-  due: prepare<Held, [number, number]>(
-    `SELECT ${heldColumns} FROM agent WHERE wake <= ? AND claims < ${turnLimits.claimsTrusted}
+  due: prepare<Held, [number, string, number]>(
+    `SELECT ${heldColumns} FROM agent WHERE wake <= ? AND claims < ${turnLimits.claimsTrusted} AND ${notSkipped}
      ORDER BY wake LIMIT ?`,
   ),
   nextWake: prepare<{ wake: number | null }, []>(
     "SELECT min(wake) AS wake FROM agent WHERE wake IS NOT NULL",
+  ),
+  nextWakeBut: prepare<{ wake: number | null }, [string]>(
+    `SELECT wake FROM agent WHERE wake IS NOT NULL AND ${notSkipped} ORDER BY wake LIMIT 1`,
   ),
   setWake: prepare<null, [number | null, number, number]>(
     "UPDATE agent SET wake = ?, lease_check = ? WHERE id = ?",

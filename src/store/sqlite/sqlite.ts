@@ -6,6 +6,7 @@ import { EngramError, messageOf } from "../../errors.ts";
 import type { Log } from "../../log.ts";
 import { guardDamaged, type KnownDamage, makeKnownDamage } from "./damage.ts";
 import { makeHints, wakes } from "../hints.ts";
+import { makePeers } from "../peers.ts";
 import { storeFault } from "./fault.ts";
 import { openDatabase } from "./open.ts";
 import { openReads } from "./reads.ts";
@@ -106,17 +107,19 @@ function storeOn(
       void (await write({ kind: "remove", agentId, atMs, force })),
     writeDraft: async (holder, call, pieces) =>
       void (await write({ kind: "draft", holder, call, pieces })),
-    claim: (wish, nowMs, limit) => write({ kind: "claim", wish, nowMs, limit }),
+    claim: (wish, nowMs, limit, skip) =>
+      write({ kind: "claim", wish, nowMs, limit, skip: [...(skip ?? [])] }),
     renew: (holders, untilMs) => write({ kind: "renew", holders, untilMs }),
     release: (holder, after, wakeAtMs) => write({ kind: "release", holder, after, wakeAtMs }),
-    nextWakeMs: async () => {
+    ...makePeers(),
+    nextWakeMs: async (skip) => {
       try {
-        return await reads.nextWakeMs();
+        return await reads.nextWakeMs(skip);
       } catch (error) {
         if (EngramError.of(error).code !== "corrupt") throw error;
         // A page of the index concerns every agent.
         await write({ kind: "mend" });
-        return reads.nextWakeMs();
+        return reads.nextWakeMs(skip);
       }
     },
     follow: hints.follow,

@@ -62,6 +62,7 @@ export type ClaimWrite = {
   readonly wish: LeaseWish;
   readonly nowMs: number;
   readonly limit: number;
+  readonly skip: readonly string[];
 };
 
 /** What is asked of the thread that writes. */
