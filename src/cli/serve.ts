@@ -11,7 +11,7 @@ import type { Log } from "../log.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import { openSandbox } from "../sandbox/wasm-sandbox.ts";
 import { openServer } from "../server/server.ts";
-import { nameOf } from "../store/redis-address.ts";
+import { nameOf } from "../store/redis/address.ts";
 import { openSqliteStore } from "../store/sqlite/sqlite.ts";
 import { startThread } from "../store/sqlite/worker.ts";
 import type { Store } from "../store/store.ts";
@@ -72,7 +72,7 @@ async function openStore(
   }
   const { caPath, ...options } = redis;
   // The client is loaded where it is needed.
-  const { openRedisStore } = await import("../store/redis.ts");
+  const { openRedisStore } = await import("../store/redis/redis.ts");
   const ca = caPath === null ? null : await readCa(caPath);
   const store = await openRedisStore({ ...options, ca, clock, log });
   return { store, warnings: store.warnings };

@@ -4,7 +4,7 @@ import { isJsonObject, type JsonObject } from "../agent/json.ts";
 import { EngramError, messageOf } from "../errors.ts";
 import { redisLimits, toolCeilings } from "../limits.ts";
 import type { LogLevel } from "../log.ts";
-import { readRedisUrl, type RedisPlace } from "../store/redis-address.ts";
+import { readRedisUrl, type RedisPlace } from "../store/redis/address.ts";
 
 /** Agents on a Redis, which any number of engines share. */
 export type RedisSettings = {

@@ -289,21 +289,21 @@ const sqlite: readonly Fault[] = [
 const redis: readonly Fault[] = [
   {
     name: "Redis: a worker that was replaced writes on",
-    file: "src/store/redis/append.lua",
+    file: "src/store/redis/lua/append.lua",
     text: "if epoch ~= NONE and held[5] ~= epoch then",
     by: "if epoch ~= NONE and held[5] < epoch then",
     tests: [lease],
   },
   {
     name: "Redis: an append goes behind a head that its writer did not know",
-    file: "src/store/redis/append.lua",
+    file: "src/store/redis/lua/append.lua",
     text: "if held[1] ~= after then return { 'conflict', held[1] } end",
     by: "",
     tests: [log],
   },
   {
     name: "Redis: a worker that was replaced adds to the draft",
-    file: "src/store/redis/write-draft.lua",
+    file: "src/store/redis/lua/write-draft.lua",
     text: "if held[2] ~= epoch then return { 'fenced' } end",
     by: "",
     tests: [lease],

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { EngramError } from "../../src/errors.ts";
-import { nameOf, readRedisUrl, type RedisPlace } from "../../src/store/redis-address.ts";
-import { makeShards, slotOf } from "../../src/store/redis-shards.ts";
+import { nameOf, readRedisUrl, type RedisPlace } from "../../src/store/redis/address.ts";
+import { makeShards, slotOf } from "../../src/store/redis/shards.ts";
 
 describe("REDIS_URL", () => {
   const plain = { username: null, password: null, database: 0, tls: false };

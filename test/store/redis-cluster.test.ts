@@ -8,8 +8,8 @@ import {
   setDefaultTimeout,
   test,
 } from "bun:test";
-import { makeShards } from "../../src/store/redis-shards.ts";
-import type { RedisStore } from "../../src/store/redis.ts";
+import { makeShards } from "../../src/store/redis/shards.ts";
+import type { RedisStore } from "../../src/store/redis/redis.ts";
 import { born, logged, said } from "../support/events.ts";
 import { faultOf, served } from "../support/redis-faults.ts";
 import { type RedisServer, startCluster, startRedis, syncing } from "../support/redis-server.ts";

@@ -9,8 +9,8 @@ import {
   test,
 } from "bun:test";
 import { redisLimits } from "../../src/limits.ts";
-import { makeShards } from "../../src/store/redis-shards.ts";
-import type { RedisStore } from "../../src/store/redis.ts";
+import { makeShards } from "../../src/store/redis/shards.ts";
+import type { RedisStore } from "../../src/store/redis/redis.ts";
 import { born, logged, said } from "../support/events.ts";
 import { makeCertificate } from "../support/certificate.ts";
 import { faultOf, served } from "../support/redis-faults.ts";

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { firstOf } from "../../src/store/redis-merge.ts";
+import { firstOf } from "../../src/store/redis/merge.ts";
 import { seeded } from "../support/seed.ts";
 
 /** Sources of numbers in rising order, and how many of each were read. */

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { type Clock, systemClock } from "../../src/clock.ts";
 import { redisLimits } from "../../src/limits.ts";
-import { makeShards } from "../../src/store/redis-shards.ts";
-import type { RedisStore } from "../../src/store/redis.ts";
+import { makeShards } from "../../src/store/redis/shards.ts";
+import type { RedisStore } from "../../src/store/redis/redis.ts";
 import { born, callAfter, paused, said, spoke } from "../support/events.ts";
 import { openAt, ownPrefix, sharedRedis, urlOf } from "../support/redis-stores.ts";
 import type { RedisServer } from "../support/redis-server.ts";

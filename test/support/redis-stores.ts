@@ -1,6 +1,6 @@
 import { type Clock, evenClock, systemClock } from "../../src/clock.ts";
-import { readRedisUrl } from "../../src/store/redis-address.ts";
-import { openRedisStore, type RedisOptions, type RedisStore } from "../../src/store/redis.ts";
+import { readRedisUrl } from "../../src/store/redis/address.ts";
+import { openRedisStore, type RedisOptions, type RedisStore } from "../../src/store/redis/redis.ts";
 import type { Store } from "../../src/store/store.ts";
 import { type RedisServer, startCluster, startRedis } from "./redis-server.ts";
 

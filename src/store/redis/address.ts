@@ -1,5 +1,5 @@
-import { EngramError, messageOf } from "../errors.ts";
-import { redisLimits } from "../limits.ts";
+import { EngramError, messageOf } from "../../errors.ts";
+import { redisLimits } from "../../limits.ts";
 
 /** One server of Redis. */
 export type RedisAddress = { readonly host: string; readonly port: number };

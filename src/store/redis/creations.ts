@@ -1,12 +1,12 @@
-import type { RequestKey } from "../agent/event.ts";
-import { EngramError } from "../errors.ts";
-import { redisLimits } from "../limits.ts";
-import type { Base } from "./redis-base.ts";
-import type { Heads } from "./redis-heads.ts";
-import { writeCreation } from "./redis-logs.ts";
-import { scripts } from "./redis-scripts.ts";
-import { listOf, textOf } from "./redis-values.ts";
-import type { Creation, Store } from "./store.ts";
+import type { RequestKey } from "../../agent/event.ts";
+import { EngramError } from "../../errors.ts";
+import { redisLimits } from "../../limits.ts";
+import type { Base } from "./base.ts";
+import type { Heads } from "./heads.ts";
+import { writeCreation } from "./logs.ts";
+import { scripts } from "./scripts.ts";
+import { listOf, textOf } from "./values.ts";
+import type { Creation, Store } from "../store.ts";
 
 /*
  * A request id and its agent are of different shards, so a creation that has one takes two steps, each atomic:

@@ -1,7 +1,7 @@
-import { nameOf, type RedisAddress } from "./redis-address.ts";
-import { replyCode } from "./redis-faults.ts";
-import type { Connection } from "./redis-line.ts";
-import { textOf } from "./redis-values.ts";
+import { nameOf, type RedisAddress } from "./address.ts";
+import { replyCode } from "./faults.ts";
+import type { Connection } from "./line.ts";
+import { textOf } from "./values.ts";
 
 /** What a server says of itself. */
 export type ServerFacts = {

@@ -1,5 +1,5 @@
-import { type Hints, makeHints, wakes } from "./hints.ts";
-import type { Shard, Shards } from "./redis-shards.ts";
+import { type Hints, makeHints, wakes } from "../hints.ts";
+import type { Shard, Shards } from "./shards.ts";
 
 /**
  * Hints of this engine and, by pub/sub, of the others. Those may be lost with a connection; then followers are told to look

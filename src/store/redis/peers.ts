@@ -1,8 +1,8 @@
-import { isJsonObject } from "../agent/json.ts";
-import type { Base } from "./redis-base.ts";
-import { scripts } from "./redis-scripts.ts";
-import { listOf, textOf } from "./redis-values.ts";
-import type { Peer, Store } from "./store.ts";
+import { isJsonObject } from "../../agent/json.ts";
+import type { Base } from "./base.ts";
+import { scripts } from "./scripts.ts";
+import { listOf, textOf } from "./values.ts";
+import type { Peer, Store } from "../store.ts";
 
 /** The engines of the fleet, in one hash: what each says of itself, and until when that counts. */
 export const peers = (base: Base, nowMs: () => number): Pick<Store, "announce" | "peers"> => ({

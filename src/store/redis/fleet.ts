@@ -1,10 +1,10 @@
-import type { Clock } from "../clock.ts";
-import { EngramError } from "../errors.ts";
-import { nameOf, type RedisAddress, type RedisPlace } from "./redis-address.ts";
-import { type Access, type Connection, type Line, LineDown, openLine } from "./redis-line.ts";
-import { isSharded, type ServerFacts, serverFacts } from "./redis-server-facts.ts";
-import type { Shard, Shards } from "./redis-shards.ts";
-import { listOf, numberOf } from "./redis-values.ts";
+import type { Clock } from "../../clock.ts";
+import { EngramError } from "../../errors.ts";
+import { nameOf, type RedisAddress, type RedisPlace } from "./address.ts";
+import { type Access, type Connection, type Line, LineDown, openLine } from "./line.ts";
+import { isSharded, type ServerFacts, serverFacts } from "./server-facts.ts";
+import type { Shard, Shards } from "./shards.ts";
+import { listOf, numberOf } from "./values.ts";
 
 /** The servers in use, and which of them has which shard. One server has all; of a Cluster it may change. */
 export interface Fleet {

@@ -1,11 +1,11 @@
-import { EngramError, messageOf } from "../errors.ts";
-import { redisLimits } from "../limits.ts";
-import type { RedisAddress } from "./redis-address.ts";
-import { replyCode } from "./redis-faults.ts";
-import type { Fleet } from "./redis-fleet.ts";
-import type { Command, Connection } from "./redis-line.ts";
-import type { Shard } from "./redis-shards.ts";
-import { numberOf } from "./redis-values.ts";
+import { EngramError, messageOf } from "../../errors.ts";
+import { redisLimits } from "../../limits.ts";
+import type { RedisAddress } from "./address.ts";
+import { replyCode } from "./faults.ts";
+import type { Fleet } from "./fleet.ts";
+import type { Command, Connection } from "./line.ts";
+import type { Shard } from "./shards.ts";
+import { numberOf } from "./values.ts";
 
 /** Commands to the servers that have the shards. They fail as a connection does. */
 export interface Servers {

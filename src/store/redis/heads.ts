@@ -1,4 +1,4 @@
-import { redisLimits } from "../limits.ts";
+import { redisLimits } from "../../limits.ts";
 
 /** What an append is chained to. */
 export type Head = { readonly sequence: number; readonly hash: string };

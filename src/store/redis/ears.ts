@@ -1,8 +1,8 @@
-import type { Clock } from "../clock.ts";
-import { nameOf, type RedisAddress } from "./redis-address.ts";
-import { type Access, type Line, openLine } from "./redis-line.ts";
-import { isSharded, serverFacts } from "./redis-server-facts.ts";
-import type { Shard, Shards } from "./redis-shards.ts";
+import type { Clock } from "../../clock.ts";
+import { nameOf, type RedisAddress } from "./address.ts";
+import { type Access, type Line, openLine } from "./line.ts";
+import { isSharded, serverFacts } from "./server-facts.ts";
+import type { Shard, Shards } from "./shards.ts";
 
 /** The connections that listen to the shards' channels, each where its shard is. */
 export interface Ears {

@@ -1,13 +1,13 @@
-import type { Clock } from "../clock.ts";
-import { EngramError } from "../errors.ts";
-import { redisLimits } from "../limits.ts";
-import { redisFault, replyCode } from "./redis-faults.ts";
-import type { Connection } from "./redis-line.ts";
-import { runScript, scripts } from "./redis-scripts.ts";
-import type { Servers } from "./redis-servers.ts";
-import type { Shard, Shards } from "./redis-shards.ts";
-import type { StoreTime } from "./redis-time.ts";
-import { listOf, numberOf, textOf, textOrNull } from "./redis-values.ts";
+import type { Clock } from "../../clock.ts";
+import { EngramError } from "../../errors.ts";
+import { redisLimits } from "../../limits.ts";
+import { redisFault, replyCode } from "./faults.ts";
+import type { Connection } from "./line.ts";
+import { runScript, scripts } from "./scripts.ts";
+import type { Servers } from "./servers.ts";
+import type { Shard, Shards } from "./shards.ts";
+import type { StoreTime } from "./time.ts";
+import { listOf, numberOf, textOf, textOrNull } from "./values.ts";
 
 /** Of the keys and their contents; a store of a newer format is left alone. Engines of two neighbouring formats must understand each other. */
 const formatVersion = 1;

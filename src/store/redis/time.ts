@@ -1,5 +1,5 @@
-import { type Clock, evenClock } from "../clock.ts";
-import { redisLimits } from "../limits.ts";
+import { type Clock, evenClock } from "../../clock.ts";
+import { redisLimits } from "../../limits.ts";
 
 /** The store's own time as this engine knows it: as last told, going on by the engine's monotonic clock. */
 export interface StoreTime {

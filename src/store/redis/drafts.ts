@@ -1,11 +1,11 @@
-import { isJsonObject } from "../agent/json.ts";
-import { EngramError, messageOf } from "../errors.ts";
-import { storeLimits } from "../limits.ts";
-import { decodeCall } from "./codec.ts";
-import type { Base } from "./redis-base.ts";
-import { scripts } from "./redis-scripts.ts";
-import { listOf, numberOf, textOf } from "./redis-values.ts";
-import type { DraftPiece, Store } from "./store.ts";
+import { isJsonObject } from "../../agent/json.ts";
+import { EngramError, messageOf } from "../../errors.ts";
+import { storeLimits } from "../../limits.ts";
+import { decodeCall } from "../codec.ts";
+import type { Base } from "./base.ts";
+import { scripts } from "./scripts.ts";
+import { listOf, numberOf, textOf } from "./values.ts";
+import type { DraftPiece, Store } from "../store.ts";
 
 export const drafts = (base: Base): Pick<Store, "writeDraft" | "readDraft"> => ({
   writeDraft: async ({ agentId, epoch, workedMs }, call, pieces) => {

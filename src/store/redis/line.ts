@@ -1,8 +1,8 @@
 import { createClient, ErrorReply } from "redis";
-import type { Clock } from "../clock.ts";
-import { messageOf } from "../errors.ts";
-import { redisLimits } from "../limits.ts";
-import { nameOf, type RedisAddress, type RedisPlace } from "./redis-address.ts";
+import type { Clock } from "../../clock.ts";
+import { messageOf } from "../../errors.ts";
+import { redisLimits } from "../../limits.ts";
+import { nameOf, type RedisAddress, type RedisPlace } from "./address.ts";
 
 export type Command = readonly [string, ...string[]];
 

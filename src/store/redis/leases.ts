@@ -1,11 +1,11 @@
-import { redisLimits, turnLimits } from "../limits.ts";
-import { wakes } from "./hints.ts";
-import type { Base } from "./redis-base.ts";
-import { firstOf } from "./redis-merge.ts";
-import { scripts } from "./redis-scripts.ts";
-import type { Shard } from "./redis-shards.ts";
-import { listOf, numberOf, textOf } from "./redis-values.ts";
-import type { Holder, Lease, LeaseWish, Store } from "./store.ts";
+import { redisLimits, turnLimits } from "../../limits.ts";
+import { wakes } from "../hints.ts";
+import type { Base } from "./base.ts";
+import { firstOf } from "./merge.ts";
+import { scripts } from "./scripts.ts";
+import type { Shard } from "./shards.ts";
+import { listOf, numberOf, textOf } from "./values.ts";
+import type { Holder, Lease, LeaseWish, Store } from "../store.ts";
 
 /** A lease as the scripts give it; null: none was. */
 export function leaseOf(agentId: string, reply: unknown): Lease | null {

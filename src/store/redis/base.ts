@@ -1,12 +1,12 @@
-import { EngramError } from "../errors.ts";
-import { wakes } from "./hints.ts";
-import type { Home } from "./redis-home.ts";
-import type { RedisHints } from "./redis-hints.ts";
-import { redisFault } from "./redis-faults.ts";
-import { runScript, type Script } from "./redis-scripts.ts";
-import type { Fleet } from "./redis-fleet.ts";
-import type { Servers } from "./redis-servers.ts";
-import type { Shard, Shards } from "./redis-shards.ts";
+import { EngramError } from "../../errors.ts";
+import { wakes } from "../hints.ts";
+import type { Home } from "./home.ts";
+import type { RedisHints } from "./hints.ts";
+import { redisFault } from "./faults.ts";
+import { runScript, type Script } from "./scripts.ts";
+import type { Fleet } from "./fleet.ts";
+import type { Servers } from "./servers.ts";
+import type { Shard, Shards } from "./shards.ts";
 
 type Call = { readonly keys: readonly string[]; readonly args: readonly string[] };
 

@@ -1,4 +1,4 @@
-import { EngramError } from "../errors.ts";
+import { EngramError } from "../../errors.ts";
 
 const wrong = (wanted: string, reply: unknown): EngramError =>
   new EngramError("corrupt", `Redis answered ${typeof reply} where the store expects ${wanted}`);

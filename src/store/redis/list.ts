@@ -1,11 +1,11 @@
-import type { AgentRow } from "../agent/row.ts";
-import type { Status } from "../agent/state.ts";
-import type { Base } from "./redis-base.ts";
-import { firstOf } from "./redis-merge.ts";
-import { readRow } from "./redis-row.ts";
-import type { Shard } from "./redis-shards.ts";
-import { listOf, textOf } from "./redis-values.ts";
-import type { ListQuery } from "./store.ts";
+import type { AgentRow } from "../../agent/row.ts";
+import type { Status } from "../../agent/state.ts";
+import type { Base } from "./base.ts";
+import { firstOf } from "./merge.ts";
+import { readRow } from "./row.ts";
+import type { Shard } from "./shards.ts";
+import { listOf, textOf } from "./values.ts";
+import type { ListQuery } from "../store.ts";
 
 /** Where in the index agents of a status are: who has a worker stands apart from those that wait for one. */
 function placesOf(status: Status | null): readonly string[] {

@@ -1,6 +1,6 @@
 import { ErrorReply } from "redis";
-import { EngramError, messageOf } from "../errors.ts";
-import { LineDown } from "./redis-line.ts";
+import { EngramError, messageOf } from "../../errors.ts";
+import { LineDown } from "./line.ts";
 
 /** What to do about answers that say why Redis does not take a command just now. */
 const advice: Readonly<Record<string, string>> = {

@@ -1,10 +1,10 @@
-import type { AgentSpec } from "../agent/event.ts";
-import { isJsonObject } from "../agent/json.ts";
-import type { AgentRow } from "../agent/row.ts";
-import { type AgentState, isStatus, type Stats, type Status } from "../agent/state.ts";
-import { EngramError } from "../errors.ts";
-import type { Base } from "./redis-base.ts";
-import { listOf, numberOf, textOf } from "./redis-values.ts";
+import type { AgentSpec } from "../../agent/event.ts";
+import { isJsonObject } from "../../agent/json.ts";
+import type { AgentRow } from "../../agent/row.ts";
+import { type AgentState, isStatus, type Stats, type Status } from "../../agent/state.ts";
+import { EngramError } from "../../errors.ts";
+import type { Base } from "./base.ts";
+import { listOf, numberOf, textOf } from "./values.ts";
 
 /** What each append may change of what listings show. */
 export const infoOf = (state: AgentState, updatedAtMs: number): string =>

@@ -1,8 +1,8 @@
-import type { Clock } from "../clock.ts";
-import { EngramError } from "../errors.ts";
-import { redisLimits } from "../limits.ts";
-import type { Log } from "../log.ts";
-import { isRefusal, redisFault } from "./redis-faults.ts";
+import type { Clock } from "../../clock.ts";
+import { EngramError } from "../../errors.ts";
+import { redisLimits } from "../../limits.ts";
+import type { Log } from "../../log.ts";
+import { isRefusal, redisFault } from "./faults.ts";
 
 /** Looks again and again whether the store is there, and tells the log when that changes. */
 export interface Watch {

@@ -1,8 +1,8 @@
-import type { Event, LoggedEvent } from "../agent/event.ts";
-import { type Mark, marksOf } from "../agent/mark.ts";
-import { statusOf } from "../agent/state.ts";
-import { EngramError } from "../errors.ts";
-import { redisLimits, storeLimits } from "../limits.ts";
+import type { Event, LoggedEvent } from "../../agent/event.ts";
+import { type Mark, marksOf } from "../../agent/mark.ts";
+import { statusOf } from "../../agent/state.ts";
+import { EngramError } from "../../errors.ts";
+import { redisLimits, storeLimits } from "../../limits.ts";
 import {
   chainHash,
   decodeEvent,
@@ -11,15 +11,15 @@ import {
   encodeState,
   genesisHash,
   snapshotHash,
-} from "./codec.ts";
-import { wakes } from "./hints.ts";
-import type { Base } from "./redis-base.ts";
-import type { Head, Heads } from "./redis-heads.ts";
-import { leaseOf } from "./redis-leases.ts";
-import { infoOf, specOf } from "./redis-row.ts";
-import { scripts } from "./redis-scripts.ts";
-import { listOf, numberOf, textOf, textOrNull } from "./redis-values.ts";
-import type { Append, Creation, Lease, Store } from "./store.ts";
+} from "../codec.ts";
+import { wakes } from "../hints.ts";
+import type { Base } from "./base.ts";
+import type { Head, Heads } from "./heads.ts";
+import { leaseOf } from "./leases.ts";
+import { infoOf, specOf } from "./row.ts";
+import { scripts } from "./scripts.ts";
+import { listOf, numberOf, textOf, textOrNull } from "./values.ts";
+import type { Append, Creation, Lease, Store } from "../store.ts";
 
 const missing = (agentId: string): EngramError =>
   new EngramError("not_found", `no agent ${agentId}`);
