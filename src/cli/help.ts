@@ -4,7 +4,7 @@ const commands = [
   ["serve", "run the engine (also without a command)"],
   ["demo", "show what the engine is for: a conversation that survives kill -9"],
   ["verify [AGENT]", "show that what is stored is what was written, or what is wrong; reads only"],
-  ["torture", "kill and restart an engine under load, and check what its clients see"],
+  ["torture", "kill and restart an engine, or several, under load; check what clients see"],
   ["tool list", "show the tools of the tools folder"],
   ["tool run NAME [JSON]", "call a tool with an input, under the same limits as an agent's call"],
   ["tool inspect FILE", "say what a tool's file imports, takes and may use, or why it is refused"],

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { tortureOptions } from "../../src/cli/torture/torture.ts";
+import { tortureOptions } from "../../src/cli/torture/options.ts";
 import { makeRandom } from "../../src/cli/torture/random.ts";
 import { EngramError } from "../../src/errors.ts";
 
@@ -13,6 +13,17 @@ test("options are read, and without a number of kills it lasts a minute", () => 
   expect(tortureOptions(["--kills", "3"]).minutes).toBeGreaterThan(60);
 });
 
+test("several engines share a Redis, and so may one", () => {
+  const redisServer = process.execPath;
+  const fleetOf = (line: string): unknown =>
+    tortureOptions([...line.split(" "), "--redis-server", redisServer]).fleet;
+  expect(fleetOf("--engines 3")).toEqual({ engines: 3, redisServer });
+  expect(fleetOf("--engines 3 --store redis")).toEqual({ engines: 3, redisServer });
+  expect(fleetOf("--store redis")).toEqual({ engines: 1, redisServer });
+  expect(tortureOptions(["--engines", "1"]).fleet).toBe(null);
+  expect(tortureOptions(["--store", "sqlite"]).fleet).toBe(null);
+});
+
 test.each([
   "--minutes 0",
   "--minutes many",
@@ -23,6 +34,13 @@ test.each([
   "--kills 0",
   "--seed x",
   "--tools-path nowhere",
+  "--engines 0",
+  "--engines 17",
+  "--engines 1.5",
+  "--store badger",
+  "--store sqlite --engines 2",
+  "--redis-server redis-server",
+  "--engines 2 --redis-server nowhere",
   "--unknown 1",
   "word",
 ])("%s is bad usage", (line) => {

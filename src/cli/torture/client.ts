@@ -3,11 +3,10 @@ import { messageOf } from "../../errors.ts";
 import type { AgentService } from "../../gen/engram/api/v1/agent_pb.ts";
 import { tortureLimits } from "../../limits.ts";
 import { type Connection, makeConnection } from "../demo-client.ts";
-import type { Life, Lives } from "./engine.ts";
 import { openExchange } from "./exchange.ts";
 import type { Random } from "./random.ts";
-import type { Recovery } from "./recovery.ts";
 import type { Outgoing, Subject } from "./subject.ts";
+import type { Audience, Host, Life } from "./world.ts";
 
 export type AgentClient = Client<typeof AgentService>;
 
@@ -16,6 +15,8 @@ export type ClientCounts = {
   reconnects: number;
   retries: number;
   drops: number;
+  /** Streams left because their engine kept silent. */
+  silences: number;
 };
 
 /** One client: it tries every call again until it is answered, whatever becomes of the engine meanwhile. */
@@ -27,27 +28,30 @@ export type TortureClient = {
    * rests. Fails with what the engine itself refuses one with.
    */
   converse(subject: Subject, outgoing: readonly Outgoing[]): Promise<void>;
+  /** Where it finds its engines. */
+  readonly host: Host;
   close(): void;
 };
 
 type ClientParts = {
   readonly name: string;
-  readonly lives: Lives;
-  readonly recovery: Recovery;
+  readonly host: Host;
+  readonly audience: Audience;
   readonly random: Random;
   readonly counts: ClientCounts;
 };
 
-/** Share of streams that the client itself breaks off, and how many messages it hears at most before. */
-const dropped = { share: 0.08, messagesMax: 60 } as const;
+/** How many messages a client hears at most before it breaks a stream off. */
+const droppedMessagesMax = 60;
 
 type Connected = Connection & { readonly life: Life };
 
 /** A client that is not connected yet. */
 export function makeTortureClient(parts: ClientParts): TortureClient {
-  const { name, recovery } = parts;
+  const { name, host, audience } = parts;
   const connector = makeConnector(parts);
   return {
+    host,
     call: async (attempt) => {
       for (;;) {
         const { client, life } = await connector.connect();
@@ -59,7 +63,7 @@ export function makeTortureClient(parts: ClientParts): TortureClient {
       }
     },
     converse: async (subject, outgoing) => {
-      const leave = recovery.enter(name);
+      const leave = audience.enter(name);
       try {
         while (!(await attemptStream(parts, connector, { subject, outgoing })));
       } finally {
@@ -70,24 +74,36 @@ export function makeTortureClient(parts: ClientParts): TortureClient {
   };
 }
 
-function makeConnector({ lives, counts }: ClientParts) {
-  let connected: Connected | null = null;
+function makeConnector({ host, counts }: ClientParts) {
+  const connections = new Map<Life, Connected>();
+  let newest: Life | null = null;
+
+  const connectTo = (life: Life): Connected => {
+    for (const { drop, life: other } of connections.values()) if (ended.has(other)) drop();
+    for (const other of connections.keys()) if (ended.has(other)) connections.delete(other);
+    const connected = { ...makeConnection(life.url), life };
+    connections.set(life, connected);
+    void life.over.then(() => ended.add(life));
+    return connected;
+  };
+  const ended = new WeakSet<Life>();
   return {
     connect: async (): Promise<Connected> => {
-      const life = await lives.now();
-      if (connected?.life === life) return connected;
-      if (connected !== null) counts.reconnects++;
-      connected?.drop();
-      connected = { ...makeConnection(life.url), life };
-      return connected;
+      const life = await host.now();
+      if (newest !== null && newest !== life) counts.reconnects++;
+      newest = life;
+      return connections.get(life) ?? connectTo(life);
     },
     /** Waits for another engine, or a little. Fails with what is no sign of a broken connection. */
     tryAgain: async (life: Life, error: unknown): Promise<void> => {
       if (!isAway(error)) throw error;
       counts.retries++;
-      await Promise.race([life.over, Bun.sleep(tortureLimits.retryMs)]);
+      host.leave(life);
+      await Promise.race([life.over, Bun.sleep(host.retryMs)]);
     },
-    close: (): void => connected?.drop(),
+    close: (): void => {
+      for (const { drop } of connections.values()) drop();
+    },
   };
 }
 
@@ -110,20 +126,26 @@ async function attemptStream(
 
 /** One stream. True when all is recorded and the agent rests, false where the client itself left. */
 async function stream(
-  { name, recovery, random, counts }: ClientParts,
+  { name, audience, host, random, counts }: ClientParts,
   { client, drop, life }: Connected,
   { subject, outgoing }: Conversation,
 ): Promise<boolean> {
-  const exchange = openExchange(subject, outgoing, `engine ${life.number}`);
-  const leaveAfter = random.chance(dropped.share)
-    ? random.between(1, dropped.messagesMax)
+  const exchange = openExchange(subject, outgoing, life.name);
+  const leaveAfter = random.chance(host.dropShare)
+    ? random.between(1, droppedMessagesMax)
     : Infinity;
   const controller = new AbortController();
+  const silence = startSilence(host.silenceMs, () => {
+    subject.note(`${life.name} keeps silent`);
+    counts.silences++;
+    controller.abort();
+  });
   let heard = 0;
   try {
     for await (const message of client.chat(exchange.messages, { signal: controller.signal })) {
+      silence.isBroken();
       const { isNews, ackedAt } = subject.hear(message);
-      if (isNews) recovery.news(name);
+      if (isNews) audience.news(name, message.payload.case !== "status");
       if (ackedAt !== null && exchange.acknowledge(ackedAt, message)) counts.acknowledged++;
       exchange.sendDue(message.payload.case === "heartbeat");
       if (++heard !== leaveAfter) continue;
@@ -138,8 +160,19 @@ async function stream(
     subject.note("left the stream");
     return false;
   } finally {
+    silence.end();
     exchange.close();
   }
+}
+
+/** Calls `tooLong` where nothing was heard for `silenceMs`; null: never. */
+function startSilence(
+  silenceMs: number | null,
+  tooLong: () => void,
+): { isBroken(): void; end(): void } {
+  if (silenceMs === null) return { isBroken: () => {}, end: () => {} };
+  const timer = setTimeout(tooLong, silenceMs);
+  return { isBroken: () => void timer.refresh(), end: () => clearTimeout(timer) };
 }
 
 /** The connection broke, or the engine is stopping; what else it refuses with a status is an answer. */

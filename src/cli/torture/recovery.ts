@@ -1,9 +1,7 @@
+import type { Audience } from "./world.ts";
+
 /** Who is under way, and how long after each start of the engine everyone was going again. */
-export type Recovery = {
-  /** A client waits for something of its agent, until the function given is called. */
-  enter(name: string): () => void;
-  /** A client was told something new. */
-  news(name: string): void;
+export type Recovery = Audience & {
   /** An engine is ready; resolves when everyone who was under way then was told something new. */
   begin(): Promise<void>;
   /** The engine is gone: who was not going by then does not count. */

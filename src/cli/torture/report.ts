@@ -1,6 +1,6 @@
 import { tortureLimits } from "../../limits.ts";
 import type { ClientCounts } from "./client.ts";
-import type { LivesCounts } from "./engine.ts";
+import { number, type Row } from "./rows.ts";
 import type { StoryCounts } from "./stories.ts";
 import type { Found } from "./subject.ts";
 import type { Counts } from "./witness.ts";
@@ -11,40 +11,23 @@ export type Outcome = {
   readonly seconds: number;
   readonly clients: number;
   readonly agents: number;
-  readonly lives: LivesCounts;
+  /** What was done to the engines. */
+  readonly deeds: readonly Row[];
   readonly calls: ClientCounts;
   readonly stories: StoryCounts;
   readonly seen: Counts & { readonly toolResults: number };
-  readonly goingMs: readonly number[];
-  /** What `engram verify` said at its end. */
-  readonly verified: string;
+  /** What the looks at the store itself came to. */
+  readonly verified: readonly Row[];
   readonly found: readonly Found[];
 };
 
-const number = (value: number): string => Math.round(value).toLocaleString("en-US");
-
-/** The slowest and the median of some times. */
-function times(values: readonly number[]): string {
-  const sorted = values.toSorted((a, b) => a - b);
-  const [median, slowest] = [sorted[Math.floor(sorted.length / 2)], sorted.at(-1)];
-  if (median === undefined || slowest === undefined) return "never measured";
-  return `median ${number(median)} ms, slowest ${number(slowest)} ms (${sorted.length} times)`;
-}
-
 /** The report, a line for each thing that was counted. */
 export function reportText(outcome: Outcome): string {
-  const { lives, calls, stories, seen } = outcome;
-  const rows: readonly (readonly [string, string])[] = [
+  const { calls, stories, seen } = outcome;
+  const rows: readonly Row[] = [
     ["seed", String(outcome.seed)],
     ["time", `${number(outcome.seconds)} s`],
-    [
-      "kills",
-      `${number(lives.kills)}, ${number(lives.killsAtStart)} of them before the engine was ready`,
-    ],
-    ["stops by SIGTERM", number(lives.stops)],
-    ["starts", number(lives.starts)],
-    ["start to ready", times(lives.readyMs)],
-    ["ready to all going again", times(outcome.goingMs)],
+    ...outcome.deeds,
     ["clients", number(outcome.clients)],
     ["agents", number(outcome.agents)],
     ["turns", number(stories.turns)],
@@ -54,7 +37,10 @@ export function reportText(outcome: Outcome): string {
     ["tool results", number(seen.toolResults)],
     ["reconnects", number(calls.reconnects)],
     ["calls tried again", number(calls.retries)],
-    ["connections dropped by clients", number(calls.drops)],
+    [
+      "streams left by clients",
+      `${number(calls.drops + calls.silences)}, ${number(calls.silences)} of them because they were silent`,
+    ],
     [
       "answers begun anew",
       `${number(seen.begunAnew)}, by models that cannot go on, or in mid-thought`,
@@ -63,7 +49,7 @@ export function reportText(outcome: Outcome): string {
       "agents set going again",
       `${number(stories.revived)}, whose step three kills in a row had hit`,
     ],
-    ["engram verify", outcome.verified],
+    ...outcome.verified,
     ["violations", number(outcome.found.length)],
   ];
   return rows.map(([name, value]) => `  ${name.padEnd(32)}${value}\n`).join("");

@@ -1,35 +1,24 @@
 import { messageOf } from "../../errors.ts";
 import type { ToolInfo } from "../../gen/engram/api/v1/agent_pb.ts";
-import { tortureLimits } from "../../limits.ts";
-import { selfCommand } from "../self.ts";
+import { fleetLimits, tortureLimits } from "../../limits.ts";
 import { checkKept, play, type Stage } from "./cast.ts";
 import { type ClientCounts, makeTortureClient, type TortureClient } from "./client.ts";
-import { type Lives, makeLives } from "./engine.ts";
+import { makeFleetWorld } from "./fleet.ts";
+import { makeLoneWorld } from "./lone.ts";
+import type { TortureOptions } from "./options.ts";
 import { makeRandom, type Random } from "./random.ts";
-import { makeRecovery, type Recovery } from "./recovery.ts";
 import { type Outcome, violationText } from "./report.ts";
+import type { Row } from "./rows.ts";
 import type { Found, Subject } from "./subject.ts";
+import { type Host, within, type World, type WorldParts } from "./world.ts";
 
-export type TortureOptions = {
-  readonly minutes: number;
-  readonly agents: number;
-  /** Ends earlier after so many. */
-  readonly kills: number;
-  readonly seed: number;
-  readonly toolsPath: string;
-};
-
-/** Share of the starts after which nothing is killed until every agent is going again. */
-const calmShare = 0.08;
 /** So that more than one page is asked for. */
 const pageSize = 16;
 
 type Run = {
   readonly options: TortureOptions;
-  readonly folder: string;
   readonly random: Random;
-  readonly lives: Lives;
-  readonly recovery: Recovery;
+  readonly world: World;
   readonly calls: ClientCounts;
   readonly found: readonly Found[];
   readonly onViolation: (found: Found) => void;
@@ -47,34 +36,36 @@ export async function runTorture(
   stopped: AbortSignal,
 ): Promise<Outcome> {
   const run = makeRun(options, folder);
+  const { world } = run;
   const calm = Promise.withResolvers<void>();
   let isCalm = false;
-  await run.lives.begin();
-  const looker = clientOf(run, "looker");
-  const stage = makeStage(run, await toolsOf(looker), { calm: calm.promise, isCalm: () => isCalm });
-  const progress = setInterval(() => print(progressText(run, stage)), tortureLimits.progressMs);
-  const plays = Array.from({ length: options.agents }, (_, index) =>
-    playOne(run, stage, `c${index}`),
-  );
-  const all = Promise.all(plays);
-  let verified = "";
+  let verified: readonly Row[] = [];
+  let progress: ReturnType<typeof setInterval> | undefined;
   try {
-    await killUntilOver(run, stopped);
+    await world.begin();
+    const looker = clientOf(run, "looker");
+    const tools = await toolsOf(looker);
+    looker.close();
+    const stage = makeStage(run, tools, { calm: calm.promise, isCalm: () => isCalm });
+    progress = setInterval(() => print(progressText(run, stage)), tortureLimits.progressMs);
+    const plays = Array.from({ length: options.agents }, (_, index) =>
+      playOne(run, stage, `c${index}`),
+    );
+    const all = Promise.all(plays);
+    await world.torment(stopped);
     isCalm = true;
     calm.resolve();
     await mustRest(run, all);
-    await within(checkAll(run, stage, looker), tortureLimits.restMs, () => {
-      const detail = "the engine did not answer the checks at the end";
+    await within(checkEach(run, stage), tortureLimits.restMs, () => {
+      const detail = "the engines did not answer the checks at the end";
       run.onViolation({ rule: "stuck", detail, agentId: "", trace: [] });
     });
-    looker.close();
-    await run.lives.stop();
-    verified = await verify(run);
+    verified = await world.end();
+    return outcomeOf(run, stage, verified);
   } finally {
     clearInterval(progress);
-    await run.lives.abandon();
+    await world.abandon();
   }
-  return outcomeOf(run, stage, verified);
 }
 
 function makeRun(options: TortureOptions, folder: string): Run {
@@ -88,34 +79,34 @@ function makeRun(options: TortureOptions, folder: string): Run {
     found.push(violation);
     print(violationText(violation));
   };
-  const lives = makeLives({
-    folder,
-    settings: { TOOLS_PATH: options.toolsPath },
-    random: random.named("lives"),
-    report: (rule, detail) => onViolation({ rule, detail, agentId: "", trace: [] }),
-  });
+  const playing = new Map<string, Subject>();
   return {
     options,
-    folder,
     random,
-    lives,
-    recovery: makeRecovery(),
-    calls: { acknowledged: 0, reconnects: 0, retries: 0, drops: 0 },
+    world: makeWorld({ options, folder, random, onViolation, playing }),
+    calls: { acknowledged: 0, reconnects: 0, retries: 0, drops: 0, silences: 0 },
     found,
     onViolation,
     startedMs: performance.now(),
-    playing: new Map(),
+    playing,
   };
 }
 
-const clientOf = ({ lives, recovery, random, calls }: Run, name: string): TortureClient =>
-  makeTortureClient({
+const makeWorld = (parts: WorldParts): World =>
+  parts.options.fleet === null
+    ? makeLoneWorld(parts)
+    : makeFleetWorld({ ...parts, fleet: parts.options.fleet });
+
+function clientOf({ world, random, calls }: Run, name: string, host?: Host): TortureClient {
+  const { audience } = world;
+  return makeTortureClient({
     name,
-    lives,
-    recovery,
+    host: host ?? world.host(random.named(`engines of ${name}`)),
+    audience,
     random: random.named(`streams of ${name}`),
     counts: calls,
   });
+}
 
 async function toolsOf(client: TortureClient): Promise<readonly ToolInfo[]> {
   const { tools } = await client.call((engine, options) => engine.listTools({}, options));
@@ -123,12 +114,11 @@ async function toolsOf(client: TortureClient): Promise<readonly ToolInfo[]> {
 }
 
 const makeStage = (
-  { lives, random, onViolation, playing }: Run,
+  { random, onViolation, playing }: Run,
   tools: readonly ToolInfo[],
   calm: Pick<Stage, "calm" | "isCalm">,
 ): Stage => ({
   ...calm,
-  lives,
   random,
   tools,
   onViolation,
@@ -156,42 +146,6 @@ async function playOne(run: Run, stage: Stage, name: string): Promise<void> {
   }
 }
 
-async function killUntilOver(run: Run, stopped: AbortSignal): Promise<void> {
-  const { lives, recovery, options, startedMs } = run;
-  const random = run.random.named("kills");
-  const endMs = startedMs + options.minutes * 60_000;
-  const over = new Promise<void>((resolve) => {
-    stopped.addEventListener("abort", () => resolve());
-  });
-  const isOver = (): boolean =>
-    stopped.aborted || performance.now() >= endMs || lives.counts.kills >= options.kills;
-  for (;;) {
-    const going = recovery.begin();
-    const leftMs = Math.max(0, endMs - performance.now());
-    if (random.chance(calmShare)) await mustGoAgain(run, going);
-    else await Promise.race([over, Bun.sleep(Math.min(leftMs, gapMs(random)))]);
-    if (isOver()) return;
-    recovery.end();
-    await lives.end();
-    await lives.begin();
-  }
-}
-
-/** From a few ms, where hardly anything was taken up yet, to two seconds. */
-function gapMs(random: Random): number {
-  if (random.chance(0.25)) return random.between(0, 30);
-  return random.chance(0.65) ? random.between(30, 500) : random.between(500, 2_000);
-}
-
-async function mustGoAgain({ recovery, playing }: Run, going: Promise<void>): Promise<void> {
-  await within(going, tortureLimits.goingMs, () => {
-    for (const name of recovery.waiting())
-      playing
-        .get(name)
-        ?.report("stuck", `nothing came of it for ${tortureLimits.goingMs} ms after a start`);
-  });
-}
-
 async function mustRest({ playing }: Run, all: Promise<unknown>): Promise<void> {
   await within(all, tortureLimits.restMs, () => {
     for (const subject of playing.values())
@@ -202,23 +156,22 @@ async function mustRest({ playing }: Run, all: Promise<unknown>): Promise<void> 
   });
 }
 
-async function within(
-  promise: Promise<unknown>,
-  limitMs: number,
-  otherwise: () => void,
-): Promise<void> {
-  const late = Promise.withResolvers<void>();
-  const timer = setTimeout(() => {
-    otherwise();
-    late.resolve();
-  }, limitMs);
-  await Promise.race([promise, late.promise]);
-  clearTimeout(timer);
+/** What is to hold of all agents together, once all of them rest, whichever engine is asked. */
+async function checkEach(run: Run, stage: Stage): Promise<void> {
+  for (const host of run.world.each()) {
+    const client = clientOf(run, "looker", host);
+    await checkAll(run, stage, client);
+    client.close();
+  }
 }
 
-/** What is to hold of all agents together, once all of them rest. */
 async function checkAll(run: Run, stage: Stage, client: TortureClient): Promise<void> {
-  for (const kept of stage.kept) await checkKept(client, kept);
+  const { name } = await client.host.now();
+  const left = stage.kept.values();
+  const check = async (): Promise<void> => {
+    for (const kept of left) await checkKept(client, kept, name);
+  };
+  await Promise.all(Array.from({ length: fleetLimits.comparedAtOnce }, check));
   const listed = new Map<string, number>();
   for (let pageToken = ""; ;) {
     const query = { pageSize, pageToken };
@@ -231,43 +184,19 @@ async function checkAll(run: Run, stage: Stage, client: TortureClient): Promise<
     run.onViolation({ rule: "wrong listing", detail, agentId, trace: [] });
   for (const agentId of stage.agentIds)
     if (listed.get(agentId) !== 1)
-      report(agentId, `it is listed ${listed.get(agentId) ?? 0} times`);
+      report(agentId, `${name} lists it ${listed.get(agentId) ?? 0} times`);
   for (const agentId of listed.keys())
-    if (!stage.agentIds.has(agentId)) report(agentId, "it is listed, and no client was told of it");
-}
-
-/** The engine's own look at the data folder. */
-async function verify({ folder, onViolation }: Run): Promise<string> {
-  const child = Bun.spawn([...selfCommand, "verify"], {
-    cwd: folder,
-    env: { DB_PATH: `${folder}/data` },
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  const [stdout, stderr, exitCode] = await Promise.all([
-    child.stdout.text(),
-    child.stderr.text(),
-    child.exited,
-  ]);
-  const said = `${stdout}${stderr}`.trim();
-  if (exitCode !== 0)
-    onViolation({
-      rule: "verify",
-      detail: `exit code ${exitCode}: ${said.slice(0, 2_000)}`,
-      agentId: "",
-      trace: [],
-    });
-  return stdout.trim().split("\n").at(-1) ?? "";
+    if (!stage.agentIds.has(agentId))
+      report(agentId, `${name} lists it, and no client was told of it`);
 }
 
 const seconds = ({ startedMs }: Run): number => (performance.now() - startedMs) / 1_000;
 
 const progressText = (run: Run, stage: Stage): string =>
-  `${Math.round(seconds(run))} s: ${run.lives.counts.kills} kills, ${stage.agentIds.size} agents, ` +
+  `${Math.round(seconds(run))} s: ${run.world.progress()}, ${stage.agentIds.size} agents, ` +
   `${stage.counts.turns} turns, ${run.calls.acknowledged} messages acknowledged, ${run.found.length} violations\n`;
 
-function outcomeOf(run: Run, stage: Stage, verified: string): Outcome {
+function outcomeOf(run: Run, stage: Stage, verified: readonly Row[]): Outcome {
   const seen = { events: 0, deltas: 0, bytes: 0, begunAnew: 0, toolResults: 0 };
   for (const { counts } of stage.kept) {
     seen.events += counts.events;
@@ -281,11 +210,10 @@ function outcomeOf(run: Run, stage: Stage, verified: string): Outcome {
     seconds: seconds(run),
     clients: run.options.agents,
     agents: stage.agentIds.size,
-    lives: run.lives.counts,
+    deeds: run.world.rows(),
     calls: run.calls,
     stories: stage.counts,
     seen,
-    goingMs: run.recovery.goingMs,
     verified,
     found: run.found,
   };

@@ -1,9 +1,9 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Agent, ServerMessage, ToolInfo } from "../../gen/engram/api/v1/agent_pb.ts";
+import { tortureLimits } from "../../limits.ts";
 import { withoutMarks } from "../../llm/scripted.ts";
-import { checkAgent } from "./check.ts";
+import { checkAgent, type Said } from "./check.ts";
 import type { TortureClient } from "./client.ts";
-import type { Lives } from "./engine.ts";
 import { readLog } from "./log.ts";
 import { inMidAnswer, type Messages, smallTalk, tale, toolRequest } from "./messages.ts";
 import type { Random } from "./random.ts";
@@ -14,7 +14,6 @@ export type StoryCounts = { turns: number; revived: number };
 /** Who plays a story with which agent. */
 export type Teller = {
   readonly client: TortureClient;
-  readonly lives: Lives;
   readonly random: Random;
   readonly subject: Subject;
   readonly messages: Messages;
@@ -75,7 +74,10 @@ async function converse(teller: Teller, outgoing: readonly Outgoing[]): Promise<
 const isRefusal = (error: unknown): boolean =>
   error instanceof ConnectError && error.code === Code.FailedPrecondition;
 
-const getAgent = ({ client, subject: { agentId } }: Teller): Promise<Agent> =>
+const getAgent = ({
+  client,
+  subject: { agentId },
+}: Pick<Teller, "client" | "subject">): Promise<Agent> =>
   client.call((engine, options) => engine.getAgent({ agentId }, options));
 
 /** A step whose engine was killed three times in a row is taken for the cause. True where that was it. */
@@ -132,14 +134,19 @@ export function replay({
   return client.call((engine, options) => Array.fromAsync(engine.replay(wish, options)));
 }
 
-/** Compares what was seen of an agent at rest with its log. Gives the log. */
-export async function examine(teller: Teller): Promise<readonly ServerMessage[]> {
-  const { subject } = teller;
+/** What an engine says of an agent. */
+export async function ask(teller: Pick<Teller, "client" | "subject">): Promise<Said> {
   const agent = await getAgent(teller);
-  const log = await replay(teller);
+  return { agent, log: await replay(teller) };
+}
+
+/** Compares what was seen of an agent at rest with its log. Gives what the engine said. */
+export async function examine(teller: Teller): Promise<Said> {
+  const { subject } = teller;
+  const { log, agent } = await ask(teller);
   const saw = { witness: subject.witness, sent: subject.sent };
   for (const { rule, detail } of checkAgent(saw, { log, agent })) subject.report(rule, detail);
-  return log;
+  return { log, agent };
 }
 
 async function callTools(teller: Teller): Promise<void> {
@@ -164,11 +171,11 @@ async function pauseInMidAnswer(teller: Teller): Promise<void> {
 }
 
 async function mustStayPaused(teller: Teller): Promise<void> {
-  const { subject, lives, random, calm } = teller;
+  const { client, subject, random, calm } = teller;
   const before = await getAgent(teller);
   if (random.chance(0.6)) {
-    const { over } = await lives.now();
-    await Promise.race([over, calm]);
+    const { over } = await client.host.now();
+    await Promise.race([over, calm, Bun.sleep(tortureLimits.pausedMs)]);
   }
   const { status, headSequence } = await getAgent(teller);
   if (before.status !== "paused" || status !== "paused" || headSequence !== before.headSequence)

@@ -64,7 +64,7 @@ export function makeSubject({
 
   const note = (line: string): void => {
     pieces = null;
-    trace.push(line);
+    trace.push(`${new Date().toISOString().slice(11, -1)} ${line}`);
     if (trace.length > tortureLimits.traceLines) trace.shift();
   };
   const noteMessage = (message: ServerMessage): void => {
