@@ -14,7 +14,7 @@ test("clients of engines that share a Redis lose and double nothing, whichever o
   const folder = await makeFolder();
   const { seed } = seeded(1);
   const tools = join(import.meta.dir, "..", "..", "tools");
-  const args = ["torture", "--engines", "3", "--agents", "8", "--kills", "12"];
+  const args = ["torture", "--engines", "3", "--agents", "8", "--kills", "10"];
   const more = ["--seed", String(seed), "--tools-path", tools];
   const { exitCode, stdout, stderr } = await runBinary(folder, [...args, ...more], {
     PATH: Bun.env["PATH"] ?? "",
@@ -24,7 +24,7 @@ test("clients of engines that share a Redis lose and double nothing, whichever o
   expect(stdout).toContain("All of it held");
   expect(exitCode).toBe(0);
   expect(counted(stdout, "violations")).toBe(0);
-  expect(counted(stdout, "faults")).toBe(12);
+  expect(counted(stdout, "faults")).toBe(10);
   expect(counted(stdout, "engines that tell all alike")).toBe(3);
   for (const name of [
     "kills",

@@ -128,9 +128,9 @@ function makeChoice(parts: FaultsParts, counts: Counts): () => Fault | null {
     };
   };
   const kinds: readonly (readonly [share: number, kind: () => Fault | null])[] = [
-    [0.4, () => ofEngine(engineFaults.kill)],
-    [0.15, () => ofEngine(engineFaults.terminate)],
-    [0.27, () => ofEngine(engineFaults.freeze)],
+    [0.36, () => ofEngine(engineFaults.kill)],
+    [0.14, () => ofEngine(engineFaults.terminate)],
+    [0.32, () => ofEngine(engineFaults.freeze)],
     [0.06, () => ofRedis(redisFaults.kill)],
     [0.12, () => ofRedis(redisFaults.freeze)],
   ];
@@ -168,7 +168,9 @@ function makeEngineFaults(parts: FaultsParts, counts: Counts) {
       note(`${stamp()} back: ${lives.current()?.name}`);
     },
     freeze: async ({ lives }: Member): Promise<void> => {
-      const forMs = Math.round(leaseTtlMs * (0.1 + random.next() * 2.9));
+      // Mostly so that its agents were taken from it just before, and are in mid-answer elsewhere.
+      const leases = random.chance(0.6) ? 0.95 + random.next() * 0.7 : 0.1 + random.next() * 2.9;
+      const forMs = Math.round(leaseTtlMs * leases);
       counts.freezes++;
       if (forMs > leaseTtlMs) counts.staleFreezes++;
       note(`${stamp()} SIGSTOP of ${lives.current()?.name} for ${forMs} ms`);

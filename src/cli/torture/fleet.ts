@@ -3,12 +3,12 @@ import { join } from "node:path";
 import { fleetLimits, tortureLimits } from "../../limits.ts";
 import { type LivesCounts, livesRows, makeLives, noCounts } from "./engine.ts";
 import { makeFaults, type Member } from "./faults.ts";
+import { hostAmong, hostOf } from "./host.ts";
 import type { FleetOptions } from "./options.ts";
-import type { Random } from "./random.ts";
 import { keyPrefix, makeRedisServer, type RedisServer } from "./redis.ts";
 import { number, type Row } from "./rows.ts";
 import { makeTakeovers } from "./takeovers.ts";
-import { type Host, type Life, type World, type WorldParts } from "./world.ts";
+import type { World, WorldParts } from "./world.ts";
 
 export type FleetParts = WorldParts & { readonly fleet: FleetOptions };
 
@@ -18,7 +18,7 @@ export function makeFleetWorld(parts: FleetParts): World {
   const report = (rule: string, detail: string): void =>
     parts.onViolation({ rule, detail, agentId: "", trace: [] });
   const redis = makeRedisServer(parts.fleet.redisServer, join(folder, "redis"), report);
-  const counts = noCounts();
+  const counts = { ...noCounts(), fenced: 0 };
   const members = Array.from({ length: parts.fleet.engines }, (_, index) =>
     makeMember(parts, { index, url: redis.url, counts, report }),
   );
@@ -37,10 +37,16 @@ export function makeFleetWorld(parts: FleetParts): World {
       await redis.begin();
       await Promise.all(members.map(({ lives }) => lives.begin()));
     },
-    host: (random) => hostAmong(members, random),
+    host: (random) =>
+      hostAmong(
+        members.map(({ lives }) => lives),
+        random,
+      ),
     audience: takeovers,
+    // So that many an answer outlasts a lease.
+    paceMsMax: 30,
     torment: faults.torment,
-    each: () => members.map(({ lives }) => ({ ...manners, now: lives.now, leave: () => {} })),
+    each: () => members.map(({ lives }) => hostOf(lives)),
     end: async () => {
       await mustHaveNothingDue(redis, report);
       await Promise.all(members.map(({ lives }) => lives.stop()));
@@ -51,21 +57,21 @@ export function makeFleetWorld(parts: FleetParts): World {
       await Promise.all([...members.map(({ lives }) => lives.abandon()), redis.kill()]);
     },
     progress: () => faults.progress(counts),
-    rows: (): readonly Row[] => [...livesRows(counts), ...faults.rows()],
+    rows: (): readonly Row[] => [
+      ...livesRows(counts),
+      ...faults.rows(),
+      ["writes refused as stale", number(counts.fenced)],
+    ],
   };
 }
 
-/** A client notices an engine that keeps silent, and often leaves, so that it comes to one that another's agent is shown by. */
-const manners = {
-  silenceMs: fleetLimits.silenceMs,
-  retryMs: fleetLimits.retryMs,
-  dropShare: 0.15,
-} as const;
+/** `fenced`: steps that an engine gave up because another had taken its agent meanwhile. */
+type FleetCounts = LivesCounts & { fenced: number };
 
 type MemberParts = {
   readonly index: number;
   readonly url: string;
-  readonly counts: LivesCounts;
+  readonly counts: FleetCounts;
   readonly report: (rule: string, detail: string) => void;
 };
 
@@ -76,6 +82,7 @@ function makeMember(
   const name = `engine-${index + 1}`;
   const own = join(folder, name);
   mkdirSync(own, { recursive: true });
+  const note = noteIn(join(own, "log"));
   const hasFew = index === 0 && fleet.engines > 2;
   const lives = makeLives({
     name,
@@ -92,7 +99,10 @@ function makeMember(
     random: random.named(`lives of ${name}`),
     counts,
     report,
-    onLine: noteIn(join(own, "log")),
+    onLine: (line) => {
+      note(line);
+      if (line.includes('"code":"fenced"')) counts.fenced++;
+    },
   });
   return { lives, hasFew, isWell: true };
 }
@@ -101,37 +111,6 @@ function makeMember(
 function noteIn(path: string): (line: string) => void {
   const file = createWriteStream(path, { flags: "a" });
   return (line) => void file.write(`${line}\n`);
-}
-
-/** Share of the calls and streams before which a client changes its engine. */
-const movedShare = 0.1;
-
-/** The engines as one client sees them: it stays with one until that fails it, and now and then goes to another. */
-function hostAmong(members: readonly Member[], random: Random): Host {
-  let current: Life | null = null;
-  let left: Life | null = null;
-  return {
-    ...manners,
-    now: async () => {
-      for (;;) {
-        const there = members.flatMap(({ lives }) => lives.current() ?? []);
-        const others = there.filter((life) => life !== left);
-        const [first, ...rest] = others.length > 0 ? others : there;
-        if (first === undefined) {
-          await Promise.race(members.map(({ lives }) => lives.now()));
-          continue;
-        }
-        const choice = [first, ...rest] as const;
-        const stays = choice.find((life) => life === current);
-        if (stays !== undefined && !random.chance(movedShare)) return stays;
-        current = random.pick(choice);
-        return current;
-      }
-    },
-    leave: (life) => {
-      left = life;
-    },
-  };
 }
 
 /** With every agent at rest nobody is due and nobody is driven any more. */

@@ -44,6 +44,7 @@ export function makeLoneWorld(parts: WorldParts): World {
     begin: lives.begin,
     host: () => host,
     audience: recovery,
+    paceMsMax: 8,
     torment: async (stopped) => {
       const endMs = performance.now() + options.minutes * 60_000;
       const over = new Promise<void>((resolve) => {

@@ -114,7 +114,7 @@ async function toolsOf(client: TortureClient): Promise<readonly ToolInfo[]> {
 }
 
 const makeStage = (
-  { random, onViolation, playing }: Run,
+  { random, world, onViolation, playing }: Run,
   tools: readonly ToolInfo[],
   calm: Pick<Stage, "calm" | "isCalm">,
 ): Stage => ({
@@ -125,6 +125,7 @@ const makeStage = (
   counts: { turns: 0, revived: 0 },
   agentIds: new Set(),
   kept: [],
+  paceMsMax: world.paceMsMax,
   plays: (name, subject) => void playing.set(name, subject),
 });
 

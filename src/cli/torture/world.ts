@@ -40,6 +40,8 @@ export type World = {
   begin(): Promise<void>;
   host(random: Random): Host;
   readonly audience: Audience;
+  /** Of a model at most, from word to word. */
+  readonly paceMsMax: number;
   /** Hurts them until `stopped`, the time or the count is over, and leaves every one of them there and well. */
   torment(stopped: AbortSignal): Promise<void>;
   /** Each engine by itself, to compare what they say. */
