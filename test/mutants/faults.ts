@@ -52,6 +52,13 @@ const memory: readonly Fault[] = [
     tests: [lease],
   },
   {
+    name: "memory: who died with a poisonous step dies with it again",
+    file: "src/store/memory.ts",
+    text: "claims < turnLimits.claimsTrusted",
+    by: "claims < Infinity",
+    tests: [lease, drive],
+  },
+  {
     name: "memory: work told with a draft is forgotten",
     file: "src/store/memory.ts",
     text: "    entry.workedMs = holder.workedMs;\n",
@@ -168,6 +175,13 @@ const engine: readonly Fault[] = [
     text: "return () => Math.round(startMs + clock.monotonicMs());",
     by: "return () => Math.round(startMs * 0 + clock.nowMs());",
     tests: [work, clocks],
+  },
+  {
+    name: "a delta is not committed to the draft",
+    file: "src/engine/draft-writer.ts",
+    text: "        await store.writeDraft(holder(), call, pieces);",
+    by: "        await Promise.resolve(pieces);",
+    tests: ["test/engine/think.test.ts", "test/engine/crash.test.ts"],
   },
   {
     name: "what a model wrote before it broke off is not kept",
