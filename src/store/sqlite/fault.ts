@@ -29,9 +29,11 @@ export function storeFault(error: unknown): EngramError {
   const code = codeOf(error);
   const details = { cause: error, transient: true };
   if (/^SQLITE_(CORRUPT|NOTADB)/.test(code))
-    return new EngramError("corrupt", `the database is damaged: ${oneLine(error.message)}`, {
-      cause: error,
-    });
+    return new EngramError(
+      "corrupt",
+      `the database is damaged (${oneLine(error.message)}): engram verify says more, a backup of the folder brings it back`,
+      { cause: error },
+    );
   const advice = diskFaults.find(([pattern]) => pattern.test(code))?.[1];
   if (advice !== undefined)
     return new EngramError(
