@@ -184,6 +184,8 @@ export const redisLimits = {
   connectMs: 2_000,
   /** A server that keeps silent for so long is taken for gone, with all that it was asked. */
   replyMs: 3_000,
+  /** Later than it was due by this, a timer tells of a halt of the engine's own; so long it then waits once more. */
+  stallMs: 250,
   /** At the start; then the store opens without its server. */
   openMs: 3_000,
   reconnectMsFirst: 50,

@@ -8,6 +8,7 @@ import {
   setDefaultTimeout,
   test,
 } from "bun:test";
+import { type Clock, systemClock } from "../../src/clock.ts";
 import { redisLimits } from "../../src/limits.ts";
 import { makeShards } from "../../src/store/redis/shards.ts";
 import type { RedisStore } from "../../src/store/redis/redis.ts";
@@ -48,6 +49,32 @@ const open = async (
   stores.push(store);
   return store;
 };
+describe("a Redis that answers", () => {
+  test("is not taken for gone by an engine that was halted itself", async () => {
+    let haltedMs = 0;
+    const waits = new Set<() => void>();
+    const clock: Clock = {
+      nowMs: () => systemClock.nowMs(),
+      monotonicMs: () => systemClock.monotonicMs() + haltedMs,
+      after: (delayMs, fn) => {
+        if (delayMs !== redisLimits.replyMs) return systemClock.after(delayMs, fn);
+        waits.add(fn);
+        return () => void waits.delete(fn);
+      },
+    };
+    const store = await open(urlOf(redis), { clock });
+    await store.create(creationOf("a", [born()], { wakeAtMs: 70 }));
+    redis.signal("SIGSTOP");
+    const asked = store.row("a", 0);
+    await Bun.sleep(0);
+    // It goes on: the end of its wait is the first that it finds.
+    haltedMs = 2 * redisLimits.replyMs;
+    expect(waits.size).toBeGreaterThan(0);
+    for (const end of waits) end();
+    redis.signal("SIGCONT");
+    expect((await asked)?.agentId).toBe("a");
+  });
+});
 describe("a Redis that is killed", () => {
   test("makes the store unavailable at once, and has everything when it is back", async () => {
     const store = await open();

@@ -135,6 +135,23 @@ export function openLine(address: RedisAddress, parts: LineParts): Line {
 const saidBy = (error: unknown): string =>
   error instanceof AggregateError ? error.errors.map(messageOf).join(", ") : messageOf(error);
 
+/**
+ * Calls `late` where nobody cancels it in time. An engine that was halted finds the end of its wait and the answer there
+ * at once, and may see the end first: then it looks once more.
+ */
+function awaitReply(clock: Clock, late: () => void): () => void {
+  let cancel = (): void => {};
+  const wait = (forMs: number): void => {
+    const dueMs = clock.monotonicMs() + forMs;
+    cancel = clock.after(forMs, () => {
+      if (clock.monotonicMs() - dueMs > redisLimits.stallMs) wait(redisLimits.stallMs);
+      else late();
+    });
+  };
+  wait(redisLimits.replyMs);
+  return () => cancel();
+}
+
 function connectionOn(client: Client, clock: Clock, end: (cause: unknown) => void): Connection {
   let open = 0;
   const guarded = async <T>(run: () => Promise<T>): Promise<T> => {
@@ -143,7 +160,7 @@ function connectionOn(client: Client, clock: Clock, end: (cause: unknown) => voi
       throw new LineDown("too many commands wait for an answer", false);
     open++;
     // A server that keeps silent has to be taken for gone, with all that was asked of it.
-    const cancel = clock.after(redisLimits.replyMs, () =>
+    const cancel = awaitReply(clock, () =>
       end(new Error(`no answer within ${redisLimits.replyMs / 1000} s`)),
     );
     try {
