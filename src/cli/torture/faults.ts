@@ -155,7 +155,8 @@ function makeEngineFaults(parts: FaultsParts, counts: Counts) {
       const sinceMs = performance.now();
       note(`${stamp()} kill -9 of ${lives.current()?.name}`);
       await lives.kill();
-      const taken = alone ? mustBeTakenOver(parts, { pid, sinceMs }, counts) : Promise.resolve();
+      const hasHeirs = alone && parts.members.length > 1;
+      const taken = hasHeirs ? mustBeTakenOver(parts, { pid, sinceMs }, counts) : Promise.resolve();
       await Bun.sleep(random.between(0, random.chance(0.3) ? 2 * leaseTtlMs : 1_000));
       await Promise.all([lives.begin(), taken]);
       note(`${stamp()} back: ${lives.current()?.name}`);
