@@ -387,8 +387,6 @@ export const fleetLimits = {
   takeoverMs: 1_000,
   /** Over what is promised, for a machine whose processors the engines, Redis and all clients share. */
   marginMs: 2_000,
-  /** What a dead engine had written may be told for so long; nobody can have taken over by then. */
-  echoMs: 300,
   /** Loading the agents of some hours takes seconds. */
   redisStartMs: 60_000,
   /** Between two looks whether nobody is due any more. */

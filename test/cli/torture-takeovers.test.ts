@@ -1,6 +1,8 @@
 import { expect, test } from "bun:test";
 import { makeTakeovers, type Takeovers } from "../../src/cli/torture/takeovers.ts";
 
+const loser = (name: string, leaseEndsMs = 0) => ({ name, leaseEndsMs });
+
 /** A clock that is set by hand, and what is measured with it. */
 function scene(...names: readonly string[]): {
   readonly takeovers: Takeovers;
@@ -21,7 +23,7 @@ function scene(...names: readonly string[]): {
 
 test("what the agents of a dead engine tell next is timed from its end", async () => {
   const { takeovers, at } = scene("a", "b", "c");
-  const lost = takeovers.lost(["a", "b"], 100);
+  const lost = takeovers.lost([loser("a"), loser("b")], 100);
   at(2_100);
   takeovers.news("a", true);
   takeovers.news("c", true);
@@ -35,8 +37,8 @@ test("what the agents of a dead engine tell next is timed from its end", async (
 
 test("neither a client's own message nor what the dead engine had written is a take-over", () => {
   const { takeovers, at } = scene("a");
-  void takeovers.lost(["a"], 0);
-  at(5);
+  void takeovers.lost([loser("a", 1_500)], 0);
+  at(1_499);
   takeovers.news("a", true);
   at(2_000);
   takeovers.news("a", false);
@@ -46,10 +48,10 @@ test("neither a client's own message nor what the dead engine had written is a t
 
 test("who leaves, was not under way or is hit by something else is not waited for", async () => {
   const { takeovers, leave } = scene("a", "b");
-  const left = takeovers.lost(["a", "stranger"], 0);
+  const left = takeovers.lost([loser("a"), loser("stranger")], 0);
   leave.get("a")?.();
   await left;
-  const disturbed = takeovers.lost(["b"], 0);
+  const disturbed = takeovers.lost([loser("b")], 0);
   takeovers.disturb();
   await disturbed;
   await takeovers.lost([], 0);

@@ -2,7 +2,7 @@ import { fleetLimits } from "../../limits.ts";
 import type { Lives, LivesCounts } from "./engine.ts";
 import type { TortureOptions } from "./options.ts";
 import type { Random } from "./random.ts";
-import type { RedisServer } from "./redis.ts";
+import type { Driver, RedisServer } from "./redis.ts";
 import { number, type Row, times } from "./rows.ts";
 import type { Subject } from "./subject.ts";
 import type { Takeovers } from "./takeovers.ts";
@@ -213,17 +213,19 @@ async function mustBeTakenOver(
   const { faults } = counts;
   const names = takeovers.underWay();
   const agentIds = names.map((name) => playing.get(name)?.agentId ?? "");
-  let drivers: readonly number[];
+  let drivers: readonly Driver[];
   try {
     drivers = await redis.drivers(agentIds);
   } catch {
     return; // Redis went away meanwhile.
   }
   if (counts.faults !== faults) return;
-  const lost = takeovers.lost(
-    names.filter((_, index) => drivers[index] === pid),
-    sinceMs,
-  );
+  const nowMs = performance.now();
+  const losers = names.flatMap((name, index) => {
+    const driver = drivers[index];
+    return driver?.pid === pid ? [{ name, leaseEndsMs: nowMs + driver.leaseMs }] : [];
+  });
+  const lost = takeovers.lost(losers, sinceMs);
   const limitMs = fleetLimits.leaseTtlMs + fleetLimits.takeoverMs + fleetLimits.marginMs;
   await within(lost, limitMs - (performance.now() - sinceMs), () => {
     for (const name of takeovers.waiting())

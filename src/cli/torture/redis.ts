@@ -5,6 +5,9 @@ import { fleetLimits } from "../../limits.ts";
 import { listOf, textOf } from "../../store/redis/values.ts";
 import { makeShards } from "../../store/redis/shards.ts";
 
+/** The process id of the engine that drives an agent, 0: none does; and how long its lease still lasts. */
+export type Driver = { readonly pid: number; readonly leaseMs: number };
+
 /** A redis-server of the torture's own, which keeps what it was told in a folder. */
 export type RedisServer = {
   readonly url: string;
@@ -14,8 +17,8 @@ export type RedisServer = {
   kill(): Promise<void>;
   freeze(): void;
   thaw(): void;
-  /** Of each agent the process id of the engine that has it; 0: none has. */
-  drivers(agentIds: readonly string[]): Promise<readonly number[]>;
+  /** Of each agent who has it and for how long. */
+  drivers(agentIds: readonly string[]): Promise<readonly Driver[]>;
   /** Agents that are due, be it later, or driven. */
   due(): Promise<readonly string[]>;
 };
@@ -38,7 +41,6 @@ export function makeRedisServer(
   mkdirSync(folder, { recursive: true });
   const port = freePort();
   const url = `redis://127.0.0.1:${port}`;
-  const shards = makeShards(keyPrefix);
   let child: ReturnType<typeof spawn> | null = null;
   let isEnding = false;
 
@@ -62,6 +64,23 @@ export function makeRedisServer(
     void watch(started);
     await ready(started.stdout);
   };
+  return {
+    url,
+    begin,
+    kill: async () => {
+      isEnding = true;
+      child?.kill("SIGKILL");
+      await child?.exited;
+    },
+    freeze: () => child?.kill("SIGSTOP"),
+    thaw: () => child?.kill("SIGCONT"),
+    ...looks(url),
+  };
+}
+
+/** Looks into what the engines keep there, each on a connection of its own: Redis may have gone since the last. */
+function looks(url: string): Pick<RedisServer, "drivers" | "due"> {
+  const shards = makeShards(keyPrefix);
   const asked = async <T>(ask: (client: ReturnType<typeof clientOf>) => Promise<T>): Promise<T> => {
     const client = clientOf(url);
     client.on("error", () => {});
@@ -73,22 +92,17 @@ export function makeRedisServer(
     }
   };
   return {
-    url,
-    begin,
-    kill: async () => {
-      isEnding = true;
-      child?.kill("SIGKILL");
-      await child?.exited;
-    },
-    freeze: () => child?.kill("SIGSTOP"),
-    thaw: () => child?.kill("SIGCONT"),
     drivers: (agentIds) =>
       asked(async (client) => {
-        const workers = agentIds.map((agentId) =>
-          client.sendCommand<unknown>(["HGET", shards.of(agentId).agent(agentId), "worker"]),
+        const holders = agentIds.map((agentId) =>
+          client.sendCommand<unknown>([
+            "HMGET",
+            shards.of(agentId).agent(agentId),
+            "worker",
+            "lease",
+          ]),
         );
-        // A worker is called by its process id and something that no other has.
-        return (await Promise.all(workers)).map((it) => Number.parseInt(textOf(it ?? ""), 10) || 0);
+        return (await Promise.all(holders)).map(driverOf);
       }),
     due: () =>
       asked(async (client) => {
@@ -98,6 +112,12 @@ export function makeRedisServer(
         return (await Promise.all(found)).flatMap((it) => listOf(it).map(textOf));
       }),
   };
+}
+
+/** A worker is called by its process id and something that no other has; leases are in the time of Redis, which is this machine's. */
+function driverOf(reply: unknown): Driver {
+  const [worker = "", lease = ""] = listOf(reply).map((it) => textOf(it ?? ""));
+  return { pid: Number.parseInt(worker, 10) || 0, leaseMs: Number(lease) - Date.now() };
 }
 
 const clientOf = (url: string) =>

@@ -1,5 +1,11 @@
-import { fleetLimits } from "../../limits.ts";
 import type { Audience } from "./world.ts";
+
+/** A client whose agent lost its engine. */
+export type Loser = {
+  readonly name: string;
+  /** When the dead engine's lease ends: what the client is told before, that engine had written. */
+  readonly leaseEndsMs: number;
+};
 
 /** Who waits for an agent whose engine was killed, and for how long. */
 export type Takeovers = Audience & {
@@ -9,7 +15,7 @@ export type Takeovers = Audience & {
    * The engine that drove these clients' agents was killed at `sinceMs`. Resolves when each was told something new by its
    * agent, needs nothing more of it, or something else has gone wrong besides.
    */
-  lost(names: readonly string[], sinceMs: number): Promise<void>;
+  lost(losers: readonly Loser[], sinceMs: number): Promise<void>;
   /** Something else goes wrong: who waits now may wait longer. */
   disturb(): void;
   waiting(): readonly string[];
@@ -22,7 +28,7 @@ export type Takeovers = Audience & {
 /** `nowMs` goes on evenly. */
 export function makeTakeovers(nowMs: () => number): Takeovers {
   const underWay = new Map<string, number>();
-  const waiting = new Map<string, number>();
+  const waiting = new Map<string, Loser & { readonly sinceMs: number }>();
   const takenMs: number[] = [];
   let disturbed = 0;
   let settled = (): void => {};
@@ -47,19 +53,18 @@ export function makeTakeovers(nowMs: () => number): Takeovers {
       };
     },
     news: (name, byAgent) => {
-      const sinceMs = waiting.get(name);
-      if (sinceMs === undefined || !byAgent) return;
-      const tookMs = nowMs() - sinceMs;
-      if (tookMs < fleetLimits.echoMs) return;
-      takenMs.push(tookMs);
+      const loser = waiting.get(name);
+      if (loser === undefined || !byAgent || nowMs() < loser.leaseEndsMs) return;
+      takenMs.push(nowMs() - loser.sinceMs);
       drop(name);
     },
     underWay: () => [...underWay.keys()],
-    lost: (names, sinceMs) => {
+    lost: (losers, sinceMs) => {
       disturb();
       const { promise, resolve } = Promise.withResolvers<void>();
       settled = resolve;
-      for (const name of names) if (underWay.has(name)) waiting.set(name, sinceMs);
+      for (const loser of losers)
+        if (underWay.has(loser.name)) waiting.set(loser.name, { ...loser, sinceMs });
       if (waiting.size === 0) resolve();
       return promise;
     },
