@@ -323,7 +323,7 @@ export const engineLimits = {
   /** Agents that are left to engines with more tools, at once; of more the first are looked at again. */
   leftAgentsMax: 256,
   /** For which nobody else is taken while a step that may end its engine begins. */
-  suspectMs: 1_000,
+  suspectMs: 250,
   /** Where agents are due and none was given: they are another engine's by now, or cannot be read. */
   emptyClaimMs: 250,
   /** While the store cannot be reached, work is looked for again after this long. */
