@@ -122,7 +122,8 @@ function makeLookout(
         continue;
       }
       if (room() <= 0) return;
-      again = await take(nowMs);
+      const took = await take(nowMs);
+      again ||= took; // Or someone has poked meanwhile.
       if (!again) cancelWake = clock.after(engineLimits.emptyClaimMs, poke);
     }
   };

@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { EngramError } from "../../src/errors.ts";
 import { statusOf } from "../../src/agent/state.ts";
 import type { Store } from "../../src/store/store.ts";
+import { born } from "../support/events.ts";
 import { makeManualClock } from "../support/manual-clock.ts";
 import { aborted, makePlayedModel } from "../support/played-model.ts";
 import { quickBackends } from "../support/quick-stores.ts";
@@ -15,6 +16,7 @@ import {
   unavailable,
   until,
 } from "../support/stage.ts";
+import { creationOf } from "../support/stores.ts";
 
 const sqlite = quickBackends.find(({ name }) => name === "sqlite")!;
 
@@ -140,6 +142,25 @@ describe("waking", () => {
     await stage.untilSettled(agentId);
     await Promise.all([idle.drain(), other.drain()]);
   });
+});
+
+test("who becomes due while a claim gives nothing is looked for at once", async () => {
+  const stage = openStage();
+  await stage.store.create(creationOf("a", [born()], { wakeAtMs: 0 }));
+  let claims = 0;
+  const engine = stage.start({
+    store: {
+      ...stage.store,
+      claim: async (...args) => {
+        if (claims++ > 0) return stage.store.claim(...args);
+        await stage.store.create(creationOf("b", [born()], { wakeAtMs: 0 }));
+        return [];
+      },
+    },
+  });
+  // No clock is moved: the creation was the hint.
+  for (const agentId of ["a", "b"]) await stage.untilStatus(agentId, "waiting_for_input");
+  await engine.drain();
 });
 
 describe("a store that is away", () => {
