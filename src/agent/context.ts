@@ -70,19 +70,23 @@ const sum = (numbers: readonly number[]): number =>
 
 const textTokens = (chars: number): number => chars / contextLimits.charsPerToken;
 
-const toolTokens = ({ name, description, parameters }: ToolDefinition): number =>
-  textTokens(name.length + description.length + JSON.stringify(parameters).length);
-
-/** Items never change, so each is measured once. */
-const measured = new WeakMap<TranscriptItem, number>();
-
-function itemTokens(item: TranscriptItem): number {
-  const known = measured.get(item);
-  if (known !== undefined) return known;
-  const tokens = contextLimits.messageTokens + partsOf(item);
-  measured.set(item, tokens);
-  return tokens;
+/** What is measured never changes, so that once is enough: a step asks several times. */
+function onceFor<T extends object>(measure: (it: T) => number): (it: T) => number {
+  const measured = new WeakMap<T, number>();
+  return (it) => {
+    const known = measured.get(it);
+    if (known !== undefined) return known;
+    const tokens = measure(it);
+    measured.set(it, tokens);
+    return tokens;
+  };
 }
+
+const toolTokens = onceFor(({ name, description, parameters }: ToolDefinition) =>
+  textTokens(name.length + description.length + JSON.stringify(parameters).length),
+);
+
+const itemTokens = onceFor((item: TranscriptItem) => contextLimits.messageTokens + partsOf(item));
 
 function partsOf(item: TranscriptItem): number {
   const text = textTokens(item.content.length);

@@ -1,20 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import type { Lease } from "../../src/store/store.ts";
 import { born, callAfter, paused, said, spoke } from "../support/events.ts";
-import { codeIs, contract } from "../support/store-contract.ts";
+import { claiming, codeIs, contract } from "../support/store-contract.ts";
 import { appendOf, appendTo, creationOf, holder, readAll } from "../support/stores.ts";
 
 contract("the leases of a store", (at) => {
-  const create = async (agentId: string, wakeAtMs: number | null): Promise<void> => {
-    await at.store.create(creationOf(agentId, [born()], { wakeAtMs }));
-  };
-  const claim = (worker: string, nowMs: number, untilMs = nowMs + 100): Promise<readonly Lease[]> =>
-    at.store.claim({ worker, untilMs }, nowMs, 10);
-  const claimOne = async (worker: string, nowMs: number, untilMs?: number): Promise<Lease> => {
-    const [lease, ...more] = await claim(worker, nowMs, untilMs);
-    expect(more).toEqual([]);
-    return lease!;
-  };
+  const { create, claim, claimOne } = claiming(at);
 
   describe("claim", () => {
     test("takes who is due, those longest due first, up to the limit", async () => {

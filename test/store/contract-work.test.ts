@@ -1,20 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import type { Lease } from "../../src/store/store.ts";
-import { born, callAfter, paused, said } from "../support/events.ts";
-import { codeIs, contract } from "../support/store-contract.ts";
-import { appendTo, creationOf } from "../support/stores.ts";
+import { callAfter, paused, said } from "../support/events.ts";
+import { claiming, codeIs, contract } from "../support/store-contract.ts";
+import { appendTo } from "../support/stores.ts";
 
 contract("the work and the time of a store", (at) => {
-  const create = async (agentId: string, wakeAtMs: number | null): Promise<void> => {
-    await at.store.create(creationOf(agentId, [born()], { wakeAtMs }));
-  };
-  const claim = (worker: string, nowMs: number, untilMs = nowMs + 100): Promise<readonly Lease[]> =>
-    at.store.claim({ worker, untilMs }, nowMs, 10);
-  const claimOne = async (worker: string, nowMs: number, untilMs?: number): Promise<Lease> => {
-    const [lease, ...more] = await claim(worker, nowMs, untilMs);
-    expect(more).toEqual([]);
-    return lease!;
-  };
+  const { create, claim, claimOne } = claiming(at);
 
   describe("the work told", () => {
     const worked = (lease: Lease, workedMs: number): Lease => ({ ...lease, workedMs });

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect } from "bun:test";
 import type { Event } from "../../src/agent/event.ts";
-import type { Store } from "../../src/store/store.ts";
+import type { Lease, Store } from "../../src/store/store.ts";
 import { born } from "./events.ts";
 import { makeManualClock, type ManualClock } from "./manual-clock.ts";
 import { backends, creationOf, type Fixture } from "./stores.ts";
@@ -53,3 +53,25 @@ export function contract(title: string, clauses: (at: Opened) => void): void {
 
 /** What a refusal with this code looks like. */
 export const codeIs = (code: string): unknown => expect.objectContaining({ code });
+
+/** Agents that are due at a time, and workers that claim them for 100 ms, ten at most. */
+export function claiming(at: Opened): {
+  readonly create: (agentId: string, wakeAtMs: number | null) => Promise<void>;
+  readonly claim: (worker: string, nowMs: number, untilMs?: number) => Promise<readonly Lease[]>;
+  readonly claimOne: (worker: string, nowMs: number, untilMs?: number) => Promise<Lease>;
+} {
+  const claim = (worker: string, nowMs: number, untilMs = nowMs + 100): Promise<readonly Lease[]> =>
+    at.store.claim({ worker, untilMs }, nowMs, 10);
+  return {
+    create: async (agentId, wakeAtMs) => {
+      await at.store.create(creationOf(agentId, [born()], { wakeAtMs }));
+    },
+    claim,
+    /** Fails where there are more. */
+    claimOne: async (worker, nowMs, untilMs) => {
+      const [lease, ...more] = await claim(worker, nowMs, untilMs);
+      expect(more).toEqual([]);
+      return lease!;
+    },
+  };
+}
