@@ -1,12 +1,12 @@
 import { type Client, Code, ConnectError } from "@connectrpc/connect";
 import { messageOf } from "../../errors.ts";
 import type { AgentService } from "../../gen/engram/api/v1/agent_pb.ts";
-import { tortureLimits } from "../../limits.ts";
 import { type Connection, makeConnection } from "../demo-client.ts";
 import { openExchange } from "./exchange.ts";
 import type { Random } from "./random.ts";
 import type { Outgoing, Subject } from "./subject.ts";
 import type { Audience, Host, Life } from "./world.ts";
+import { tortureLimits } from "./torture-limits.ts";
 
 export type AgentClient = Client<typeof AgentService>;
 

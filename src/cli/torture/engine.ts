@@ -1,8 +1,8 @@
-import { tortureLimits } from "../../limits.ts";
 import { type EngineProcess, spawnEngine } from "../demo-engine.ts";
 import type { Random } from "./random.ts";
 import { number, type Row, times } from "./rows.ts";
 import type { Life } from "./world.ts";
+import { tortureLimits } from "./torture-limits.ts";
 
 export type LivesCounts = {
   starts: number;

@@ -1,4 +1,3 @@
-import { fleetLimits } from "../../limits.ts";
 import type { Lives, LivesCounts } from "./engine.ts";
 import type { TortureOptions } from "./options.ts";
 import type { Random } from "./random.ts";
@@ -7,6 +6,7 @@ import { number, type Row, times } from "./rows.ts";
 import type { Subject } from "./subject.ts";
 import type { Takeovers } from "./takeovers.ts";
 import { within } from "./world.ts";
+import { fleetLimits } from "./torture-limits.ts";
 
 /** One of the engines, and what is being done to it. */
 export type Member = {

@@ -1,6 +1,5 @@
 import { createWriteStream, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { fleetLimits, tortureLimits } from "../../limits.ts";
 import { type LivesCounts, livesRows, makeLives, noCounts } from "./engine.ts";
 import { makeFaults, type Member } from "./faults.ts";
 import { hostAmong, hostOf } from "./host.ts";
@@ -9,6 +8,7 @@ import { keyPrefix, makeRedisServer, type RedisServer } from "./redis.ts";
 import { number, type Row } from "./rows.ts";
 import { makeTakeovers } from "./takeovers.ts";
 import type { World, WorldParts } from "./world.ts";
+import { fleetLimits, tortureLimits } from "./torture-limits.ts";
 
 export type FleetParts = WorldParts & { readonly fleet: FleetOptions };
 

@@ -1,7 +1,7 @@
-import { fleetLimits } from "../../limits.ts";
 import type { Lives } from "./engine.ts";
 import type { Random } from "./random.ts";
 import type { Host, Life } from "./world.ts";
+import { fleetLimits } from "./torture-limits.ts";
 
 type Engine = Pick<Lives, "now" | "current">;
 

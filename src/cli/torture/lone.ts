@@ -1,10 +1,10 @@
-import { tortureLimits } from "../../limits.ts";
 import { selfCommand } from "../self.ts";
 import { livesRows, makeLives, noCounts } from "./engine.ts";
 import type { Random } from "./random.ts";
 import { makeRecovery } from "./recovery.ts";
 import { type Row, times } from "./rows.ts";
 import { type Host, within, type World, type WorldParts } from "./world.ts";
+import { tortureLimits } from "./torture-limits.ts";
 
 /** Share of the starts after which nothing is killed until every agent is going again. */
 const calmShare = 0.08;

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { EngramError, messageOf } from "../../errors.ts";
-import { fleetLimits, tortureLimits } from "../../limits.ts";
+import { fleetLimits, tortureLimits } from "./torture-limits.ts";
 
 export type TortureOptions = {
   readonly minutes: number;

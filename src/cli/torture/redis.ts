@@ -1,9 +1,9 @@
 import { mkdirSync } from "node:fs";
 import { createClient } from "redis";
 import { EngramError } from "../../errors.ts";
-import { fleetLimits } from "../../limits.ts";
 import { listOf, textOf } from "../../store/redis/values.ts";
 import { makeShards } from "../../store/redis/shards.ts";
+import { fleetLimits } from "./torture-limits.ts";
 
 /** The process id of the engine that drives an agent, 0: none does; and how long its lease still lasts. */
 export type Driver = { readonly pid: number; readonly leaseMs: number };

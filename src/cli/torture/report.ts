@@ -1,9 +1,9 @@
-import { tortureLimits } from "../../limits.ts";
 import type { ClientCounts } from "./client.ts";
 import { number, type Row } from "./rows.ts";
 import type { StoryCounts } from "./stories.ts";
 import type { Found } from "./subject.ts";
 import type { Counts } from "./witness.ts";
+import { tortureLimits } from "./torture-limits.ts";
 
 /** Everything that is told at the end. */
 export type Outcome = {

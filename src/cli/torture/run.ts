@@ -1,6 +1,5 @@
 import { messageOf } from "../../errors.ts";
 import type { ToolInfo } from "../../gen/engram/api/v1/agent_pb.ts";
-import { fleetLimits, tortureLimits } from "../../limits.ts";
 import { checkKept, play, type Stage } from "./cast.ts";
 import { type ClientCounts, makeTortureClient, type TortureClient } from "./client.ts";
 import { makeFleetWorld } from "./fleet.ts";
@@ -11,6 +10,7 @@ import { type Outcome, violationText } from "./report.ts";
 import type { Row } from "./rows.ts";
 import type { Found, Subject } from "./subject.ts";
 import { type Host, within, type World, type WorldParts } from "./world.ts";
+import { fleetLimits, tortureLimits } from "./torture-limits.ts";
 
 /** So that more than one page is asked for. */
 const pageSize = 16;

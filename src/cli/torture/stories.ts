@@ -1,6 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Agent, ServerMessage, ToolInfo } from "../../gen/engram/api/v1/agent_pb.ts";
-import { tortureLimits } from "../../limits.ts";
 import { withoutMarks } from "../../llm/scripted.ts";
 import { checkAgent, type Said } from "./check.ts";
 import type { TortureClient } from "./client.ts";
@@ -8,6 +7,7 @@ import { readLog } from "./log.ts";
 import { inMidAnswer, type Messages, smallTalk, tale, toolRequest } from "./messages.ts";
 import type { Random } from "./random.ts";
 import type { Outgoing, Subject } from "./subject.ts";
+import { tortureLimits } from "./torture-limits.ts";
 
 export type StoryCounts = { turns: number; revived: number };
 

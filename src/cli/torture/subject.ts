@@ -1,5 +1,4 @@
 import type { ClientMessage, ServerMessage } from "../../gen/engram/api/v1/agent_pb.ts";
-import { tortureLimits } from "../../limits.ts";
 import type { Sent } from "./check.ts";
 import {
   type Heard,
@@ -9,6 +8,7 @@ import {
   type Violation,
   type Witness,
 } from "./witness.ts";
+import { tortureLimits } from "./torture-limits.ts";
 
 /** A message to be recorded. */
 export type Outgoing = {
