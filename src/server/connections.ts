@@ -1,9 +1,9 @@
-import type { Server as Http1Server } from "node:http";
-import type { Http2Server } from "node:http2";
+import type { IncomingMessage, Server as Http1Server, ServerResponse } from "node:http";
+import type { Http2Server, ServerHttp2Stream } from "node:http2";
 import type { Socket } from "node:net";
+import type { Readable, Writable } from "node:stream";
 import { serverLimits } from "../limits.ts";
 import { type Connection, makeConnection, type Surroundings } from "./connection.ts";
-import type { HttpRequest, HttpResponse } from "./exchange.ts";
 import type { Sweep } from "./sweep.ts";
 
 /** All connections of the port, and the calls that run on them. */
@@ -12,8 +12,10 @@ export type Connections = {
   readonly accept: (socket: Socket) => boolean;
   /** Finds out the protocol of an accepted socket; with TLS, once the handshake is done. */
   readonly sniff: (socket: Socket) => void;
-  /** Counts a call, from its head to the close of its answer. */
-  readonly enter: (request: HttpRequest, response: HttpResponse) => void;
+  /** Counts an HTTP/1.1 request, from its head to the close of its answer. */
+  readonly enter: (request: IncomingMessage, response: ServerResponse) => void;
+  /** Counts an HTTP/2 stream, which is one request. */
+  readonly enterStream: (stream: ServerHttp2Stream) => void;
   /** How many calls run. */
   readonly calls: () => number;
   /** Ends every connection, one with calls after them. Settles when all are gone. */
@@ -29,17 +31,10 @@ type ConnectionsOptions = {
 };
 
 /** An answer that came before the end of its request leaves the client the time of a goodbye to stop sending. */
-const endUnreadRequest = (request: HttpRequest, response: HttpResponse, sweep: Sweep): void => {
-  // HTTP/2's response finishes only with its stream, which waits for the request; the stream's own half is in time.
-  const half = "stream" in response ? response.stream : response;
-  half.once("finish", () => {
-    if (request.complete) return;
-    const cancel = sweep.watch(serverLimits.goodbyeMs, () => {
-      if ("stream" in request) request.stream.close();
-      else request.socket.destroy();
-    });
-    request.once("end", cancel).once("close", cancel).resume();
-  });
+const endUnread = (request: Readable, sweep: Sweep, end: () => void): void => {
+  if (request.readableEnded) return;
+  const cancel = sweep.watch(serverLimits.goodbyeMs, end);
+  request.once("end", cancel).once("close", cancel).resume();
 };
 
 export const makeConnections = (options: ConnectionsOptions): Connections => {
@@ -50,12 +45,16 @@ export const makeConnections = (options: ConnectionsOptions): Connections => {
     ...options,
     onSession: (session, connection) => void bySession.set(session, connection),
   };
-  const connectionOf = (request: HttpRequest): Connection | undefined =>
-    "stream" in request
-      ? bySession.get(request.stream.session ?? request)
-      : bySocket.get(request.socket);
   let calls = 0;
   let leaving: PromiseWithResolvers<void> | null = null;
+  const began = (connection: Connection | undefined, answer: Writable): void => {
+    connection?.callBegan();
+    calls += 1;
+    answer.once("close", () => {
+      calls -= 1;
+      connection?.callEnded();
+    });
+  };
   return {
     accept: (socket) => {
       if (bySocket.size >= connectionsMax || leaving !== null) {
@@ -72,17 +71,13 @@ export const makeConnections = (options: ConnectionsOptions): Connections => {
     },
     sniff: (socket) => bySocket.get(socket)?.sniff(),
     enter: (request, response) => {
-      const connection = connectionOf(request);
-      connection?.callBegan();
-      calls += 1;
-      response.once("close", () => {
-        calls -= 1;
-        connection?.callEnded();
-      });
-      endUnreadRequest(request, response, sweep);
-      if (leaving !== null && request.httpVersionMajor === 1) {
-        response.setHeader("connection", "close");
-      }
+      began(bySocket.get(request.socket), response);
+      response.once("finish", () => endUnread(request, sweep, () => request.socket.destroy()));
+      if (leaving !== null) response.setHeader("connection", "close");
+    },
+    enterStream: (stream) => {
+      began(bySession.get(stream.session ?? stream), stream);
+      stream.once("finish", () => endUnread(stream, sweep, () => stream.close()));
     },
     calls: () => calls,
     goodbye: async () => {

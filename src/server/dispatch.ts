@@ -20,7 +20,7 @@ type DispatchOptions = {
   readonly log: Log;
 };
 
-type Listener = (request: HttpRequest, response: HttpResponse) => void;
+export type Dispatch = (request: HttpRequest, response: HttpResponse) => void;
 
 const say = (response: HttpResponse, status: number, text: string): void => {
   response.writeHead(status, { "content-type": "text/plain; charset=utf-8" });
@@ -101,12 +101,12 @@ const noKey: Refusal = {
 };
 
 /** The listener of both HTTP servers: who may ask, then a call, a plain path, or neither. */
-export const makeDispatch = (options: DispatchOptions): Listener => {
+export const makeDispatch = (options: DispatchOptions): Dispatch => {
   const { rpc, checkOrigin, hasKey } = options;
   const plain = makePlainPaths(options);
 
   const nothingHere = (request: HttpRequest): Refusal => {
-    const calls = rpc.services.map(({ typeName }) => `/${typeName}/`);
+    const calls = rpc.services.map(({ service }) => `/${service.typeName}/`);
     const paths = [...plain.open.keys(), ...plain.locked.keys()];
     // gRPC has a code of its own for a method that is not there.
     const grpc = request.headers["content-type"]?.startsWith("application/grpc") === true;
@@ -116,7 +116,7 @@ export const makeDispatch = (options: DispatchOptions): Listener => {
       message: `nothing is served at ${pathOf(request)}; calls are POST to ${calls.join(", ")} and a method's name, plain paths are GET ${paths.join(", ")}`,
     };
   };
-  const answerPermitted: Listener = (request, response) => {
+  const answerPermitted: Dispatch = (request, response) => {
     const path = pathOf(request);
     const handler = rpc.handlers.get(path);
     if (handler !== undefined) {

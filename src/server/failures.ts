@@ -57,7 +57,7 @@ type Call = { readonly name: string; readonly signal: AbortSignal; readonly log:
  * What a handler's failure is to the client: its own ConnectError; of an aborted call the reason (deadline, shutdown,
  * cancellation); anything else is a bug, logged with its stack and answered INTERNAL without a word of it.
  */
-const handlerFailure = (error: unknown, { name, signal, log }: Call): ConnectError => {
+export const handlerFailure = (error: unknown, { name, signal, log }: Call): ConnectError => {
   if (error instanceof ConnectError && error.code !== Code.Unknown) return error;
   const reason = abortedWith(signal);
   if (reason !== null) return reason;

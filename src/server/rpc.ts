@@ -1,9 +1,10 @@
-import type { DescService } from "@bufbuild/protobuf";
 import {
   Code,
   type ConnectRouter,
   createConnectRouter,
+  createServiceImplSpec,
   type HandlerContext,
+  type ServiceImplSpec,
 } from "@connectrpc/connect";
 import {
   compressionGzip,
@@ -31,7 +32,7 @@ type Exchange = { readonly request: HttpRequest; readonly response: HttpResponse
 export type Rpc = {
   /** Every path that is a call. */
   readonly handlers: ReadonlyMap<string, UniversalHandler>;
-  readonly services: readonly DescService[];
+  readonly services: readonly ServiceImplSpec[];
   /** Answers one call in whichever of the three protocols it came; never throws. */
   readonly serve: (handler: UniversalHandler, exchange: Exchange) => Promise<void>;
 };
@@ -138,7 +139,16 @@ export const makeRpc = ({ routes, gate, shutdownSignal, sweep, log }: RpcOptions
     },
     shutdownSignal,
   });
-  routes(router);
+  const services: ServiceImplSpec[] = [];
+  const noting: ConnectRouter = {
+    ...router,
+    service: (service, implementation, options) => {
+      services.push(createServiceImplSpec(service, implementation));
+      router.service(service, implementation, options);
+      return noting;
+    },
+  };
+  routes(noting);
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
 
   const answer = async (
@@ -159,7 +169,7 @@ export const makeRpc = ({ routes, gate, shutdownSignal, sweep, log }: RpcOptions
   };
   return {
     handlers,
-    services: [...new Set(router.handlers.map(({ service }) => service))],
+    services,
     serve: async (handler, exchange) => {
       const universal = universalOf(exchange);
       if (universal === null) {

@@ -1,5 +1,9 @@
 import { createServer as createHttp1Server, type Server as Http1Server } from "node:http";
-import { createServer as createHttp2Server, type Http2Server } from "node:http2";
+import {
+  createServer as createHttp2Server,
+  type Http2Server,
+  type ServerHttp2Stream,
+} from "node:http2";
 import type { Server as NetServer, Socket } from "node:net";
 import { Code, ConnectError, type ConnectRouter, type HandlerContext } from "@connectrpc/connect";
 import type { Clock } from "../clock.ts";
@@ -11,7 +15,8 @@ import { makeKeyCheck, missingKeyMessage } from "./api-keys.ts";
 import { type Connections, makeConnections } from "./connections.ts";
 import { makeOriginCheck } from "./cors.ts";
 import { connectionsAllowed } from "./descriptors.ts";
-import { makeDispatch } from "./dispatch.ts";
+import { type Dispatch, makeDispatch } from "./dispatch.ts";
+import { type Grpc, makeGrpc } from "./grpc/grpc.ts";
 import { makeHealth } from "./health.ts";
 import { listen, makeSocketServer, type TlsFiles } from "./listen.ts";
 import type { Log } from "../log.ts";
@@ -19,7 +24,7 @@ import { makeThrottledWarning } from "./log.ts";
 import { makeReflection } from "./reflection.ts";
 import { makeRpc } from "./rpc.ts";
 import { makeSweep } from "./sweep.ts";
-import type { HttpRequest, HttpResponse } from "./exchange.ts";
+import type { HttpRequest } from "./exchange.ts";
 
 export type ServerOptions = {
   readonly host: string;
@@ -83,6 +88,24 @@ const makeHttpServers = (): { http1: Http1Server; http2: Http2Server } => {
   });
   http2.on("sessionError", () => {});
   return { http1, http2 };
+};
+
+/** Each request is counted; calls in plain gRPC go their own short way, all else to `dispatch`. */
+const handRequests = (
+  { http1, http2, connections }: Omit<Parts, "sockets">,
+  dispatch: Dispatch,
+  grpc: Grpc,
+): void => {
+  http1.on("request", (request, response) => {
+    connections.enter(request, response);
+    dispatch(request, response);
+  });
+  // Makes requests and answers of streams; has no connections of its own.
+  const requests = createHttp2Server().on("request", dispatch);
+  http2.on("stream", (stream: ServerHttp2Stream, headers, flags, rawHeaders) => {
+    connections.enterStream(stream);
+    if (!grpc.take(stream, headers)) requests.emit("stream", stream, headers, flags, rawHeaders);
+  });
 };
 
 type Doorkeeper = {
@@ -174,6 +197,7 @@ export const openServer = async (options: ServerOptions): Promise<Server> => {
   const connectionsMax = await connectionsAllowed();
   const connections = makeConnections({ http1, http2, sweep, connectionsMax });
   const shutdown = new AbortController();
+  const shutdownSignal = shutdown.signal;
   let stopping = false;
 
   const { gate, hasKey } = makeDoorkeeper(options, connections.calls);
@@ -181,30 +205,26 @@ export const openServer = async (options: ServerOptions): Promise<Server> => {
   const services = () => rpc.services;
   const health = makeHealth({
     ready: options.ready,
-    services: () => services().map(({ typeName }) => typeName),
+    services: () => services().map(({ service }) => service.typeName),
     clock,
   });
   const rpc = makeRpc({
     routes: (router) => {
       options.routes(router);
-      const reflection = makeReflection(services);
+      const reflection = makeReflection(() => services().map(({ service }) => service));
       router.service(Health, health.implementation);
       router.service(ServerReflection, reflection);
       router.service(ServerReflectionAlpha, reflection);
     },
     gate,
-    shutdownSignal: shutdown.signal,
+    shutdownSignal,
     sweep,
     log,
   });
   const checkOrigin = makeOriginCheck(options.corsOrigins);
   const dispatch = makeDispatch({ ...options, rpc, checkOrigin, hasKey });
-  const onRequest = (request: HttpRequest, response: HttpResponse): void => {
-    connections.enter(request, response);
-    dispatch(request, response);
-  };
-  http1.on("request", onRequest);
-  http2.on("request", onRequest);
+  const grpc = makeGrpc({ ...options, services: rpc.services, gate, shutdownSignal, sweep });
+  handRequests({ http1, http2, connections }, dispatch, grpc);
 
   const warnFull = makeThrottledWarning(log, clock);
   const accept = (socket: Socket): boolean => {

@@ -1,0 +1,72 @@
+import type { ServerHttp2Stream } from "node:http2";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
+import { serverLimits } from "../../limits.ts";
+import { frameOf } from "./frames.ts";
+
+/** What a client is answered in one call. */
+export type Output = {
+  /** Resolves when the client can be given more, or is gone. */
+  write(message: Uint8Array): Promise<void>;
+  /** The call ends well, or with the error; later words are not heard. */
+  end(error: ConnectError | null): void;
+};
+
+const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
+
+const drained = (stream: ServerHttp2Stream): Promise<void> =>
+  new Promise((resolve) => {
+    const done = (): void => {
+      stream.off("drain", done).off("close", done);
+      resolve();
+    };
+    stream.on("drain", done).on("close", done);
+  });
+
+const statusOf = (error: ConnectError): Record<string, string> =>
+  Object.fromEntries(setTrailerStatus(new Headers(), error));
+
+const head = { ":status": 200, "content-type": "application/grpc+proto" } as const;
+
+export function openOutput(stream: ServerHttp2Stream): Output {
+  let ended = false;
+  let trailers: Record<string, string> = { "grpc-status": "0" };
+  /** Since the last turn of the event loop. */
+  let bytes = 0;
+  const begin = (): void => {
+    stream.respond(head, { waitForTrailers: true });
+    stream.once("wantTrailers", () => {
+      if (!stream.destroyed) stream.sendTrailers(trailers);
+    });
+  };
+  return {
+    write: async (message) => {
+      if (message.length > serverLimits.responseBytesMax)
+        throw new ConnectError(
+          `the answer has ${message.length} bytes; at most ${serverLimits.responseBytesMax} are sent`,
+          Code.ResourceExhausted,
+        );
+      if (ended || stream.destroyed) return;
+      if (!stream.headersSent) begin();
+      const more = stream.write(frameOf(message));
+      bytes += message.length;
+      if (!more) await drained(stream);
+      if (bytes < serverLimits.answerBytesPerTurn) return;
+      // A writer that goes on within the turn of a "drain" is never held back again.
+      bytes = 0;
+      await turn();
+    },
+    end: (error) => {
+      if (ended || stream.destroyed) return;
+      ended = true;
+      if (error !== null && !stream.headersSent) {
+        // Without an answer its status stands in the head, and nothing may follow.
+        stream.respond({ ...head, ...statusOf(error) }, { endStream: true });
+        return;
+      }
+      if (error !== null) trailers = statusOf(error);
+      if (!stream.headersSent) begin();
+      stream.end();
+    },
+  };
+}
