@@ -5,12 +5,14 @@
 import { availableParallelism, cpus } from "node:os";
 
 import { benchAgents } from "./agents/agents-group.ts";
+import { benchFleet } from "./fleet/fleet-group.ts";
 import { type Report, openReport } from "./report.ts";
 import { benchSandbox } from "./sandbox/sandbox-group.ts";
 
 const groups: ReadonlyMap<string, (report: Report) => Promise<void>> = new Map([
   ["sandbox", benchSandbox],
   ["agents", benchAgents],
+  ["fleet", benchFleet],
 ]);
 
 const words = Bun.argv.slice(2);
