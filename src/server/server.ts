@@ -121,10 +121,11 @@ const makeDoorkeeper = (
   const check = makeKeyCheck(apiKeys);
   const warn = makeThrottledWarning(log, clock);
   return {
-    gate: ({ requestHeader, service, url }) => {
-      if (service.typeName === Health.typeName) return;
-      if (!check((name) => requestHeader.get(name) ?? undefined)) {
-        warn("a call without a valid API key was refused", { path: new URL(url).pathname });
+    gate: (context) => {
+      if (context.service.typeName === Health.typeName) return;
+      if (!check((name) => context.requestHeader.get(name) ?? undefined)) {
+        const { pathname } = new URL(context.url);
+        warn("a call without a valid API key was refused", { path: pathname });
         throw new ConnectError(missingKeyMessage, Code.Unauthenticated);
       }
       if (calls() > serverLimits.callsMax) {

@@ -8,11 +8,13 @@ import { benchAgents } from "./agents/agents-group.ts";
 import { benchFleet } from "./fleet/fleet-group.ts";
 import { type Report, openReport } from "./report.ts";
 import { benchSandbox } from "./sandbox/sandbox-group.ts";
+import { benchServer } from "./server/server-group.ts";
 
 const groups: ReadonlyMap<string, (report: Report) => Promise<void>> = new Map([
   ["sandbox", benchSandbox],
   ["agents", benchAgents],
   ["fleet", benchFleet],
+  ["server", benchServer],
 ]);
 
 const words = Bun.argv.slice(2);

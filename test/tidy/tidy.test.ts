@@ -35,6 +35,7 @@ const roots = ["src/main.ts", "src/store/memory.ts"];
 const commandRoots = [
   "test/bench/bench.ts",
   "test/bench/sandbox/workload-process.ts",
+  "test/bench/server/echo-server.ts",
   "test/mutants/mutants.ts",
 ];
 const generated = (path: string): boolean => path.startsWith("src/gen/");

@@ -1,25 +1,53 @@
 import type { IncomingHttpHeaders } from "node:http2";
 import type { DescMethod } from "@bufbuild/protobuf";
-import { type ContextValues, createContextValues, type HandlerContext } from "@connectrpc/connect";
+import {
+  type ConnectError,
+  type ContextValues,
+  createContextValues,
+  type HandlerContext,
+} from "@connectrpc/connect";
+
+/** What a handler may ask of its call. Most ask little: each part is made when it is asked for. */
+export type CallContext = HandlerContext & {
+  /** What the call was aborted with; null: it was not. */
+  readonly reason: ConnectError | null;
+  /** Aborts the signal; null: since the call has ended well, and handlers let go of what they hold. */
+  abort(reason: ConnectError | null): void;
+};
 
 type Call = {
   readonly method: DescMethod;
   readonly headers: IncomingHttpHeaders;
-  readonly signal: AbortSignal;
+  /** What is left until the call's deadline. */
   readonly timeoutMs: () => number | undefined;
 };
 
-/** What a handler may ask of its call. Most ask nothing: each part is made when it is asked for. */
-export function openContext({ method, headers, signal, timeoutMs }: Call): HandlerContext {
+export function openContext({ method, headers, timeoutMs }: Call): CallContext {
+  let reason: ConnectError | null = null;
+  let ended = false;
+  let aborter: AbortController | null = null;
   let requestHeader: Headers | null = null;
   let values: ContextValues | null = null;
   return {
     method,
     service: method.parent,
-    signal,
     timeoutMs,
     requestMethod: "POST",
     protocolName: "grpc",
+    abort: (given) => {
+      if (ended) return;
+      ended = true;
+      reason = given;
+      aborter?.abort(given ?? undefined);
+    },
+    get reason() {
+      return reason;
+    },
+    get signal() {
+      aborter ??= new AbortController();
+      if (ended) aborter.abort(reason ?? undefined);
+      return aborter.signal;
+    },
     get url() {
       return `http://${headers[":authority"] ?? "localhost"}${headers[":path"] ?? "/"}`;
     },

@@ -21,7 +21,7 @@ import { serverLimits } from "../../limits.ts";
 import type { Log } from "../../log.ts";
 import { handlerFailure } from "../failures.ts";
 import type { Sweep } from "../sweep.ts";
-import { openContext } from "./context.ts";
+import { type CallContext, openContext } from "./context.ts";
 import { type Input, readInput } from "./input.ts";
 import { openOutput, type Output } from "./output.ts";
 
@@ -49,7 +49,7 @@ export type Grpc = {
 type Call = {
   readonly input: Input;
   readonly output: Output;
-  readonly context: HandlerContext;
+  readonly context: CallContext;
 };
 
 const plainTypes: ReadonlySet<string | undefined> = new Set([
@@ -86,40 +86,42 @@ export function makeGrpc({ services, gate, shutdownSignal, sweep, clock, log }: 
   ): Promise<void> => {
     const input = readInput(stream);
     const output = openOutput(stream);
-    const aborter = new AbortController();
+    const timeout = timeoutIn(headers);
+    const endMs = clock.monotonicMs() + (timeout.ms ?? 0);
+    const timeoutMs = () => (timeout.ms === undefined ? undefined : endMs - clock.monotonicMs());
+    const context = openContext({ method: spec.method, headers, timeoutMs });
     const abort = (reason: ConnectError): void => {
-      aborter.abort(reason);
+      context.abort(reason);
       input.end(reason);
       output.end(reason);
     };
-    const { signal } = aborter;
     running.add(abort);
-    stream.once("close", () => abort(new ConnectError("the client ended the call", Code.Canceled)));
+    stream.once("close", () => {
+      if (running.has(abort)) abort(new ConnectError("the client ended the call", Code.Canceled));
+    });
     const cancelLate = sweep.watch(serverLimits.bodyMs, () => abort(lateRequest(spec)));
-    let cancelDeadline = (): void => {};
+    const cancelDeadline =
+      timeout.ms === undefined
+        ? () => {}
+        : clock.after(timeout.ms, () =>
+            abort(new ConnectError("the operation timed out", Code.DeadlineExceeded)),
+          );
     try {
-      const timeoutMs = timeoutIn(headers);
-      const endMs = clock.monotonicMs() + (timeoutMs ?? 0);
-      const leftMs = () => (timeoutMs === undefined ? undefined : endMs - clock.monotonicMs());
-      if (timeoutMs !== undefined)
-        cancelDeadline = clock.after(timeoutMs, () =>
-          abort(new ConnectError("the operation timed out", Code.DeadlineExceeded)),
-        );
-      const context = openContext({ method: spec.method, headers, signal, timeoutMs: leftMs });
+      if (timeout.error !== undefined) throw timeout.error;
       gate(context);
       await perform(spec, { input, output, context }, cancelLate);
-      if (signal.aborted) throw signal.reason;
+      if (context.reason !== null) throw context.reason;
       output.end(null);
     } catch (error) {
       const { parent, name } = spec.method;
+      const { signal } = context;
       output.end(handlerFailure(error, { name: `${parent.typeName}/${name}`, signal, log }));
     } finally {
       cancelLate();
       cancelDeadline();
       running.delete(abort);
       input.end(ended);
-      // Handlers let go of what they hold on an abort, which is why it comes after a success too.
-      aborter.abort();
+      context.abort(null);
     }
   };
 
@@ -142,7 +144,7 @@ async function perform(spec: MethodImplSpec, call: Call, began: () => void): Pro
     output.write(toBinary(spec.method.output, create(spec.method.output, answer)));
   const sayAll = async (answers: AsyncIterable<MessageInitShape<DescMessage>>): Promise<void> => {
     for await (const answer of answers) {
-      if (context.signal.aborted) return;
+      if (context.reason !== null) return;
       await say(answer);
     }
   };
@@ -208,9 +210,9 @@ function lateRequest({ kind }: MethodImplSpec): ConnectError {
 }
 
 /** A timer holds no more than `timerMsMax`. */
-function timeoutIn(headers: IncomingHttpHeaders): number | undefined {
+function timeoutIn(headers: IncomingHttpHeaders): { ms?: number; error?: ConnectError } {
   const header = headers["grpc-timeout"];
-  const { timeoutMs, error } = parseTimeout(typeof header === "string" ? header : null, Infinity);
-  if (error !== undefined) throw error;
-  return timeoutMs === undefined ? undefined : Math.min(timeoutMs, timerMsMax);
+  if (typeof header !== "string") return {};
+  const { timeoutMs = 0, error } = parseTimeout(header, Infinity);
+  return error === undefined ? { ms: Math.min(timeoutMs, timerMsMax) } : { error };
 }
