@@ -10,7 +10,7 @@ import { openScripted } from "../llm/scripted.ts";
 import type { Log } from "../log.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import { openSandbox } from "../sandbox/wasm-sandbox.ts";
-import { openServer } from "../server/server.ts";
+import { openServer, type Server } from "../server/server.ts";
 import { nameOf } from "../store/redis/address.ts";
 import { openSqliteStore } from "../store/sqlite/sqlite.ts";
 import { startThread } from "../store/sqlite/worker.ts";
@@ -145,6 +145,7 @@ async function start(
       log,
     });
     opened.unshift(() => server.close());
+    if (tls !== null) process.on("SIGHUP", () => void renewTls(server, log));
     return {
       url: server.url,
       drain: async () => {
@@ -154,5 +155,14 @@ async function start(
   } catch (error) {
     await engine.drain().catch((fault: unknown) => log("warn", messageOf(fault)));
     throw error;
+  }
+}
+
+async function renewTls(server: Server, log: Log): Promise<void> {
+  try {
+    await server.renewTls();
+    log("info", "TLS_CERT and TLS_KEY were read again");
+  } catch (error) {
+    log("error", "the TLS files stay as they were", { reason: messageOf(error) });
   }
 }

@@ -57,7 +57,7 @@ export const settingsTable = [
   ["HOST", "127.0.0.1", "address to listen on; beyond loopback it needs API_KEY"],
   ["ALLOW_ANONYMOUS", "", "1: listen beyond loopback without API_KEY"],
   ["API_KEY", "", "keys that clients must send one of, comma-separated"],
-  ["TLS_CERT", "", "PEM file; with TLS_KEY the port speaks TLS"],
+  ["TLS_CERT", "", "PEM file; with TLS_KEY the port speaks TLS; SIGHUP reads both again"],
   ["TLS_KEY", "", "PEM file"],
   ["CORS_ORIGINS", "", "browser origins allowed, comma-separated"],
   ["TOOLS_PATH", "./tools", "folder of the WASM tools"],

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { createServer, type Server as NetServer, type Socket } from "node:net";
-import { createServer as createTlsServer } from "node:tls";
+import { createSecureContext, createServer as createTlsServer } from "node:tls";
 import type { Clock } from "../clock.ts";
 import { EngramError, messageOf } from "../errors.ts";
 import { serverLimits } from "../limits.ts";
@@ -24,35 +24,53 @@ const readPem = async (path: string, setting: string): Promise<string> => {
   }
 };
 
+type KeyPair = { readonly cert: string; readonly key: string };
+
+const readKeyPair = async ({ certPath, keyPath }: TlsFiles): Promise<KeyPair> => {
+  const cert = await readPem(certPath, "TLS_CERT");
+  const key = await readPem(keyPath, "TLS_KEY");
+  try {
+    createSecureContext({ cert, key });
+    return { cert, key };
+  } catch (cause) {
+    const message = `TLS_CERT and TLS_KEY are no matching pair of PEM files: ${messageOf(cause)}`;
+    throw new EngramError("invalid_argument", message, { cause });
+  }
+};
+
+export type SocketServer = {
+  readonly sockets: NetServer;
+  /** Reads the TLS files anew, for connections from now on; files that cannot be used change nothing. Fails with invalid_argument. */
+  readonly renewTls: () => Promise<void>;
+};
+
 /** A server that gives each socket to `accept` as it comes and to `sniff` once its bytes are readable. */
 export const makeSocketServer = async (
   tls: TlsFiles | null,
   { accept, sniff }: SocketSource,
   log: Log,
-): Promise<NetServer> => {
+): Promise<SocketServer> => {
   if (tls === null) {
-    return createServer({ noDelay: true }, (socket) => {
+    const sockets = createServer({ noDelay: true }, (socket) => {
       if (accept(socket)) sniff(socket);
     });
+    return { sockets, renewTls: async () => {} };
   }
-  const cert = await readPem(tls.certPath, "TLS_CERT");
-  const key = await readPem(tls.keyPath, "TLS_KEY");
-  try {
-    const server = createTlsServer({ cert, key, ALPNProtocols: ["h2", "http/1.1"] }, sniff);
-    // Comes before the handshake, with the same socket.
-    server.on("connection", (socket) => {
-      socket.setNoDelay(true);
-      accept(socket);
-    });
-    server.on("tlsClientError", (error, socket) => {
-      log("debug", "a TLS handshake failed", { error: messageOf(error) });
-      socket.destroy();
-    });
-    return server;
-  } catch (cause) {
-    const message = `TLS_CERT and TLS_KEY are no matching pair of PEM files: ${messageOf(cause)}`;
-    throw new EngramError("invalid_argument", message, { cause });
-  }
+  const ALPNProtocols = ["h2", "http/1.1"];
+  const sockets = createTlsServer({ ...(await readKeyPair(tls)), ALPNProtocols }, sniff);
+  // Comes before the handshake, with the same socket.
+  sockets.on("connection", (socket) => {
+    socket.setNoDelay(true);
+    accept(socket);
+  });
+  sockets.on("tlsClientError", (error, socket) => {
+    log("debug", "a TLS handshake failed", { error: messageOf(error) });
+    socket.destroy();
+  });
+  return {
+    sockets,
+    renewTls: async () => sockets.setSecureContext(await readKeyPair(tls)),
+  };
 };
 
 const listenOnce = async (server: NetServer, host: string, port: number): Promise<unknown> =>

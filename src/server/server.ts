@@ -54,7 +54,9 @@ export type Server = {
    * their signals abort with UNAVAILABLE, at the deadline what is left is destroyed.
    */
   readonly drain: (deadlineMs: number) => Promise<void>;
-  /** Destroys every connection at once. Both may be called in any order, and again. */
+  /** Takes the TLS files as they are now for connections to come. Fails with invalid_argument, and changes nothing then. */
+  readonly renewTls: () => Promise<void>;
+  /** Destroys every connection at once. It and drain may be called in any order, and again. */
   readonly close: () => Promise<void>;
 };
 
@@ -233,7 +235,11 @@ export const openServer = async (options: ServerOptions): Promise<Server> => {
     if (!accepted && !stopping) warnFull("no room for another connection", { connectionsMax });
     return accepted;
   };
-  const sockets = await makeSocketServer(tls, { accept, sniff: connections.sniff }, log);
+  const { sockets, renewTls } = await makeSocketServer(
+    tls,
+    { accept, sniff: connections.sniff },
+    log,
+  );
   const portBound = await listen(sockets, { host, port }, clock, log);
   sockets.on("error", (error) => log("error", "the port failed", { cause: error.message }));
 
@@ -245,6 +251,7 @@ export const openServer = async (options: ServerOptions): Promise<Server> => {
   const name = host.includes(":") ? `[${host}]` : host;
   return {
     port: portBound,
+    renewTls,
     url: `${tls === null ? "http" : "https"}://${name}:${portBound}`,
     drain: async (deadlineMs) => {
       stop();

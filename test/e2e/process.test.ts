@@ -1,6 +1,7 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { Code } from "@connectrpc/connect";
-import { rm } from "node:fs/promises";
+import { copyFile, rm } from "node:fs/promises";
+import { makeCertificate } from "../support/certificate.ts";
 import { createAgent, historyOf, openChat, refusalOf, talk } from "../support/conversation.ts";
 import { curl, json } from "../support/curl.ts";
 import { makeFolder, openEngine, runBinary } from "../support/engine-process.ts";
@@ -94,6 +95,25 @@ test("a bound address beyond loopback serves who has the key, and only them", as
   expect(JSON.stringify(engine.logged)).not.toMatch(/third|second/);
   expect((await curl(`${url}/healthz`)).status).toBe(200);
   expect((await curl(`${url}/readyz`)).status).toBe(200);
+});
+
+test("SIGHUP takes renewed TLS files; the process and what is open go on", async () => {
+  const tls = makeCertificate();
+  const renewed = makeCertificate();
+  await using engine = await openEngine({ TLS_CERT: tls.certPath, TLS_KEY: tls.keyPath });
+  const healthz = (trusted: string) =>
+    curl(`${engine.url}/healthz`, "--cacert", trusted).then(({ status }) => status);
+  expect(engine.url).toStartWith("https://");
+  expect(await healthz(tls.certPath)).toBe(200);
+  await copyFile(renewed.certPath, tls.certPath);
+  await copyFile(renewed.keyPath, tls.keyPath);
+  expect(await healthz(renewed.certPath)).toBe(0);
+  process.kill(engine.pid, "SIGHUP");
+  while ((await healthz(renewed.certPath)) !== 200) await Bun.sleep(20);
+  expect(engine.logged.map(({ message }) => message)).toContain(
+    "TLS_CERT and TLS_KEY were read again",
+  );
+  expect(await engine.stop()).toBe(0);
 });
 
 test("an engine without workers takes what is said, and one with workers answers it", async () => {

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
+import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
+import { connect as connectTls } from "node:tls";
 import { serverLimits } from "../../src/limits.ts";
 import { makeCertificate } from "../support/certificate.ts";
 import { curl, json } from "../support/curl.ts";
@@ -66,4 +67,34 @@ test("files that are no pair are named", async () => {
     });
     await failed.catch(() => {});
   }
+});
+
+test("renewed files are for new connections; those that cannot be used change nothing", async () => {
+  const { certPath, keyPath } = makeCertificate();
+  const renewed = makeCertificate();
+  await using server = await openTestServer({ tls: { certPath, keyPath } });
+  const reached = async (trusted: string): Promise<number> =>
+    (await curl(`${server.url}/healthz`, "--cacert", trusted)).status;
+  const kept = `${certPath}.kept`;
+  copyFileSync(certPath, kept);
+  expect(await reached(kept)).toBe(200);
+
+  const open = connectTls({ port: server.port, ca: readFileSync(kept) });
+  await new Promise((resolve) => open.once("secureConnect", resolve));
+  copyFileSync(renewed.certPath, certPath);
+  const failed = server.renewTls();
+  expect(failed).rejects.toMatchObject({ code: "invalid_argument" });
+  await failed.catch(() => {});
+  expect(await reached(kept)).toBe(200);
+
+  copyFileSync(renewed.keyPath, keyPath);
+  await server.renewTls();
+  expect(await reached(renewed.certPath)).toBe(200);
+  expect(await reached(kept)).toBe(0);
+  const answer = new Promise<string>((resolve) =>
+    open.once("data", (chunk: Buffer) => resolve(chunk.toString())),
+  );
+  open.write("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  expect(await answer).toStartWith("HTTP/1.1 200");
+  open.destroy();
 });
