@@ -196,6 +196,10 @@ export const redisLimits = {
   commandsMax: 20_000,
   /** Between two looks whether the store is still there and what time it is; and, where hints do not come, at what changed. */
   heartbeatMs: 1_000,
+  /** Of an engine that is silent for so long the others assume that it does not come back, where that matters. */
+  memberMs: 30_000,
+  /** To say goodbye at the end. */
+  goodbyeMs: 500,
   /** Of one command, from server to server of a Cluster that is being rebuilt. */
   redirectsMax: 5,
   replicasMax: 16,

@@ -28,12 +28,13 @@ export async function serve(args: readonly string[]): Promise<number> {
   const settings = readSettings(args, process.env, process.stderr.isTTY);
   const log = makeLog(settings.logLevel, settings.logFormat);
   for (const warning of settings.warnings) log("warn", warning);
-  const { store, warnings } = await openStore(settings, log);
+  const worker = `${process.pid}-${crypto.randomUUID()}`;
+  const { store, warnings } = await openStore(settings, worker, log);
   const opened: (() => Promise<void>)[] = [() => store.close()];
   try {
     const sandbox = await openTools(settings, log);
     opened.unshift(() => sandbox.close());
-    const { drain, url } = await start(settings, { store, warnings, sandbox, log }, opened);
+    const { drain, url } = await start(settings, { store, warnings, worker, sandbox, log }, opened);
     const { redis, dbPath, toolsPath } = settings;
     const place = redis === null ? dbPath : redis.place.addresses.map(nameOf).join(",");
     log("info", "engram is ready", { url, store: place, tools: toolsPath });
@@ -59,10 +60,18 @@ function onSignal(): Promise<string> {
   });
 }
 
+type Parts = OpenedStore & {
+  /** Names this process to the others that share its store. */
+  readonly worker: string;
+  readonly sandbox: Sandbox;
+  readonly log: Log;
+};
+
 type OpenedStore = { readonly store: Store; readonly warnings: () => Promise<readonly string[]> };
 
 async function openStore(
   { dbPath, acceptDataLoss, redis }: Settings,
+  worker: string,
   log: Log,
 ): Promise<OpenedStore> {
   const clock = systemClock;
@@ -74,7 +83,7 @@ async function openStore(
   // The client is loaded where it is needed.
   const { openRedisStore } = await import("../store/redis/redis.ts");
   const ca = caPath === null ? null : await readCa(caPath);
-  const store = await openRedisStore({ ...options, ca, clock, log });
+  const store = await openRedisStore({ ...options, ca, worker, clock, log });
   return { store, warnings: store.warnings };
 }
 
@@ -114,7 +123,7 @@ function openModel(settings: Settings, log: Log): Model {
 
 async function start(
   settings: Settings,
-  { warnings, ...parts }: OpenedStore & { readonly sandbox: Sandbox; readonly log: Log },
+  { warnings, worker, ...parts }: Parts,
   opened: (() => Promise<void>)[],
 ): Promise<{ readonly url: string; drain(): Promise<void> }> {
   const { log } = parts;
@@ -127,7 +136,7 @@ async function start(
       clock,
       settings: { concurrency: settings.concurrency, leaseTtlMs: settings.leaseTtlMs },
     },
-    `${process.pid}-${crypto.randomUUID()}`,
+    worker,
   );
   const { host, port, tls, apiKeys, corsOrigins, heartbeatMs } = settings;
   try {

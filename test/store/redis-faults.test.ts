@@ -230,8 +230,8 @@ test("a Redis that became a replica is left for the master behind the same name"
   try {
     const store = await open(`127.0.0.1:${proxy.port}`);
     await store.create(creationOf("a", [born()]));
-    while (!promoted.cli("info", "replication").includes("master_link_status:up"))
-      await Bun.sleep(20);
+    const { agent } = makeShards(prefix).of("a");
+    while (promoted.cli("exists", agent("a")) !== "1") await Bun.sleep(20);
     promoted.cli("replicaof", "no", "one");
     redis.cli("replicaof", "127.0.0.1", "1");
     proxy.lead(promoted.port);

@@ -1,5 +1,6 @@
 import { type Clock, evenClock, systemClock } from "../../src/clock.ts";
 import { readRedisUrl } from "../../src/store/redis/address.ts";
+import type { Formats } from "../../src/store/redis/formats.ts";
 import { openRedisStore, type RedisOptions, type RedisStore } from "../../src/store/redis/redis.ts";
 import type { Store } from "../../src/store/store.ts";
 import { type RedisServer, startCluster, startRedis } from "./redis-server.ts";
@@ -21,16 +22,21 @@ export const openAt = (
   url: string,
   prefix: string,
   over: Partial<RedisOptions> = {},
+  formats?: Formats,
 ): Promise<RedisStore> =>
-  openRedisStore({
-    place: readRedisUrl(url),
-    ca: null,
-    prefix,
-    replicas: 0,
-    clock: systemClock,
-    log: () => {},
-    ...over,
-  });
+  openRedisStore(
+    {
+      place: readRedisUrl(url),
+      ca: null,
+      prefix,
+      replicas: 0,
+      worker: crypto.randomUUID(),
+      clock: systemClock,
+      log: () => {},
+      ...over,
+    },
+    formats,
+  );
 
 /** A place for stores on shared servers. */
 export function redisFixture(

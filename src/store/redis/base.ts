@@ -1,8 +1,8 @@
-import { EngramError } from "../../errors.ts";
+import { EngramError, messageOf } from "../../errors.ts";
 import { wakes } from "../hints.ts";
 import type { Home } from "./home.ts";
 import type { RedisHints } from "./hints.ts";
-import { redisFault } from "./faults.ts";
+import { redisFault, replyCode } from "./faults.ts";
 import { runScript, type Script } from "./scripts.ts";
 import type { Fleet } from "./fleet.ts";
 import type { Servers } from "./servers.ts";
@@ -14,6 +14,8 @@ type Call = { readonly keys: readonly string[]; readonly args: readonly string[]
 export interface Base {
   readonly shards: Shards;
   readonly hints: RedisHints;
+  /** The store's format, in which all has to be written. */
+  format(): number;
   run(shard: Shard, script: Script, call: Call): Promise<unknown>;
   /** Runs what changes an agent. Where nobody knows whether it was done, this engine's followers are told to look. */
   change(agentId: string, script: Script, call: Call): Promise<unknown>;
@@ -39,11 +41,23 @@ export function makeBase(parts: {
       throw redisFault(error);
     }
   };
-  const run: Base["run"] = (shard, script, call) =>
-    guarded(() => runScript(servers, shard, script, call));
+  const attempt = async (shard: Shard, script: Script, { keys, args }: Call): Promise<unknown> => {
+    const fenced = { keys: [...keys, shard.store], args: [...args, `${home.format()}`] };
+    try {
+      return await runScript(servers, shard, script, fenced);
+    } catch (error) {
+      const format = newerFormat(error);
+      if (format === null) throw error;
+      home.raised(format);
+      // What was written for the older format is as good in the newer.
+      return attempt(shard, script, { keys, args });
+    }
+  };
+  const run: Base["run"] = (shard, script, call) => guarded(() => attempt(shard, script, call));
   return {
     shards,
     hints,
+    format: home.format,
     run,
     change: async (agentId, script, call) => {
       try {
@@ -60,3 +74,7 @@ export function makeBase(parts: {
     telling: (shard) => [fleet.publish(shard), hints.origin],
   };
 }
+
+/** The format that a shard has, where that is why it refused a script; null: it is not. */
+const newerFormat = (error: unknown): number | null =>
+  replyCode(error) === "FORMAT" ? Number(messageOf(error).split(" ")[1]) : null;

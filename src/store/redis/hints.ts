@@ -42,9 +42,9 @@ export function makeRedisHints(shards: Shards): RedisHints {
     follow,
     send: hints.send,
     heard: (message) => {
-      const [from = "", wakeAtMs = ""] = message.split(" ", 2);
+      // A newer engine may say more.
+      const [from = "", wakeAtMs = "", agentId = ""] = message.split(" ", 3);
       if (from === origin) return; // Its own followers know already.
-      const agentId = message.slice(from.length + wakeAtMs.length + 2);
       if (agentId !== "") hints.send(agentId);
       if (wakeAtMs === "") return;
       if (asked > 0 || told === null || Number(wakeAtMs) < told) hints.send(wakes);

@@ -1,7 +1,9 @@
 import type { Clock } from "../../clock.ts";
 import { EngramError } from "../../errors.ts";
 import { redisLimits } from "../../limits.ts";
+import type { Log } from "../../log.ts";
 import { redisFault, replyCode } from "./faults.ts";
+import { type Formats, makeStoreFormat } from "./formats.ts";
 import type { Connection } from "./line.ts";
 import { runScript, scripts } from "./scripts.ts";
 import type { Servers } from "./servers.ts";
@@ -9,20 +11,40 @@ import type { Shard, Shards } from "./shards.ts";
 import type { StoreTime } from "./time.ts";
 import { listOf, numberOf, textOf, textOrNull } from "./values.ts";
 
-/** Of the keys and their contents; a store of a newer format is left alone. Engines of two neighbouring formats must understand each other. */
-const formatVersion = 1;
-
-/** Whether the store is the one that was begun here: each shard holds its identity, so what was emptied or exchanged is noticed. */
+/**
+ * Whether the store is the one that was begun here, in a format that this engine knows (see formats.ts). Each shard holds its
+ * identity, so what was emptied or exchanged is noticed.
+ */
 export interface Home {
   /** Throws where the store is not known to be there. */
   mustBeHere(): void;
-  /** Looks whether it is there, and what time it is. Fails where not. */
+  /** The store's format: what is written must be readable to engines that know no newer one. */
+  format(): number;
+  /** A shard has this newer format. Throws where this engine does not know it. */
+  raised(format: number): void;
+  /** Looks whether it is there, and what time it is; tells that this engine is. Fails where not. */
   look(servers: Servers, places: readonly Shard[]): Promise<void>;
   /** Whether a server has what the store left on it. Fails where not. */
   check(connection: Connection, shards: readonly Shard[]): Promise<void>;
+  /** Nothing is written from now on: the others need not wait for this engine. */
+  leave(servers: Servers): Promise<void>;
 }
 
-export function makeHome(shards: Shards, time: StoreTime, clock: Clock): Home {
+type HomeParts = {
+  readonly shards: Shards;
+  readonly time: StoreTime;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Names this engine to the others. */
+  readonly worker: string;
+  readonly formats: Formats;
+  /** Is called when the store is not this engine's any more. */
+  readonly shut: () => void;
+};
+
+export function makeHome({ shards, time, clock, ...parts }: HomeParts): Home {
+  const format = makeStoreFormat(parts.formats, parts.log, parts.shut);
+  let left = false;
   let identity: string | null = null;
   let trouble: EngramError | null = new EngramError(
     "unavailable",
@@ -48,14 +70,18 @@ export function makeHome(shards: Shards, time: StoreTime, clock: Clock): Home {
       if (replyCode(error) !== "MOVED") throw error;
     }
   };
-  const tell = async (servers: Servers): Promise<void> => {
+  const beat = async (servers: Servers): Promise<void> => {
+    const { store, members, peers } = shards.first;
+    const { oldest, newest } = parts.formats;
+    const { clockJumpMs, memberMs } = redisLimits;
+    const numbers = [memberMs, oldest, newest, format.learnt() ?? 0];
     const sentMs = clock.monotonicMs();
-    const args = [`${time.guess() ?? ""}`, `${redisLimits.clockJumpMs}`];
-    const [, id, format, nowMs] = listOf(
-      await runScript(servers, shards.first, scripts.time, { keys: [shards.first.store], args }),
-    );
+    const args = [`${time.guess() ?? ""}`, `${clockJumpMs}`, parts.worker, ...numbers.map(String)];
+    const keys = [store, members, peers];
+    const reply = await runScript(servers, shards.first, scripts.beat, { keys, args });
+    const [, id, told, nowMs] = listOf(reply);
     hasIt(textOrNull(id));
-    mustKnow(numberOf(format));
+    format.learn(numberOf(told));
     time.learn(numberOf(nowMs), sentMs);
   };
   /** One shard of each server. */
@@ -63,15 +89,32 @@ export function makeHome(shards: Shards, time: StoreTime, clock: Clock): Home {
     const found = places.map((shard) => servers.send(shard, ["HGET", shard.store, "id"]));
     for (const one of await Promise.all(found)) hasIt(one);
   };
+  const begin = async (servers: Servers): Promise<void> => {
+    const { store } = shards.first;
+    const args = [crypto.randomUUID(), `${parts.formats.newest}`];
+    const reply = await runScript(servers, shards.first, scripts.join, { keys: [store], args });
+    const [id = "", whole = ""] = listOf(reply).map(textOf);
+    await beat(servers); // Before anything is written.
+    await mustBeWhole(servers, shards, { id, whole });
+    identity = id;
+  };
 
+  const mustServe = (): void => {
+    format.mustBeKnown();
+    if (left) throw new EngramError("unavailable", "the store was closed");
+  };
   return {
     mustBeHere: () => {
+      mustServe();
       if (trouble !== null) throw trouble;
     },
+    format: () => format.learnt() ?? parts.formats.oldest,
+    raised: format.learn,
     look: async (servers, places) => {
+      mustServe();
       try {
-        identity ??= await join(servers, shards);
-        await Promise.all([tell(servers), checkAll(servers, places)]);
+        if (identity === null) await begin(servers);
+        else await Promise.all([beat(servers), checkAll(servers, places)]);
         trouble = null;
       } catch (error) {
         // A server that is down says so itself, and others may be up.
@@ -80,35 +123,34 @@ export function makeHome(shards: Shards, time: StoreTime, clock: Clock): Home {
       }
     },
     check,
+    leave: async (servers) => {
+      left = true;
+      if (trouble !== null) return;
+      const { members } = shards.first;
+      const { promise: late, resolve } = Promise.withResolvers<void>();
+      const cancel = clock.after(redisLimits.goodbyeMs, resolve);
+      const told = servers.send(shards.first, ["HDEL", members, parts.worker]);
+      // Those who are not told find it out.
+      await Promise.race([late, told.catch(() => undefined)]);
+      cancel();
+    },
   };
 }
 
-/** The identity of the store, which is begun where there is none. */
-async function join(servers: Servers, shards: Shards): Promise<string> {
-  const { store } = shards.first;
-  const args = [crypto.randomUUID(), `${formatVersion}`];
-  const reply = await runScript(servers, shards.first, scripts.join, { keys: [store], args });
-  const [id = "", format = "", whole = ""] = listOf(reply).map(textOf);
-  mustKnow(numberOf(format));
+/** Marks each shard of a store that was just begun, and looks that no part of it is missing. */
+async function mustBeWhole(
+  servers: Servers,
+  { all, first }: Shards,
+  { id, whole }: { readonly id: string; readonly whole: string },
+): Promise<void> {
   if (whole === "") {
-    const marked = shards.all.map((shard) =>
-      servers.write(shard, ["HSETNX", shard.store, "id", id]),
-    );
-    await Promise.all(marked);
-    await servers.write(shards.first, ["HSET", store, "whole", "1"]);
+    await Promise.all(all.map((shard) => servers.write(shard, ["HSETNX", shard.store, "id", id])));
+    await servers.write(first, ["HSET", first.store, "whole", "1"]);
   }
-  const asked = shards.all.map((shard) => servers.send(shard, ["HGET", shard.store, "id"]));
-  if ((await Promise.all(asked)).every((one) => one === id)) return id;
+  const asked = all.map((shard) => servers.send(shard, ["HGET", shard.store, "id"]));
+  if ((await Promise.all(asked)).every((one) => one === id)) return;
   throw new EngramError(
     "corrupt",
     "a part of the store in Redis is gone or another's: bring the data of all its servers back, or empty them all",
-  );
-}
-
-function mustKnow(format: number): void {
-  if (format <= formatVersion) return;
-  throw new EngramError(
-    "failed_precondition",
-    `the store in Redis has format ${format}, this engine knows formats up to ${formatVersion}: start a newer engine`,
   );
 }

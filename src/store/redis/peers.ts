@@ -27,10 +27,18 @@ export const peers = (base: Base, nowMs: () => number): Pick<Store, "announce" |
 function peerOf(worker: string, text: string, nowMs: number): Peer | null {
   const [, untilMs = "0", json = ""] = /^(\d+) (.*)$/s.exec(text) ?? [];
   if (Number(untilMs) <= nowMs) return null;
-  const tools: unknown = JSON.parse(json);
+  const tools = parsed(json);
   if (!isJsonObject(tools)) return null;
   const named = Object.entries(tools).flatMap(([name, sha256]) =>
     typeof sha256 === "string" ? [[name, sha256] as const] : [],
   );
   return { worker, tools: Object.fromEntries(named) };
+}
+
+function parsed(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return null;
+  }
 }

@@ -9,6 +9,7 @@ import { type Ears, openEars } from "./ears.ts";
 import { type Fleet, openFleet } from "./fleet.ts";
 import { makeHeads } from "./heads.ts";
 import { makeRedisHints, type RedisHints } from "./hints.ts";
+import { type Formats, knownFormats } from "./formats.ts";
 import { type Home, makeHome } from "./home.ts";
 import { leases } from "./leases.ts";
 import { listRows } from "./list.ts";
@@ -30,6 +31,8 @@ export type RedisOptions = {
   readonly prefix: string;
   /** A write is answered when so many replicas have it. */
   readonly replicas: number;
+  /** Names this engine to the others. */
+  readonly worker: string;
   readonly clock: Clock;
   readonly log: Log;
 };
@@ -39,15 +42,19 @@ export type RedisStore = Store & { warnings(): Promise<readonly string[]> };
 
 /**
  * Agents in a Redis or a Redis Cluster, which any number of engines share. Where it cannot be reached the store opens all
- * the same and is unavailable until it can. Fails with failed_precondition on a store of a newer format, and where Redis
- * refuses this engine.
+ * the same and is unavailable until it can. Fails with failed_precondition on a store of a format that is not among
+ * `formats`, and where Redis refuses this engine.
  */
-export async function openRedisStore(options: RedisOptions): Promise<RedisStore> {
+export async function openRedisStore(
+  options: RedisOptions,
+  formats: Formats = knownFormats,
+): Promise<RedisStore> {
   const { replicas, clock, log } = options;
   const shards = makeShards(options.prefix);
   const time = makeStoreTime(clock);
-  const home = makeHome(shards, time, clock);
   const hints = makeRedisHints(shards);
+  const shut = (): void => hints.lookAt(shards.all); // So that followers find it out.
+  const home = makeHome({ ...options, shards, time, formats, shut });
   const link = openLink({ ...options, shards, home, hints });
   const { fleet, ears } = link;
   const servers = makeServers(fleet, replicas);
@@ -59,6 +66,7 @@ export async function openRedisStore(options: RedisOptions): Promise<RedisStore>
   });
   const close = async (): Promise<void> => {
     watch.stop();
+    await home.leave(servers);
     link.close();
   };
   try {

@@ -1,7 +1,9 @@
 import announceText from "./lua/announce.lua" with { type: "text" };
 import appendText from "./lua/append.lua" with { type: "text" };
+import beatText from "./lua/beat.lua" with { type: "text" };
 import claimText from "./lua/claim.lua" with { type: "text" };
 import createText from "./lua/create.lua" with { type: "text" };
+import fenceText from "./lua/fence.lua" with { type: "text" };
 import freeText from "./lua/free.lua" with { type: "text" };
 import joinText from "./lua/join.lua" with { type: "text" };
 import probeText from "./lua/probe.lua" with { type: "text" };
@@ -13,7 +15,6 @@ import renewText from "./lua/renew.lua" with { type: "text" };
 import reserveText from "./lua/reserve.lua" with { type: "text" };
 import sharedText from "./lua/shared.lua" with { type: "text" };
 import snapshotText from "./lua/snapshot.lua" with { type: "text" };
-import timeText from "./lua/time.lua" with { type: "text" };
 import writeDraftText from "./lua/write-draft.lua" with { type: "text" };
 import { replyCode } from "./faults.ts";
 import type { Command } from "./line.ts";
@@ -23,20 +24,29 @@ import type { Shard } from "./shards.ts";
 /** A script that Redis runs as one step, and the name by which it knows it once it has seen it. */
 export type Script = { readonly text: string; readonly sha1: string; readonly writes: boolean };
 
-function script(own: string, writes: boolean): Script {
-  const text = `${sharedText}\n${own}`;
-  return { text, sha1: new Bun.CryptoHasher("sha1").update(text).digest("hex"), writes };
-}
+const scriptOf = (text: string, writes: boolean): Script => ({
+  text,
+  sha1: new Bun.CryptoHasher("sha1").update(text).digest("hex"),
+  writes,
+});
+
+/** Of the store itself. */
+const plain = (own: string, writes: boolean): Script => scriptOf(`${sharedText}\n${own}`, writes);
+
+/** Of agents and who drives them: its last key is its shard's `store`, its last argument the engine's format. */
+const script = (own: string, writes: boolean): Script =>
+  scriptOf(`${sharedText}\nlocal WRITES = ${writes}\n${fenceText}\n${own}`, writes);
 
 /** One for each operation of the store; all keys of a call are of one shard. */
 export const scripts = {
   // What is lost of it with its server is told again soon.
   announce: script(announceText, false),
   append: script(appendText, true),
+  beat: plain(beatText, false),
   claim: script(claimText, true),
   create: script(createText, true),
   free: script(freeText, true),
-  join: script(joinText, true),
+  join: plain(joinText, true),
   probe: script(probeText, true),
   readDraft: script(readDraftText, false),
   read: script(readText, false),
@@ -46,7 +56,6 @@ export const scripts = {
   renew: script(renewText, false),
   reserve: script(reserveText, true),
   snapshot: script(snapshotText, false),
-  time: script(timeText, false),
   writeDraft: script(writeDraftText, true),
 } as const;
 

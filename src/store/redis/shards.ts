@@ -31,11 +31,13 @@ export type Shard = {
   readonly index: string;
   /** Hash of the deleted agents and when. */
   readonly gone: string;
-  /** Hash of the engines that share the store; of the first shard. */
+  /** Hash of the engines that share the store and what each says of itself; of the first shard. */
   readonly peers: string;
+  /** Hash of the same engines and the formats that each knows; of the first shard. */
+  readonly members: string;
   /** Channel of hints. */
   readonly channel: string;
-  /** Hash: which store this is; of the first shard also its format and time. */
+  /** Hash: which store this is, and in which format the shard is written; of the first shard also the store's time. */
   readonly store: string;
   agent(agentId: string): string;
   log(agentId: string): string;
@@ -67,6 +69,7 @@ export function makeShards(prefix: string): Shards {
       index: `${base}index`,
       gone: `${base}gone`,
       peers: `${base}peers`,
+      members: `${base}members`,
       channel: `${base}hints`,
       store: `${base}store`,
       agent: keyed("agent"),
