@@ -3,7 +3,7 @@ import { EngramError } from "../../errors.ts";
 import { redisLimits } from "../../limits.ts";
 import type { Log } from "../../log.ts";
 import { redisFault, replyCode } from "./faults.ts";
-import { type Formats, makeStoreFormat } from "./formats.ts";
+import { type Formats, makeStoreFormat, type StoreFormat } from "./formats.ts";
 import type { Connection } from "./line.ts";
 import { runScript, scripts } from "./scripts.ts";
 import type { Servers } from "./servers.ts";
@@ -42,66 +42,34 @@ type HomeParts = {
   readonly shut: () => void;
 };
 
-export function makeHome({ shards, time, clock, ...parts }: HomeParts): Home {
+export function makeHome(parts: HomeParts): Home {
+  const { shards } = parts;
   const format = makeStoreFormat(parts.formats, parts.log, parts.shut);
+  const identity = makeIdentity();
   let left = false;
-  let identity: string | null = null;
   let trouble: EngramError | null = new EngramError(
     "unavailable",
     "Redis has not been reached yet; try again later",
     { transient: true },
   );
 
-  const hasIt = (found: unknown): void => {
-    if (identity === null || found === identity) return;
-    throw new EngramError(
-      "unavailable",
-      found === null
-        ? "Redis was emptied (FLUSHALL, or a restart without its data): bring the data back, or restart the engine to begin anew"
-        : "another store has taken the place of this one in Redis: restart the engine to use it",
-    );
-  };
-  const check = async (connection: Connection, of: readonly Shard[]): Promise<void> => {
-    const [shard] = of;
-    if (shard === undefined) return;
-    try {
-      hasIt(await connection.send(["HGET", shard.store, "id"]));
-    } catch (error) {
-      if (replyCode(error) !== "MOVED") throw error;
-    }
-  };
-  const beat = async (servers: Servers): Promise<void> => {
-    const { store, members, peers } = shards.first;
-    const { oldest, newest } = parts.formats;
-    const { clockJumpMs, memberMs } = redisLimits;
-    const numbers = [memberMs, oldest, newest, format.learnt() ?? 0];
-    const sentMs = clock.monotonicMs();
-    const args = [`${time.guess() ?? ""}`, `${clockJumpMs}`, parts.worker, ...numbers.map(String)];
-    const keys = [store, members, peers];
-    const reply = await runScript(servers, shards.first, scripts.beat, { keys, args });
-    const [, id, told, nowMs] = listOf(reply);
-    hasIt(textOrNull(id));
-    format.learn(numberOf(told));
-    time.learn(numberOf(nowMs), sentMs);
+  const mustServe = (): void => {
+    format.mustBeKnown();
+    if (left) throw new EngramError("unavailable", "the store was closed");
   };
   /** One shard of each server. */
   const checkAll = async (servers: Servers, places: readonly Shard[]): Promise<void> => {
     const found = places.map((shard) => servers.send(shard, ["HGET", shard.store, "id"]));
-    for (const one of await Promise.all(found)) hasIt(one);
+    for (const one of await Promise.all(found)) identity.mustBe(one);
   };
   const begin = async (servers: Servers): Promise<void> => {
     const { store } = shards.first;
     const args = [crypto.randomUUID(), `${parts.formats.newest}`];
     const reply = await runScript(servers, shards.first, scripts.join, { keys: [store], args });
     const [id = "", whole = ""] = listOf(reply).map(textOf);
-    await beat(servers); // Before anything is written.
+    await beat(parts, servers, { format, identity }); // Before anything is written.
     await mustBeWhole(servers, shards, { id, whole });
-    identity = id;
-  };
-
-  const mustServe = (): void => {
-    format.mustBeKnown();
-    if (left) throw new EngramError("unavailable", "the store was closed");
+    identity.keep(id);
   };
   return {
     mustBeHere: () => {
@@ -113,28 +81,82 @@ export function makeHome({ shards, time, clock, ...parts }: HomeParts): Home {
     look: async (servers, places) => {
       mustServe();
       try {
-        if (identity === null) await begin(servers);
-        else await Promise.all([beat(servers), checkAll(servers, places)]);
+        if (identity.isKnown())
+          await Promise.all([
+            beat(parts, servers, { format, identity }),
+            checkAll(servers, places),
+          ]);
+        else await begin(servers);
         trouble = null;
       } catch (error) {
         // A server that is down says so itself, and others may be up.
-        if (identity === null || error instanceof EngramError) trouble = redisFault(error);
+        if (!identity.isKnown() || error instanceof EngramError) trouble = redisFault(error);
         throw error;
       }
     },
-    check,
+    check: async (connection, [shard]) => {
+      if (shard === undefined) return;
+      try {
+        identity.mustBe(await connection.send(["HGET", shard.store, "id"]));
+      } catch (error) {
+        if (replyCode(error) !== "MOVED") throw error;
+      }
+    },
     leave: async (servers) => {
       left = true;
-      if (trouble !== null) return;
-      const { members } = shards.first;
-      const { promise: late, resolve } = Promise.withResolvers<void>();
-      const cancel = clock.after(redisLimits.goodbyeMs, resolve);
-      const told = servers.send(shards.first, ["HDEL", members, parts.worker]);
-      // Those who are not told find it out.
-      await Promise.race([late, told.catch(() => undefined)]);
-      cancel();
+      if (trouble === null) await sayGoodbye(parts, servers);
     },
   };
+}
+
+type Identity = ReturnType<typeof makeIdentity>;
+
+/** Which store this is, once it is known. */
+function makeIdentity() {
+  let kept: string | null = null;
+  return {
+    isKnown: (): boolean => kept !== null,
+    keep: (id: string): void => {
+      kept = id;
+    },
+    mustBe: (found: unknown): void => {
+      if (kept === null || found === kept) return;
+      throw new EngramError(
+        "unavailable",
+        found === null
+          ? "Redis was emptied (FLUSHALL, or a restart without its data): bring the data back, or restart the engine to begin anew"
+          : "another store has taken the place of this one in Redis: restart the engine to use it",
+      );
+    },
+  };
+}
+
+/** Tells the others of this engine, and learns the store's format and time. */
+async function beat(
+  { shards, time, clock, worker, formats: { oldest, newest } }: HomeParts,
+  servers: Servers,
+  { format, identity }: { readonly format: StoreFormat; readonly identity: Identity },
+): Promise<void> {
+  const { store, members, peers } = shards.first;
+  const { clockJumpMs, memberMs } = redisLimits;
+  const numbers = [memberMs, oldest, newest, format.learnt() ?? 0];
+  const sentMs = clock.monotonicMs();
+  const args = [`${time.guess() ?? ""}`, `${clockJumpMs}`, worker, ...numbers.map(String)];
+  const keys = [store, members, peers];
+  const reply = await runScript(servers, shards.first, scripts.beat, { keys, args });
+  const [, id, told, nowMs] = listOf(reply);
+  identity.mustBe(textOrNull(id));
+  format.learn(numberOf(told));
+  time.learn(numberOf(nowMs), sentMs);
+}
+
+async function sayGoodbye({ shards, clock, worker }: HomeParts, servers: Servers): Promise<void> {
+  const { promise: late, resolve } = Promise.withResolvers<void>();
+  const cancel = clock.after(redisLimits.goodbyeMs, resolve);
+  const told = servers.send(shards.first, ["HDEL", shards.first.members, worker]);
+  // Those who are not told find it out.
+  await Promise.race([late, told.catch(() => undefined)]);
+  cancel();
 }
 
 /** Marks each shard of a store that was just begun, and looks that no part of it is missing. */
