@@ -51,7 +51,7 @@ export function startScheduler(
     for (const lease of leases) await trial(parts, lease);
     return leases.length > 0;
   });
-  const running = makeRunning(parts, drive, lookout.poke);
+  const running = makeRunning(parts, drive, lookout.hasRoom);
 
   lookout.poke();
   return {
@@ -63,7 +63,7 @@ export function startScheduler(
         settle: (lease) => {
           if (lease !== null) running.start(lease);
           giveBack(1);
-          if (lease === null) lookout.poke(); // The room that was kept may be another's.
+          if (lease === null) lookout.hasRoom(); // What was kept may be another's.
         },
       };
     },
@@ -94,22 +94,29 @@ async function trial({ store, clock }: Parts, { agentId, claims }: Lease): Promi
 
 /**
  * Watches for due agents: at a poke, when the store's next wake time comes, and when that may have come nearer, be it by
- * another engine, which may die with what it took. One look at a time.
+ * another engine, which may die with what it took; one look at a time. Without room there is none, until there is.
  */
 function makeLookout(
   { store, clock, log, settings, fleet }: Parts & { readonly fleet: Fleet },
   room: () => number,
   take: (nowMs: number) => Promise<boolean>,
-): { poke(): void; stop(): void } {
+): {
+  poke(): void;
+  /** There may be room again: looks where none was left for the last look. */
+  hasRoom(): void;
+  stop(): void;
+} {
   let looking = false;
   let again = false;
+  let starved = false;
   let cancelWake = (): void => {};
 
   const look = async (): Promise<void> => {
     while (again) {
       again = false;
       cancelWake();
-      if (room() <= 0) return; // The end of a step looks again.
+      starved = room() <= 0;
+      if (starved) return;
       const left = fleet.left();
       const nextMs = await store.nextWakeMs(left);
       const nowMs = store.nowMs();
@@ -121,7 +128,8 @@ function makeLookout(
         if (delayMs < Infinity) cancelWake = clock.after(delayMs, poke);
         continue;
       }
-      if (room() <= 0) return;
+      starved = room() <= 0;
+      if (starved) return;
       const took = await take(nowMs);
       again ||= took; // Or someone has poked meanwhile.
       if (!again) cancelWake = clock.after(engineLimits.emptyClaimMs, poke);
@@ -138,12 +146,15 @@ function makeLookout(
       })
       .finally(() => {
         looking = false;
-        if (again && room() > 0) poke(); // Asked for between the last look and here.
+        if (again) poke(); // Asked for between the last look and here.
       });
   };
   const unfollow = store.followWakes(poke);
   return {
     poke,
+    hasRoom: () => {
+      if (starved) poke();
+    },
     stop: () => {
       unfollow();
       cancelWake();

@@ -93,6 +93,18 @@ contract("the leases of a store", (at) => {
       expect(tried.map((one) => one.slice(2))).toEqual(["2", "3", "3"]);
       expect(await ids(415)).toHaveLength(1);
     });
+    test("finds whoever stands behind many of those, however few are asked for", async () => {
+      for (const agentId of ["a", "b", "c"]) await create(agentId, 0);
+      for (const nowMs of [0, 100])
+        expect(await at.store.claim({ worker: "w", untilMs: nowMs + 100 }, nowMs, 9)).toHaveLength(
+          3,
+        );
+      for (const agentId of ["d", "e"]) await create(agentId, 250);
+      const wish = { worker: "w", untilMs: 900 };
+      for (const fresh of ["d", "e"])
+        expect(await at.store.claim(wish, 300, 1)).toMatchObject([{ agentId: fresh }]);
+      expect(await at.store.claim(wish, 300, 1)).toMatchObject([{ claims: 3 }]);
+    });
     test("is not counted anew by a command that drops a draft", async () => {
       await create("a", 0);
       await claim("w", 0);
@@ -322,7 +334,8 @@ contract("the leases of a store", (at) => {
     const lease = await claimOne("w", 0);
     expect(hints).toBe(2);
     expect(await told(() => at.store.release(lease, null, 50))).toBe(true);
-    expect(await told(() => appendTo(at.store, "a", [said("hello")]))).toBe(true);
+    const due = { wakeAtMs: 20 };
+    expect(await told(() => appendTo(at.store, "a", [said("hello")], due))).toBe(true);
     unfollow();
     expect(await told(() => create("b", 0))).toBe(false);
   });

@@ -85,6 +85,33 @@ describe("engines that share a store", () => {
     await one.remove("a", 1, true);
     await drafted;
   });
+  test("tell of no wake time behind the one last told, be it their own, until that has come", async () => {
+    const [one, other] = [await open(), await open()];
+    const soonMs = one.nowMs() + 60_000;
+    const make = (agentId: string, wakeAtMs: number) =>
+      one.create(creationOf(agentId, [born()], { wakeAtMs }));
+    const hints = { one: 0, other: 0 };
+    one.followWakes(() => hints.one++);
+    other.followWakes(() => hints.other++);
+    await make("a", soonMs);
+    for (const store of [one, other]) expect(await store.nextWakeMs()).toBe(soonMs);
+    // What others tell comes in order: who has heard of the last has heard of all.
+    const heard = hint((told) => other.follow("c", told));
+    hints.one = 0;
+    hints.other = 0;
+    await make("b", soonMs + 1);
+    expect(hints.one).toBe(0);
+    await make("c", soonMs - 1);
+    await heard;
+    expect(hints).toEqual({ one: 1, other: 1 });
+    expect(await one.nextWakeMs()).toBe(soonMs - 1);
+    // Of those who are due any may be another's by now.
+    await make("d", 1);
+    expect(await one.nextWakeMs()).toBe(1);
+    hints.one = 0;
+    await make("e", 2);
+    expect(hints.one).toBe(1);
+  });
   test("have one time, that of the server", async () => {
     const [one, other] = [await open(), await open()];
     const [seconds = "0"] = redis.cli("time").split("\n");

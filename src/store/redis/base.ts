@@ -4,7 +4,7 @@ import type { Home } from "./home.ts";
 import type { RedisHints } from "./hints.ts";
 import { redisFault, replyCode } from "./faults.ts";
 import { runScript, type Script } from "./scripts.ts";
-import type { Fleet } from "./fleet.ts";
+import type { Fleet, Group } from "./fleet.ts";
 import type { Servers } from "./servers.ts";
 import type { Shard, Shards } from "./shards.ts";
 
@@ -16,6 +16,7 @@ export interface Base {
   readonly hints: RedisHints;
   /** The store's format, in which all has to be written. */
   format(): number;
+  readonly groups: readonly Group[];
   run(shard: Shard, script: Script, call: Call): Promise<unknown>;
   /** Runs what changes an agent. Where nobody knows whether it was done, this engine's followers are told to look. */
   change(agentId: string, script: Script, call: Call): Promise<unknown>;
@@ -58,6 +59,7 @@ export function makeBase(parts: {
     shards,
     hints,
     format: home.format,
+    groups: fleet.groups,
     run,
     change: async (agentId, script, call) => {
       try {

@@ -6,6 +6,9 @@ import { isSharded, type ServerFacts, serverFacts } from "./server-facts.ts";
 import type { Shard, Shards } from "./shards.ts";
 import { listOf, numberOf } from "./values.ts";
 
+/** Shards that are on one server for good, and one of them. */
+export type Group = { readonly at: Shard; readonly all: readonly Shard[] };
+
 /** The servers in use, and which of them has which shard. One server has all; of a Cluster it may change. */
 export interface Fleet {
   /** To the server of a shard. Fails with LineDown. */
@@ -17,6 +20,8 @@ export interface Fleet {
   owners(): readonly (RedisAddress | null)[];
   /** One shard of each server, and one of those that are nowhere. */
   places(): readonly Shard[];
+  /** The shards in groups of which one script may name all keys: all on one server, but in a Cluster each by itself. */
+  readonly groups: readonly Group[];
   /** What the servers say of themselves now; of one that does not answer, what it said last. */
   facts(): Promise<readonly ServerFacts[]>;
   /** What makes a script's message heard by all engines: PUBLISH, or SPUBLISH. */
@@ -89,6 +94,9 @@ export function openFleet(parts: FleetParts): Fleet {
     },
     owners: () => table.owners,
     places: table.places,
+    groups: isCluster
+      ? shards.all.map((shard) => ({ at: shard, all: [shard] }))
+      : [{ at: shards.first, all: shards.all }],
     facts: servers.facts,
     publish: ({ number }) => {
       const owner = table.owners[number];

@@ -1,5 +1,6 @@
 import { type Hints, makeHints, wakes } from "../hints.ts";
 import type { Shard, Shards } from "./shards.ts";
+import { numberOf } from "./values.ts";
 
 /**
  * Hints of this engine and, by pub/sub, of the others. Those may be lost with a connection; then followers are told to look
@@ -10,13 +11,15 @@ export interface RedisHints extends Hints {
   readonly origin: string;
   /** A message of any engine's. */
   heard(message: string): void;
+  /** A change of this engine's has given an agent this wake time, as Redis answered it; nothing: none, or it is as it was. */
+  woken(reply: unknown): void;
   /** Something may have happened in these shards that nobody was told of. */
   lookAt(shards: readonly Shard[]): void;
-  /** What asks for the next wake time: another engine's wake times behind the one last told are no news. */
+  /** What asks for the next wake time: those behind the one last told are no news. */
   asking(ask: () => Promise<number | null>): Promise<number | null>;
 }
 
-export function makeRedisHints(shards: Shards): RedisHints {
+export function makeRedisHints(shards: Shards, nowMs: () => number): RedisHints {
   const hints = makeHints();
   const origin = crypto.randomUUID();
   /** How many follow which agent. */
@@ -37,6 +40,12 @@ export function makeRedisHints(shards: Shards): RedisHints {
       else followers.set(agentId, rest);
     };
   };
+  /** Where the one last told is over, who was due then may be another's by now. */
+  const isNews = (wakeAtMs: number): boolean =>
+    asked > 0 || told === null || wakeAtMs < told || told <= nowMs();
+  const woken = (wakeAt: unknown): void => {
+    if (wakeAt !== undefined && wakeAt !== "" && isNews(numberOf(wakeAt))) hints.send(wakes);
+  };
   return {
     origin,
     follow,
@@ -46,9 +55,9 @@ export function makeRedisHints(shards: Shards): RedisHints {
       const [from = "", wakeAtMs = "", agentId = ""] = message.split(" ", 3);
       if (from === origin) return; // Its own followers know already.
       if (agentId !== "") hints.send(agentId);
-      if (wakeAtMs === "") return;
-      if (asked > 0 || told === null || Number(wakeAtMs) < told) hints.send(wakes);
+      woken(wakeAtMs);
     },
+    woken,
     lookAt: (those) => {
       if (those.length === 0) return;
       for (const agentId of followers.keys())

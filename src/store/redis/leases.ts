@@ -1,7 +1,5 @@
 import { redisLimits, turnLimits } from "../../limits.ts";
-import { wakes } from "../hints.ts";
 import type { Base } from "./base.ts";
-import { firstOf } from "./merge.ts";
 import { scripts } from "./scripts.ts";
 import type { Shard } from "./shards.ts";
 import { listOf, numberOf, textOf } from "./values.ts";
@@ -24,25 +22,30 @@ const nobody: ReadonlySet<string> = new Set();
 
 export const leases = (base: Base): Pick<Store, "claim" | "renew" | "release" | "nextWakeMs"> => ({
   claim: async (wish, nowMs, limit, skip = nobody) => {
-    if (limit === 0) return [];
-    const most = limit + redisLimits.triedAgentsMax + skip.size;
-    const due = (await dueAgents(base, nowMs, most)).filter((agentId) => !skip.has(agentId));
     const trusted = { wish, nowMs, claimsBelow: turnLimits.claimsTrusted };
     const taken: Lease[] = [];
     const refused: Tried[] = [];
-    for (let at = 0; at < due.length && taken.length < limit;) {
-      const ids = due.slice(at, at + limit - taken.length);
-      at += ids.length;
+    const passed = new Set(skip);
+    for (let isMore = true; isMore && taken.length < limit;) {
+      // Looked for anew each time: whom another engine has taken is not due any more.
+      const count = limit - taken.length + passed.size;
+      const due = await firstToWake(base, nowMs, count);
+      const fresh = due.filter(({ agentId }) => !passed.has(agentId));
+      const ids = fresh.slice(0, limit - taken.length).map(({ agentId }) => agentId);
       const { leases: more, tried } = await claimEach(base, ids, trusted);
       taken.push(...more);
       refused.push(...tried);
+      for (const agentId of ids) passed.add(agentId);
+      for (const { agentId } of more) passed.delete(agentId);
+      const left = skip.size + redisLimits.triedAgentsMax - passed.size;
+      isMore = due.length === count && left > 0;
     }
     const [least] = refused.toSorted((a, b) => a.claims - b.claims);
     if (taken.length === 0 && least !== undefined) {
       const anyone = { wish, nowMs, claimsBelow: Infinity };
       taken.push(...(await claimEach(base, [least.agentId], anyone)).leases);
     }
-    base.hints.send(wakes);
+    if (taken.length > 0) base.hints.woken(wish.untilMs);
     return taken;
   },
   renew: async (holders, untilMs) => {
@@ -76,31 +79,16 @@ export const leases = (base: Base): Pick<Store, "claim" | "renew" | "release" | 
       }),
     );
     if (reply[0] === "conflict") return false;
-    base.hints.send(wakes);
+    base.hints.woken(reply[1]);
     return true;
   },
   nextWakeMs: (skip = nobody) =>
     base.hints.asking(async () => {
       // One more than can be passed over.
-      const last = `${skip.size}`;
-      const firsts = await fromAny(
-        base.shards.all.map((shard) =>
-          base.ask(shard, "ZRANGE", shard.wake, "0", last, "WITHSCORES"),
-        ),
-      );
-      const times = firsts.flatMap((reply) => wakesIn(reply, skip).slice(0, 1));
-      return times.length === 0 ? null : Math.min(...times);
+      const first = await firstToWake(base, Infinity, skip.size + 1);
+      return first.find(({ agentId }) => !skip.has(agentId))?.wakeAtMs ?? null;
     }),
 });
-
-/** The wake times in an answer of agents with theirs, but of those to be passed over. */
-function wakesIn(reply: unknown, skip: ReadonlySet<string>): readonly number[] {
-  const flat = listOf(reply);
-  const times: number[] = [];
-  for (let at = 0; at < flat.length; at += 2)
-    if (!skip.has(textOf(flat[at]))) times.push(numberOf(flat[at + 1]));
-  return times;
-}
 
 /**
  * What came of those that succeeded. A server of a Cluster that is down leaves its own agents where they are, and the
@@ -114,33 +102,25 @@ async function fromAny<T>(asked: readonly Promise<T>[]): Promise<readonly T[]> {
   return found;
 }
 
-/** Those longest due first, of all shards; among equals, those that sort first. */
-async function dueAgents(base: Base, nowMs: number, limit: number): Promise<readonly string[]> {
-  type Due = { readonly agentId: string; readonly wakeAtMs: number };
-  const failures: unknown[] = [];
-  const sources = base.shards.all.map((shard) => {
-    let given = 0;
-    return async (_after: Due | null, count: number): Promise<readonly Due[]> => {
-      const range = ["-inf", `${nowMs}`, "WITHSCORES", "LIMIT", `${given}`, `${count}`];
-      // Of a server that is down nobody can be claimed.
-      const [reply] = await Promise.allSettled([
-        base.ask(shard, "ZRANGEBYSCORE", shard.wake, ...range),
-      ]);
-      if (reply.status === "rejected") failures.push(reply.reason);
-      const flat = reply.status === "fulfilled" ? listOf(reply.value) : [];
-      const found: Due[] = [];
-      for (let at = 0; at < flat.length; at += 2)
-        found.push({ agentId: textOf(flat[at]), wakeAtMs: numberOf(flat[at + 1]) });
-      given += found.length;
-      return found;
-    };
-  });
-  const first = firstOf(sources, (a, b) =>
-    a.wakeAtMs === b.wakeAtMs ? a.agentId < b.agentId : a.wakeAtMs < b.wakeAtMs,
+type Wake = { readonly agentId: string; readonly wakeAtMs: number };
+
+/** Of all agents that wake up to a time the first, at most `count`; among equals, those that sort first. */
+async function firstToWake(base: Base, upToMs: number, count: number): Promise<readonly Wake[]> {
+  const args = [upToMs === Infinity ? "+inf" : `${upToMs}`, `${count}`];
+  const replies = await fromAny(
+    base.groups.map(({ at, all }) =>
+      base.run(at, scripts.wakes, { keys: all.map(({ wake }) => wake), args }),
+    ),
   );
-  const due = await first.take(limit);
-  if (failures.length >= base.shards.all.length) throw failures[0];
-  return due.map(({ agentId }) => agentId);
+  const found = replies.flatMap((reply) => {
+    const flat = listOf(reply);
+    return flat.flatMap((agentId, at): readonly Wake[] =>
+      at % 2 === 0 ? [{ agentId: textOf(agentId), wakeAtMs: numberOf(flat[at + 1]) }] : [],
+    );
+  });
+  const inOrder = (a: Wake, b: Wake): number =>
+    a.wakeAtMs - b.wakeAtMs || (a.agentId < b.agentId ? -1 : 1);
+  return found.toSorted(inOrder).slice(0, count);
 }
 
 function byShard(base: Base, agentIds: readonly string[]): [Shard, string[]][] {

@@ -12,7 +12,6 @@ import {
   genesisHash,
   snapshotHash,
 } from "../codec.ts";
-import { wakes } from "../hints.ts";
 import type { Base } from "./base.ts";
 import type { Head, Heads } from "./heads.ts";
 import { leaseOf } from "./leases.ts";
@@ -99,7 +98,7 @@ export async function writeCreation(
   if (reply[0] === "gone") return { outcome: "gone" };
   heads.set(agentId, head);
   base.hints.send(agentId);
-  base.hints.send(wakes);
+  base.hints.woken(reply[2]);
   return { outcome: "made", lease: leaseOf(agentId, reply[1]) };
 }
 
@@ -116,7 +115,7 @@ export const logs = (
       if (answer.outcome === "done") {
         heads.set(agentId, answer.head);
         base.hints.send(agentId);
-        base.hints.send(wakes);
+        base.hints.woken(answer.wakeAt);
         return answer.lease;
       }
       // What was remembered is of a log that was deleted and made again under this id.
@@ -178,7 +177,12 @@ async function tryAppend(
   append: Append,
   from: Head,
 ): Promise<
-  | { readonly outcome: "done"; readonly head: Head; readonly lease: Lease | null }
+  | {
+      readonly outcome: "done";
+      readonly head: Head;
+      readonly lease: Lease | null;
+      readonly wakeAt: unknown;
+    }
   /** The log is another than the known one: its hash at this place. */
   | { readonly outcome: "other"; readonly hash: string }
 > {
@@ -233,7 +237,7 @@ async function tryAppend(
     case "other":
       return { outcome: "other", hash: textOf(reply[1]) };
     default:
-      return { outcome: "done", head, lease: leaseOf(agentId, reply[1]) };
+      return { outcome: "done", head, lease: leaseOf(agentId, reply[1]), wakeAt: reply[2] };
   }
 }
 

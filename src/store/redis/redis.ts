@@ -52,7 +52,7 @@ export async function openRedisStore(
   const { replicas, clock, log } = options;
   const shards = makeShards(options.prefix);
   const time = makeStoreTime(clock);
-  const hints = makeRedisHints(shards);
+  const hints = makeRedisHints(shards, time.nowMs);
   const shut = (): void => hints.lookAt(shards.all); // So that followers find it out.
   const home = makeHome({ ...options, shards, time, formats, shut });
   const link = openLink({ ...options, shards, home, hints });

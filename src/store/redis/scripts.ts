@@ -15,6 +15,7 @@ import renewText from "./lua/renew.lua" with { type: "text" };
 import reserveText from "./lua/reserve.lua" with { type: "text" };
 import sharedText from "./lua/shared.lua" with { type: "text" };
 import snapshotText from "./lua/snapshot.lua" with { type: "text" };
+import wakesText from "./lua/wakes.lua" with { type: "text" };
 import writeDraftText from "./lua/write-draft.lua" with { type: "text" };
 import { replyCode } from "./faults.ts";
 import type { Command } from "./line.ts";
@@ -56,6 +57,7 @@ export const scripts = {
   renew: script(renewText, false),
   reserve: script(reserveText, true),
   snapshot: script(snapshotText, false),
+  wakes: script(wakesText, false),
   writeDraft: script(writeDraftText, true),
 } as const;
 

@@ -37,5 +37,4 @@ else
     moveInIndex(index, id, placeOf(held[3], worker), placeOf(status, worker))
   end
 end
-tell(publish, channel, origin, wake, id)
-return { 'done', lease or false }
+return { 'done', lease or false, tell(publish, channel, origin, wake, id) }

@@ -14,5 +14,4 @@ redis.call('HDEL', gone, id)
 write(log, marks, 0, 15)
 redis.call('ZADD', index, 0, 'all:' .. id, 0, status .. ':' .. id)
 local lease = grant(agent, wake, index, wish)
-tell(publish, channel, origin, wake, id)
-return { 'made', lease or false }
+return { 'made', lease or false, tell(publish, channel, origin, wake, id) }

@@ -6,5 +6,4 @@ if after ~= NONE and held[4] ~= after then return { 'conflict' } end
 redis.call('HSET', agent, 'worker', NONE, 'lease', 0, 'claims', 0, 'worked', worked)
 setWake(wake, id, wakeAt)
 moveInIndex(index, id, placeOf(held[1], held[2]), placeOf(held[1], NONE))
-tell(publish, channel, origin, wake, id)
-return { 'done' }
+return { 'done', tell(publish, channel, origin, wake, id) }

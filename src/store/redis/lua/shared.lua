@@ -53,7 +53,9 @@ local function write(log, marks, after, at)
   end
 end
 
--- Tells who listens that the agent has changed, and when it is due now: "ORIGIN WAKE AGENT".
+-- Tells who listens that the agent has changed, and when it is due now: "ORIGIN WAKE AGENT". Gives that time.
 local function tell(publish, channel, origin, wake, id)
-  redis.call(publish, channel, origin .. ' ' .. (redis.call('ZSCORE', wake, id) or NONE) .. ' ' .. id)
+  local wakeAt = redis.call('ZSCORE', wake, id) or NONE
+  redis.call(publish, channel, origin .. ' ' .. wakeAt .. ' ' .. id)
+  return wakeAt
 end
