@@ -56,7 +56,15 @@ export async function recordCreation(
   const atMs = parts.clock.nowMs();
   const state = fold(events.map((entry, index) => ({ ...entry, sequence: index + 1 })));
   return withRoom(parts, state, atMs, async (due) => {
-    const made = await parts.store.create({ agentId, atMs, events, state, request, ...due });
+    const made = await parts.store.create({
+      agentId,
+      atMs,
+      events,
+      state,
+      request,
+      moved: null,
+      ...due,
+    });
     const { nowMs: recordedMs } = due;
     if (made.created) parts.agents.keep(made.agentId, state, { snapshot: false, recordedMs });
     const created = made.created ? state : null;

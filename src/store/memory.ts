@@ -5,10 +5,26 @@ import { type AgentState, statusOf } from "../agent/state.ts";
 import { type Clock, evenClock } from "../clock.ts";
 import { EngramError } from "../errors.ts";
 import { storeLimits, turnLimits } from "../limits.ts";
-import { decodeEvent, decodeState, encodeEvent, encodeState } from "./codec.ts";
+import {
+  chainHash,
+  decodeEvent,
+  decodeState,
+  encodeEvent,
+  encodeState,
+  genesisHash,
+} from "./codec.ts";
 import { type Hints, makeHints, wakes } from "./hints.ts";
 import { makePeers } from "./peers.ts";
-import type { Append, Creation, DraftPiece, Holder, Lease, LeaseWish, Store } from "./store.ts";
+import type {
+  Append,
+  Creation,
+  DraftPiece,
+  Holder,
+  Lease,
+  LeaseWish,
+  Store,
+  StoredEvent,
+} from "./store.ts";
 
 type Entry = {
   row: AgentRow;
@@ -61,14 +77,19 @@ function fenced(memory: Memory, { agentId, epoch }: Pick<Holder, "agentId" | "ep
   throw new EngramError("fenced", `epoch ${epoch} of agent ${agentId} is stale`);
 }
 
-const logs = (memory: Memory): Pick<Store, "create" | "append" | "read" | "remove"> => ({
+type Logs = Pick<Store, "create" | "append" | "read" | "readStored" | "aside" | "remove">;
+
+const logs = (memory: Memory): Logs => ({
   create: async (creation) => {
     const { agentId, request } = creation;
     const known = request === null ? undefined : memory.requests.get(request.requestId);
     if (known !== undefined) {
-      if (known.digest === request?.digest)
+      if (known.digest === request?.digest && creation.moved === null)
         return { agentId: known.agentId, created: false, lease: null };
-      throw new EngramError("already_exists", "request_id was used for another agent");
+      throw new EngramError(
+        "already_exists",
+        `request_id ${request?.requestId} was used for agent ${known.agentId}`,
+      );
     }
     if (memory.agents.has(agentId))
       throw new EngramError("already_exists", `agent ${agentId} is there already`);
@@ -103,6 +124,19 @@ const logs = (memory: Memory): Pick<Store, "create" | "append" | "read" | "remov
         atMs,
         event: decodeEvent(body),
       })),
+  readStored: async (agentId, after) =>
+    chained(agentId, entryOf(memory.agents, agentId).log).slice(
+      after,
+      after + storeLimits.readEventsMax,
+    ),
+  aside: async (agentId) => {
+    const { workedMs } = entryOf(memory.agents, agentId);
+    const [request] = [...memory.requests].filter(([, made]) => made.agentId === agentId);
+    return {
+      workedMs,
+      request: request === undefined ? null : { requestId: request[0], digest: request[1].digest },
+    };
+  },
   remove: async (agentId, _atMs, force) => {
     if (!force && entryOf(memory.agents, agentId).row.status === "waiting_for_step")
       throw new EngramError(
@@ -116,6 +150,14 @@ const logs = (memory: Memory): Pick<Store, "create" | "append" | "read" | "remov
     memory.hints.send(agentId);
   },
 });
+
+function chained(agentId: string, log: Entry["log"]): readonly StoredEvent[] {
+  let hash = genesisHash(agentId);
+  return log.map(({ sequence, atMs, body }) => {
+    hash = chainHash(hash, sequence, atMs, body);
+    return { sequence, atMs, body, hash: hash.toHex() };
+  });
+}
 
 const drafts = (memory: Memory): Pick<Store, "writeDraft" | "readDraft"> => ({
   writeDraft: async (holder, call, pieces) => {
@@ -221,8 +263,9 @@ function rowOf(agentId: string, state: AgentState, updatedAtMs: number): AgentRo
   return { agentId, createdAtMs, updatedAtMs, status, reason, sequence, stats, spec, parent };
 }
 
-function entryFor({ agentId, events, state }: Creation): Entry {
+function entryFor({ agentId, events, state, moved }: Creation): Entry {
   const facts = events.map(({ event }) => event);
+  const draft = moved?.draft ?? null;
   return {
     row: rowOf(agentId, state, state.updatedAtMs),
     log: events.map(({ atMs: eventAtMs, event }, index) => ({
@@ -232,13 +275,13 @@ function entryFor({ agentId, events, state }: Creation): Entry {
     })),
     marks: new Map(marksOf(facts, 0).map((mark) => [mark.key, mark])),
     snapshot: null,
-    draft: null,
+    draft: draft === null ? null : { call: draft.call, pieces: [...draft.pieces] },
     wakeAtMs: null,
     worker: null,
     leaseUntilMs: 0,
-    epoch: 0,
+    epoch: moved?.epoch ?? 0,
     claims: 0,
-    workedMs: 0,
+    workedMs: moved?.workedMs ?? 0,
   };
 }
 

@@ -74,6 +74,36 @@ export type Creation = {
   readonly wakeAtMs: number | null;
   readonly wish: LeaseWish | null;
   readonly request: RequestKey | null;
+  /** null: a new agent. */
+  readonly moved: Moved | null;
+};
+
+/**
+ * What an agent brings along that was in another store, or in this one before, besides its log. It keeps its id, under
+ * which it comes back where it was deleted.
+ */
+export type Moved = Pick<Aside, "workedMs"> & {
+  readonly draft: Pick<Draft, "call" | "pieces"> | null;
+  /** One that no worker has had of it here: what a worker of then still writes is fenced. */
+  readonly epoch: number;
+};
+
+/** What is kept of an agent besides its log and its draft, and does not follow from them. */
+export type Aside = {
+  /** By which it was made. */
+  readonly request: RequestKey | null;
+  /** What it has worked since its newest event. */
+  readonly workedMs: number;
+};
+
+/** An event as it is kept, to the byte. */
+export type StoredEvent = {
+  readonly sequence: number;
+  readonly atMs: number;
+  /** JSON. */
+  readonly body: string;
+  /** Chained over all before it, in hex. */
+  readonly hash: string;
 };
 
 export type DraftPiece = {
@@ -113,7 +143,7 @@ export interface Store {
   nowMs(): number;
   /**
    * A new agent. A request id that was seen answers the agent made then (`created` false), or already_exists where
-   * the digest differs.
+   * the digest differs. One that moves is made under its own id, or fails with already_exists.
    */
   create(
     creation: Creation,
@@ -122,6 +152,10 @@ export interface Store {
   append(append: Append): Promise<Lease | null>;
   /** Events behind `after`, in order: as many as fit a page of the store's choosing, none at the head. Fails with not_found or corrupt. */
   read(agentId: string, after: number): Promise<readonly LoggedEvent[]>;
+  /** What `read` reads, as it is kept. */
+  readStored(agentId: string, after: number): Promise<readonly StoredEvent[]>;
+  /** Fails with not_found. */
+  aside(agentId: string): Promise<Aside>;
   /** The marks with one of these keys; none of an unknown agent. */
   marks(agentId: string, keys: readonly string[]): Promise<Marks>;
   /** The newest snapshot; null: none that this version can read. Fails with not_found or corrupt. */

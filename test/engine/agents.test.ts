@@ -31,6 +31,7 @@ async function write(
     events: [first!],
     state,
     request: null,
+    moved: null,
     ...times,
   });
   for (const logged of rest) {

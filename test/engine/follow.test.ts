@@ -23,6 +23,7 @@ const openAgent = async (store: Store) => {
     wakeAtMs: startMs,
     wish,
     request: null,
+    moved: null,
   });
   const epoch = lease!.epoch;
   const append = async (event: Event, asWorker: boolean): Promise<void> => {

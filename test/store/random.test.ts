@@ -156,6 +156,7 @@ async function createIn(world: World, operation: Operation, nowMs: number): Prom
     request: flag(operation, 2)
       ? { requestId: `r${n % 3}`, digest: flag(operation, 3) ? "d" : "e" }
       : null,
+    moved: null,
   });
   if (answer.lease !== null) world.leases.push(answer.lease);
   return answer;

@@ -56,6 +56,7 @@ export async function openStory(store: Store, agentId: string): Promise<Story> {
     wakeAtMs: startMs,
     wish,
     request: null,
+    moved: null,
   });
   const { epoch }: Lease = lease!;
   let callSequence = 1;

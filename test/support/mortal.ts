@@ -68,6 +68,8 @@ export function mortalStore(store: Store, life: Life): Store {
     read: wrapped(life, store.read),
     row: wrapped(life, store.row),
     list: wrapped(life, store.list),
+    readStored: wrapped(life, store.readStored),
+    aside: wrapped(life, store.aside),
     marks: wrapped(life, store.marks),
     snapshot: wrapped(life, store.snapshot),
     readDraft: wrapped(life, store.readDraft),

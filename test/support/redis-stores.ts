@@ -82,6 +82,8 @@ function whenOpen(opening: Promise<Store>, clock: Clock): Store {
     create: late((store) => store.create),
     append: late((store) => store.append),
     read: late((store) => store.read),
+    readStored: late((store) => store.readStored),
+    aside: late((store) => store.aside),
     marks: late((store) => store.marks),
     snapshot: late((store) => store.snapshot),
     row: late((store) => store.row),

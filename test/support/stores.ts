@@ -91,6 +91,7 @@ export function creationOf(
     wakeAtMs: null,
     wish: null,
     request: null,
+    moved: null,
     ...over,
   };
 }

@@ -5,8 +5,8 @@ import type { Base } from "./base.ts";
 import type { Heads } from "./heads.ts";
 import { writeCreation } from "./logs.ts";
 import { scripts } from "./scripts.ts";
-import { listOf, textOf } from "./values.ts";
-import type { Creation, Store } from "../store.ts";
+import { listOf, textOf, textOrNull } from "./values.ts";
+import type { Aside, Creation, Store } from "../store.ts";
 
 /*
  * A request id and its agent are of different shards, so a creation that has one takes two steps, each atomic:
@@ -19,19 +19,24 @@ import type { Creation, Store } from "../store.ts";
  * - it is there and names another: the reservation came of a creation that failed, and is replaced;
  * - it is deleted: deleting frees the request id behind it, and if that was cut off the reservation is replaced here.
  *   An agent is never made again under a deleted id by a slow first creation.
+ * An agent that moves is made under its own id or not at all, so a request id that is reserved for another stays that's.
  */
 
 type Tools = { readonly base: Base; readonly heads: Heads };
 type Made = Awaited<ReturnType<Store["create"]>>;
 
-export const creations = (tools: Tools): Pick<Store, "create" | "remove"> => ({
+export const creations = (tools: Tools): Pick<Store, "create" | "aside" | "remove"> => ({
   create: async (creation) => {
-    const { agentId, request } = creation;
-    if (request !== null) return createOnce(tools, creation, request);
+    const { agentId, request, moved } = creation;
+    if (request !== null)
+      return moved === null
+        ? createOnce(tools, creation, request)
+        : bringIn(tools, creation, request);
     const made = await writeCreation(tools, agentId, creation, false);
     if (made.outcome === "made") return { agentId, created: true, lease: made.lease };
     throw thereAlready(agentId);
   },
+  aside: (agentId) => readAside(tools.base, agentId),
   remove: async (agentId, atMs, force) => {
     const { base } = tools;
     const shard = base.shards.of(agentId);
@@ -67,31 +72,86 @@ export const creations = (tools: Tools): Pick<Store, "create" | "remove"> => ({
 async function createOnce(tools: Tools, creation: Creation, request: RequestKey): Promise<Made> {
   const { base } = tools;
   const { requestId, digest } = request;
-  const shard = base.shards.of(requestId);
-  const mine = `${digest} ${creation.agentId}`;
   let stale = "";
   for (let tries = 0; tries < redisLimits.reservationsMax; tries++) {
-    const found = textOf(
-      await base.run(shard, scripts.reserve, {
-        keys: [shard.request(requestId)],
-        args: [mine, stale],
-      }),
-    );
+    const found = await reserve(base, creation.agentId, request, stale);
     const [reservedId, reservedDigest] = split(found);
     if (reservedDigest === digest) {
       const made = await finish(tools, creation, request, reservedId);
       if (made !== null) return made;
-    } else if (!(await isStale(base, requestId, reservedId)))
-      throw new EngramError(
-        "already_exists",
-        `request_id ${requestId} was used for another agent; give each creation an id of its own`,
-      );
+    } else if (!(await isStale(base, requestId, reservedId))) throw usedFor(requestId, reservedId);
     stale = found;
   }
-  throw new EngramError("unavailable", "the request_id is in use just now; try again", {
+  throw inUse();
+}
+
+/** The agent of a creation that moves, under its own id. */
+async function bringIn(tools: Tools, creation: Creation, request: RequestKey): Promise<Made> {
+  const { base } = tools;
+  const { agentId } = creation;
+  const { requestId, digest } = request;
+  let stale = "";
+  for (let tries = 0; tries < redisLimits.reservationsMax; tries++) {
+    const found = await reserve(base, agentId, request, stale);
+    const [reservedId, reservedDigest] = split(found);
+    if (reservedId === agentId && reservedDigest === digest) {
+      const made = await writeCreation(tools, agentId, creation, false);
+      if (made.outcome === "made") return { agentId, created: true, lease: made.lease };
+      if (made.outcome === "there" && made.requestId !== requestId)
+        await freeRequest(base, requestId, agentId);
+      throw thereAlready(agentId);
+    }
+    if (!(await isStale(base, requestId, reservedId)))
+      throw reservedId === agentId ? thereAlready(agentId) : usedFor(requestId, reservedId);
+    stale = found;
+  }
+  throw inUse();
+}
+
+/** What a request id stands for, once it is reserved: "DIGEST AGENT". What it stood for that is `stale` is replaced. */
+async function reserve(
+  base: Base,
+  agentId: string,
+  { requestId, digest }: RequestKey,
+  stale: string,
+): Promise<string> {
+  const shard = base.shards.of(requestId);
+  return textOf(
+    await base.run(shard, scripts.reserve, {
+      keys: [shard.request(requestId)],
+      args: [`${digest} ${agentId}`, stale],
+    }),
+  );
+}
+
+async function readAside(base: Base, agentId: string): Promise<Aside> {
+  const shard = base.shards.of(agentId);
+  const [requestId, worked] = listOf(
+    await base.ask(shard, "HMGET", shard.agent(agentId), "request", "worked"),
+  ).map(textOrNull);
+  if (worked === undefined || worked === null)
+    throw new EngramError("not_found", `no agent ${agentId}`);
+  const workedMs = Number(worked);
+  if (requestId === undefined || requestId === null || requestId === "")
+    return { request: null, workedMs };
+  const { ask, shards } = base;
+  const reserved = textOrNull(
+    await ask(shards.of(requestId), "GET", shards.of(requestId).request(requestId)),
+  );
+  const [reservedId, digest] = split(reserved ?? "");
+  return { request: reservedId === agentId ? { requestId, digest } : null, workedMs };
+}
+
+const inUse = (): EngramError =>
+  new EngramError("unavailable", "the request_id is in use just now; try again", {
     transient: true,
   });
-}
+
+const usedFor = (requestId: string, agentId: string): EngramError =>
+  new EngramError(
+    "already_exists",
+    `request_id ${requestId} was used for agent ${agentId}; give each creation an id of its own`,
+  );
 
 /** The second step, under the id that the request stands for; null: the reservation is stale. */
 async function finish(

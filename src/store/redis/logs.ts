@@ -18,7 +18,7 @@ import { leaseOf } from "./leases.ts";
 import { infoOf, specOf } from "./row.ts";
 import { scripts } from "./scripts.ts";
 import { listOf, numberOf, textOf, textOrNull } from "./values.ts";
-import type { Append, Creation, Lease, Store } from "../store.ts";
+import type { Append, Creation, Lease, Store, StoredEvent } from "../store.ts";
 
 const missing = (agentId: string): EngramError =>
   new EngramError("not_found", `no agent ${agentId}`);
@@ -62,7 +62,8 @@ export async function writeCreation(
   | { readonly outcome: "there"; readonly requestId: string }
   | { readonly outcome: "gone" }
 > {
-  const { events, state, atMs, nowMs, wakeAtMs, wish, request } = creation;
+  const { events, state, atMs, nowMs, wakeAtMs, wish, request, moved } = creation;
+  const draft = moved?.draft ?? null;
   const shard = base.shards.of(agentId);
   const { args, head } = chained(beginning(agentId), events);
   const reply = listOf(
@@ -75,6 +76,7 @@ export async function writeCreation(
         shard.index,
         shard.gone,
         shard.channel,
+        shard.draft(agentId),
       ],
       args: [
         agentId,
@@ -90,7 +92,12 @@ export async function writeCreation(
         given(wish?.worker),
         given(wish?.untilMs),
         ...base.telling(shard),
+        `${moved?.epoch ?? 0}`,
+        `${moved?.workedMs ?? 0}`,
+        draft === null ? "" : JSON.stringify(draft.call),
+        given(draft?.call.afterSequence),
         ...args,
+        ...(draft?.pieces ?? []).map((piece) => JSON.stringify(piece)),
       ],
     }),
   );
@@ -105,7 +112,7 @@ export async function writeCreation(
 export const logs = (
   base: Base,
   heads: Heads,
-): Pick<Store, "append" | "read" | "marks" | "snapshot"> => ({
+): Pick<Store, "append" | "read" | "readStored" | "marks" | "snapshot"> => ({
   append: async (append) => {
     const { agentId, after } = append;
     let known = heads.get(agentId);
@@ -125,7 +132,8 @@ export const logs = (
         throw new EngramError("conflict", `the log of ${agentId} changes all the time`);
     }
   },
-  read: (agentId, after) => readEvents(base, heads, agentId, after),
+  read: async (agentId, after) => (await readEvents(base, heads, agentId, after)).map(decoded),
+  readStored: (agentId, after) => readEvents(base, heads, agentId, after),
   marks: async (agentId, keys) => {
     if (keys.length === 0) return new Map();
     const shard = base.shards.of(agentId);
@@ -241,13 +249,19 @@ async function tryAppend(
   }
 }
 
+const decoded = ({ sequence, atMs, body }: StoredEvent): LoggedEvent => ({
+  sequence,
+  atMs,
+  event: decodeEvent(body),
+});
+
 /** A page of the log, its hashes checked against the chain. */
 async function readEvents(
   base: Base,
   heads: Heads,
   agentId: string,
   after: number,
-): Promise<readonly LoggedEvent[]> {
+): Promise<readonly StoredEvent[]> {
   const shard = base.shards.of(agentId);
   // The event before the page is read for its hash.
   const from = Math.max(1, after);
@@ -261,7 +275,7 @@ async function readEvents(
   if (reply[0] === "missing") throw missing(agentId);
   const head: Head = { sequence: numberOf(reply[1]), hash: textOf(reply[2]) };
   heads.set(agentId, head);
-  const page: LoggedEvent[] = [];
+  const page: StoredEvent[] = [];
   if (after >= head.sequence) return page;
   let previous = after === 0 ? genesisHash(agentId) : null;
   let expected = from;
@@ -272,7 +286,7 @@ async function readEvents(
       const hash = toHex(chainHash(previous, expected, Number(at), body));
       if (hash !== kept || (expected === head.sequence && hash !== head.hash))
         throw damaged(agentId, expected, "was changed");
-      page.push({ sequence: expected, atMs: Number(at), event: decodeEvent(body) });
+      page.push({ sequence: expected, atMs: Number(at), body, hash });
     }
     previous = bytesOf(kept);
     expected++;

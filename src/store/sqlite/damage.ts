@@ -56,6 +56,8 @@ export function guardDamaged(store: Store, known: KnownDamage): Store {
     ...store,
     append: (append) => guarded(append.agentId, () => store.append(append)),
     read: (agentId, after) => guarded(agentId, () => store.read(agentId, after)),
+    readStored: (agentId, after) => guarded(agentId, () => store.readStored(agentId, after)),
+    aside: (agentId) => guarded(agentId, () => store.aside(agentId)),
     marks: (agentId, keys) => guarded(agentId, () => store.marks(agentId, keys)),
     snapshot: (agentId) => guarded(agentId, () => store.snapshot(agentId)),
     row: (agentId, nowMs) => guarded(agentId, () => store.row(agentId, nowMs)),

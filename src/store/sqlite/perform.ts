@@ -18,7 +18,7 @@ import { damaged } from "./damage.ts";
 import { storeFault } from "./fault.ts";
 import type { Held, NewAgent, NewHead, Statements } from "./rows.ts";
 import type { Answer, AppendWrite, ClaimWrite, CreateWrite, Write } from "./writes.ts";
-import type { Holder, Lease, LeaseWish } from "../store.ts";
+import type { Draft, Holder, Lease, LeaseWish, Moved } from "../store.ts";
 
 /** Makes the indexes of agents anew from their rows. A page that is no page any more stays one: that is left to a backup. */
 export const mending = "REINDEX agent";
@@ -127,11 +127,11 @@ function create(
   if (known !== null) {
     if (birthCheck(known) !== known.birth_check)
       throw damaged(known.agent_id, "its index row was changed");
-    if (known.request_digest === request?.digest)
+    if (known.request_digest === request?.digest && write.moved === null)
       return { agentId: known.agent_id, created: false, lease: null };
     throw new EngramError(
       "already_exists",
-      `request_id ${request?.requestId} was used for another agent; give each creation an id of its own`,
+      `request_id ${request?.requestId} was used for agent ${known.agent_id}; give each creation an id of its own`,
     );
   }
   if (sql.held.get(agentId) !== null)
@@ -145,8 +145,17 @@ function create(
   for (const [index, { atMs, body }] of write.events.entries())
     sql.insertEvent.run(id, index + 1, atMs, body, hashes[index] ?? hash);
   addMarks(sql, id, write.marks);
+  if (write.moved !== null) bringAlong(sql, heldOf(sql, agentId), write.moved);
   const lease = grant(sql, heldOf(sql, agentId), wish, { wakeAtMs, nowMs });
   return { agentId, created: true, lease };
+}
+
+/** The agent may have been here before. */
+function bringAlong(sql: Statements, held: Held, { draft, epoch, workedMs }: Moved): void {
+  sql.exhume.run(held.agent_id);
+  sql.setEpoch.run(epoch, held.id);
+  if (draft !== null) writeDraft(sql, { ...held, epoch }, { ...draft, workedMs });
+  else finish(sql, { ...held, epoch }, null, workedMs);
 }
 
 function newAgent(write: CreateWrite, hash: Uint8Array): NewAgent {
@@ -303,6 +312,12 @@ function addToDraft(
   if (held.status !== "waiting_for_step")
     throw new EngramError("conflict", `agent ${held.agent_id} is ${held.status}`);
   if (draftCheck(held) !== held.draft_check) throw damaged(held.agent_id, "its draft was changed");
+  writeDraft(sql, held, { call, pieces, workedMs: holder.workedMs });
+}
+
+type DraftWrite = Pick<Draft, "call" | "pieces"> & Pick<Holder, "workedMs">;
+
+function writeDraft(sql: Statements, held: Held, { call, pieces, workedMs }: DraftWrite): void {
   const begun = held.draft_call === null ? null : decodeCall(held.draft_call);
   const continues = begun?.afterSequence === call.afterSequence;
   if (!continues && begun !== null) sql.dropPieces.run(held.id);
@@ -314,13 +329,12 @@ function addToDraft(
     count++;
   }
   const draft = { draft_call: JSON.stringify(call), draft_pieces: count, draft_tail: tail };
-  const worked = holder.workedMs;
   sql.setDraft.run({
     id: held.id,
     ...draft,
     draft_check: draftCheck({ agent_id: held.agent_id, ...draft }),
-    worked,
-    lease_check: leaseCheck({ ...held, claims: 0, worked }),
+    worked: workedMs,
+    lease_check: leaseCheck({ ...held, claims: 0, worked: workedMs }),
   });
 }
 

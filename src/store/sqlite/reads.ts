@@ -13,23 +13,40 @@ import {
   genesisHash,
   snapshotHash,
 } from "../codec.ts";
-import { draftCheck, draftStart, headCheck, markCheck, pieceCheck } from "./checks.ts";
+import {
+  birthCheck,
+  draftCheck,
+  draftStart,
+  headCheck,
+  leaseCheck,
+  markCheck,
+  pieceCheck,
+} from "./checks.ts";
 import { damaged, type KnownDamage } from "./damage.ts";
 import { storeFault } from "./fault.ts";
 import {
   agentRowOf,
   behindAllIds,
+  type EventRow,
   type Held,
   openStatements,
   type Statements,
   type StoredRow,
 } from "./rows.ts";
-import type { Draft, DraftPiece, ListQuery, Store } from "../store.ts";
+import type { Aside, Draft, DraftPiece, ListQuery, Store, StoredEvent } from "../store.ts";
 
 /** The reading half of a store; `finalize` before the database is closed. */
 export type Reads = Pick<
   Store,
-  "read" | "marks" | "snapshot" | "row" | "list" | "readDraft" | "nextWakeMs"
+  | "read"
+  | "readStored"
+  | "aside"
+  | "marks"
+  | "snapshot"
+  | "row"
+  | "list"
+  | "readDraft"
+  | "nextWakeMs"
 > & { finalize(): void };
 
 /** Reads on a connection of their own: another may write at the same time. */
@@ -65,7 +82,9 @@ export function openReads(db: Database, known: KnownDamage): Reads {
       }
     });
   return {
-    read: async (agentId, after) => together(() => readEvents(sql, agentId, after)),
+    read: async (agentId, after) => together(() => readEvents(sql, agentId, after).map(decoded)),
+    readStored: async (agentId, after) => together(() => readEvents(sql, agentId, after).map(shown)),
+    aside: async (agentId) => together(() => readAside(sql, agentId)),
     marks: async (agentId, keys) => together(() => readMarks(sql, agentId, keys)),
     snapshot: async (agentId) => together(() => readSnapshot(sql, agentId)),
     row: async (agentId, nowMs) =>
@@ -209,10 +228,10 @@ function readSnapshot(sql: Statements, agentId: string): AgentState | null {
 }
 
 /** A page of the log, its hashes checked against the chain. */
-function readEvents(sql: Statements, agentId: string, after: number): readonly LoggedEvent[] {
+function readEvents(sql: Statements, agentId: string, after: number): readonly EventRow[] {
   const held = heldOf(sql, agentId);
   if (held === null) throw new EngramError("not_found", `no agent ${agentId}`);
-  const page: LoggedEvent[] = [];
+  const page: EventRow[] = [];
   if (after >= held.head) return page;
   let previous = after === 0 ? genesisHash(agentId) : null;
   let bytes = 0;
@@ -226,7 +245,7 @@ function readEvents(sql: Statements, agentId: string, after: number): readonly L
       const kept = row.sequence === held.head ? held.hash : row.hash;
       if (!Bun.deepEquals(hash, row.hash) || !Bun.deepEquals(hash, kept))
         throw damaged(agentId, `event ${row.sequence} was changed`);
-      page.push({ sequence: row.sequence, atMs: row.at, event: decodeEvent(row.body) });
+      page.push(row);
       bytes += row.body.length;
     }
     previous = row.hash;
@@ -235,4 +254,28 @@ function readEvents(sql: Statements, agentId: string, after: number): readonly L
   }
   if (page.length === 0) throw damaged(agentId, `event ${expected} is missing`);
   return page;
+}
+
+const decoded = ({ sequence, at, body }: EventRow): LoggedEvent => ({
+  sequence,
+  atMs: at,
+  event: decodeEvent(body),
+});
+
+const shown = ({ sequence, at, body, hash }: EventRow): StoredEvent => ({
+  sequence,
+  atMs: at,
+  body,
+  hash: hash.toHex(),
+});
+
+function readAside(sql: Statements, agentId: string): Aside {
+  const held = heldOf(sql, agentId);
+  const birth = sql.birth.get(agentId);
+  if (held === null || birth === null) throw new EngramError("not_found", `no agent ${agentId}`);
+  if (birthCheck(birth) !== birth.birth_check || leaseCheck(held) !== birth.lease_check)
+    throw damaged(agentId, "its index row was changed");
+  const { request_id: requestId, request_digest: digest } = birth;
+  const request = requestId === null || digest === null ? null : { requestId, digest };
+  return { request, workedMs: held.worked };
 }

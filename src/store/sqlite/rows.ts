@@ -33,7 +33,7 @@ export type Held = {
   readonly draft_check: number;
 };
 
-type EventRow = {
+export type EventRow = {
   readonly sequence: number;
   readonly at: number;
   readonly body: string;
@@ -130,6 +130,7 @@ const agentStatements = (prepare: Prepare) => ({
     "UPDATE agent SET spec = ?, parent = ?, spec_check = ? WHERE id = ?",
   ),
   setStore: prepare<null, [number, number]>("UPDATE store SET commits = ?, row_check = ?"),
+  exhume: prepare<null, [string]>("DELETE FROM tombstone WHERE agent_id = ?"),
   bury: prepare<null, [string, number, number]>("INSERT OR REPLACE INTO tombstone VALUES(?, ?, ?)"),
 });
 
@@ -183,6 +184,9 @@ const logStatements = (prepare: Prepare) => ({
   request: prepare<Birth, [string]>(
     `SELECT agent_id, ${birthColumns} FROM agent WHERE request_id = ?`,
   ),
+  birth: prepare<Birth & { readonly lease_check: number }, [string]>(
+    `SELECT agent_id, ${birthColumns}, lease_check FROM agent WHERE agent_id = ?`,
+  ),
   insertEvent: prepare<null, [number, number, number, string, Uint8Array]>(
     "INSERT INTO event VALUES(NULL, ?, ?, ?, ?, ?)",
   ),
@@ -190,6 +194,7 @@ const logStatements = (prepare: Prepare) => ({
     `UPDATE agent SET draft_call = $draft_call, draft_pieces = $draft_pieces, draft_tail = $draft_tail,
       draft_check = $draft_check, worked = $worked, claims = 0, lease_check = $lease_check WHERE id = $id`,
   ),
+  setEpoch: prepare<null, [number, number]>("UPDATE agent SET epoch = ? WHERE id = ?"),
   dropDraft: prepare<null, [number, number]>(
     "UPDATE agent SET draft_call = NULL, draft_pieces = 0, draft_tail = 0, draft_check = ? WHERE id = ?",
   ),

@@ -2,7 +2,7 @@ import type { ModelCall, RequestKey } from "../../agent/event.ts";
 import { type Mark, marksOf } from "../../agent/mark.ts";
 import { type AgentState, statusOf } from "../../agent/state.ts";
 import { encodeEvent, encodeState } from "../codec.ts";
-import type { Append, Creation, DraftPiece, Holder, Lease, LeaseWish } from "../store.ts";
+import type { Append, Creation, DraftPiece, Holder, Lease, LeaseWish, Moved } from "../store.ts";
 
 /*
  * Writes as plain data, small enough to be copied to the thread that performs them: of a state goes what the file holds
@@ -35,6 +35,7 @@ export type CreateWrite = {
   readonly wakeAtMs: number | null;
   readonly wish: LeaseWish | null;
   readonly request: RequestKey | null;
+  readonly moved: Moved | null;
 };
 
 export type AppendWrite = {
@@ -129,7 +130,7 @@ const columnsOf = ({ spec, parent }: AgentState): Columns => ({
 });
 
 export const createWrite = (creation: Creation): CreateWrite => {
-  const { agentId, nowMs, events, state, wakeAtMs, wish, request } = creation;
+  const { agentId, nowMs, events, state, wakeAtMs, wish, request, moved } = creation;
   const facts = events.map(({ event }) => event);
   return {
     kind: "create",
@@ -144,6 +145,7 @@ export const createWrite = (creation: Creation): CreateWrite => {
     wakeAtMs,
     wish,
     request,
+    moved,
   };
 };
 

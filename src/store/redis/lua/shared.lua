@@ -39,7 +39,7 @@ local function grant(agent, wake, index, wish)
   return take(agent, wake, index, wish)
 end
 
--- Adds `count` events and then marks, as they stand in ARGV from `at` on, behind event `after`.
+-- Adds `count` events and then marks, as they stand in ARGV from `at` on, behind event `after`; gives what stands behind.
 local function write(log, marks, after, at)
   local count = tonumber(ARGV[at])
   for n = 1, count do
@@ -48,9 +48,11 @@ local function write(log, marks, after, at)
       'hash', ARGV[from + 3])
   end
   at = at + 3 * count + 1
-  for n = 1, tonumber(ARGV[at]) do
+  local marked = tonumber(ARGV[at])
+  for n = 1, marked do
     redis.call('HSETNX', marks, ARGV[at + 2 * n - 1], ARGV[at + 2 * n])
   end
+  return at + 2 * marked + 1
 end
 
 -- Tells who listens that the agent has changed, and when it is due now: "ORIGIN WAKE AGENT". Gives that time.
