@@ -13,6 +13,8 @@ export const requestLimits = {
   metadataEntriesMax: 64,
   metadataKeyBytesMax: 256,
   metadataValueBytesMax: 4 * kib,
+  /** Model servers take no more than 2. */
+  temperatureMax: 5,
   toolsMax: 128,
   /** An id is an index key. */
   idBytesMax: 256,
@@ -334,6 +336,17 @@ export const engineLimits = {
   storeRetryMs: 1_000,
   /** Text held back between a model's delta and its commit; a store that is slower stops the reading. */
   draftPendingCharsMax: 256 * kib,
+} as const;
+
+/** Bounds of an agent's file, and of its way between engines. */
+export const fileLimits = {
+  /**
+   * The longest reply (8 Mi characters) with each character escaped as six, and as much as two largest requests for the
+   * tools that were offered with it. Attachments, tool outputs and edits stay far below.
+   */
+  lineBytesMax: 56 * mib,
+  /** Of one message of the stream: what is sent in one turn of the loop, far below what a message may have. */
+  pieceBytesMax: 256 * kib,
 } as const;
 
 /** Bounds of the checks of what is stored. */

@@ -26,6 +26,11 @@ async function run(args: readonly string[]): Promise<number> {
       const { verify } = await import("./cli/verify.ts");
       return verify(rest);
     }
+    case "export":
+    case "import": {
+      const { exportAgent, importAgent } = await import("./cli/move.ts");
+      return command === "export" ? exportAgent(rest) : importAgent(rest);
+    }
     case "--version":
       process.stdout.write(`engram ${version}\n`);
       return 0;

@@ -52,8 +52,12 @@ function checkConfig({ config }: AgentSpec): void {
     if (!Number.isFinite(value) || value < 0)
       throw invalid(field, `is ${value}; it must be 0 (the default) or more`);
   const { temperature } = config;
-  if (temperature !== null && !(temperature >= 0 && temperature <= 5))
-    throw invalid("config.temperature", `is ${temperature}; it must be between 0 and 5`);
+  const { temperatureMax } = requestLimits;
+  if (temperature !== null && !(temperature >= 0 && temperature <= temperatureMax))
+    throw invalid(
+      "config.temperature",
+      `is ${temperature}; it must be between 0 and ${temperatureMax}`,
+    );
 }
 
 function checkTools({ tools, config }: AgentSpec): void {

@@ -17,9 +17,9 @@ import {
   ListToolsResponseSchema,
 } from "../gen/engram/api/v1/agent_pb.ts";
 import { requestLimits } from "../limits.ts";
+import { answered, mustName, streamed } from "./answers.ts";
 import { chat, type StreamParts } from "./chat.ts";
 import { commandOf, requestKeyOf } from "./commands.ts";
-import { failureOf } from "./failures.ts";
 import { replay } from "./replay.ts";
 import { sequenceOf, specOf } from "./spec.ts";
 import { sendMessage } from "./turn.ts";
@@ -84,27 +84,6 @@ function implement(parts: StreamParts): ServiceImpl<typeof AgentService> {
         create(ListToolsResponseSchema, { tools: (await engine.tools()).map(toolInfoOf) }),
       ),
   };
-}
-
-async function answered<T>(answer: () => Promise<T>): Promise<T> {
-  try {
-    return await answer();
-  } catch (error) {
-    throw failureOf(error);
-  }
-}
-
-async function* streamed<T>(stream: AsyncIterable<T>, check = (): void => {}): AsyncGenerator<T> {
-  try {
-    check();
-    yield* stream;
-  } catch (error) {
-    throw failureOf(error);
-  }
-}
-
-function mustName(agentId: string): void {
-  if (agentId === "") throw new EngramError("invalid_argument", "agent_id is missing");
 }
 
 const created = (row: AgentRow): CreateAgentResponse =>

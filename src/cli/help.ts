@@ -4,6 +4,8 @@ const commands = [
   ["serve", "run the engine (also without a command)"],
   ["demo", "show what the engine is for: a conversation that survives kill -9"],
   ["verify [AGENT]", "show that what is stored is what was written, or what is wrong; reads only"],
+  ["export AGENT", "write a resting agent as a file, to the standard output"],
+  ["import FILE", "bring the agent of such a file in, as it was"],
   ["torture", "kill and restart an engine, or several, under load; check what clients see"],
   ["tool list", "show the tools of the tools folder"],
   ["tool run NAME [JSON]", "call a tool with an input, under the same limits as an agent's call"],

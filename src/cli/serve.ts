@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { adminRoutes } from "../api/admin.ts";
 import { agentRoutes } from "../api/service.ts";
 import { systemClock } from "../clock.ts";
 import { startEngine } from "../engine/engine.ts";
@@ -146,7 +147,10 @@ async function start(
       tls,
       apiKeys,
       corsOrigins,
-      routes: agentRoutes({ engine, clock, heartbeatMs }),
+      routes: (router) => {
+        agentRoutes({ engine, clock, heartbeatMs })(router);
+        adminRoutes(engine)(router);
+      },
       ready: engine.unreadiness,
       warnings: async () => [...(await warnings()), ...(await engine.differences())],
       metrics: null,

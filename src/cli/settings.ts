@@ -56,7 +56,7 @@ export const settingsTable = [
   ["GRPC_PORT", "50051", "the one port, for every protocol"],
   ["HOST", "127.0.0.1", "address to listen on; beyond loopback it needs API_KEY"],
   ["ALLOW_ANONYMOUS", "", "1: listen beyond loopback without API_KEY"],
-  ["API_KEY", "", "keys that clients must send one of, comma-separated"],
+  ["API_KEY", "", "keys that clients must send one of, comma-separated; commands send the first"],
   ["TLS_CERT", "", "PEM file; with TLS_KEY the port speaks TLS; SIGHUP reads both again"],
   ["TLS_KEY", "", "PEM file"],
   ["CORS_ORIGINS", "", "browser origins allowed, comma-separated"],
@@ -72,6 +72,7 @@ export const settingsTable = [
   ["WORKER_CONCURRENCY", "64", "steps at once; 0: serve the API only"],
   ["LEASE_TTL_MS", "10000", "after which a dead engine's agents are taken over"],
   ["HEARTBEAT_MS", "15000", "silence of a stream after which a heartbeat is sent"],
+  ["URL", "http://localhost:50051", "the engine that a command is a client of"],
   ["LOG_LEVEL", "info", "debug, info, warn or error"],
   ["LOG_FORMAT", "", "text or json; text on a terminal, else json"],
 ] as const;
@@ -170,6 +171,22 @@ export function readStoreSettings(
 ): { readonly words: readonly string[]; readonly dbPath: string } {
   const { words, text } = readCommandLine(args, env);
   return { words, dbPath: text("DB_PATH") };
+}
+
+/** Where a client's command finds its engine, and with which key; null: without one. */
+export type ClientSettings = { readonly url: string; readonly apiKey: string | null };
+
+/** The words of a command line that are no flags, in order, and where the engine is. Fails with invalid_argument, naming the setting. */
+export function readClientSettings(
+  args: readonly string[],
+  env: Environment,
+): { readonly words: readonly string[]; readonly settings: ClientSettings } {
+  const { words, text } = readCommandLine(args, env);
+  const url = text("URL");
+  if (!/^https?:\/\/[^/?#]+\/?$/.test(url) || !URL.canParse(url))
+    throw bad("URL", url, "it must be http:// or https://, a host and a port");
+  const [apiKey] = listOf(text("API_KEY"));
+  return { words, settings: { url, apiKey: apiKey ?? null } };
 }
 
 function toolSettingsOf(text: Texts): ToolSettings {

@@ -8,8 +8,11 @@ import { EngramError } from "../errors.ts";
 import type { ListQuery } from "../store/store.ts";
 import { makeAgents } from "./agents.ts";
 import { drive } from "./drive.ts";
+import { exportAgent } from "./export-agent.ts";
+import { type Bytes, linesOf, piecesOf } from "./file-bytes.ts";
 import { joinFleet } from "./fleet.ts";
 import { type Follower, openFollower } from "./follow.ts";
+import { importAgent, type Imported } from "./import-agent.ts";
 import type { Parts } from "./parts.ts";
 import { recordCommand, recordCreation, type Recorded } from "./record.ts";
 import { startScheduler } from "./schedule.ts";
@@ -35,6 +38,10 @@ export interface Engine {
   stateAt(agentId: string, sequence: number): Promise<AgentState>;
   /** Reads an agent's log from behind `after` (null: from its head on), and on as it grows; `deltas`: with the answer being written. Fails with not_found. */
   follow(agentId: string, after: number | null, deltas: boolean): Promise<Follower>;
+  /** A resting agent as a file, in pieces. Fails with not_found, or failed_precondition for a working one. */
+  exportAgent(agentId: string): AsyncIterable<Bytes>;
+  /** Makes the agent of such a file. Fails with invalid_argument, naming the wrong line, or already_exists. */
+  importAgent(pieces: AsyncIterable<Uint8Array>): Promise<Imported>;
   tools(): Promise<readonly ToolFile[]>;
   /** Why requests cannot be served just now; null: they can. */
   unreadiness(): Promise<string | null>;
@@ -99,6 +106,12 @@ export function startEngine(parts: Parts, workerId: string): Engine {
       const { sequence } = await get(agentId);
       const from = { after: after ?? sequence, head: sequence, deltas };
       return openFollower({ store, clock, stopping: stopping.signal }, agentId, from);
+    },
+    exportAgent: (agentId) => piecesOf(exportAgent(parts, agentId)),
+    importAgent: async (pieces) => {
+      const imported = await importAgent(parts, linesOf(pieces));
+      agents.forget(imported.agentId);
+      return imported;
     },
     tools: () => sandbox.list(),
     unreadiness: () => unreadinessOf(parts),

@@ -39,13 +39,13 @@ function isEvent(value: unknown): value is Event {
 export const encodeEvent = (event: Event): string => JSON.stringify(event);
 
 /** The event stored as `body`. Throws `corrupt` where it is not one this version knows. */
-export function decodeEvent(body: string): Event {
-  const value = parse(body);
+export const decodeEvent = (body: string): Event => eventOf(parse(body));
+
+/** The event that parsed JSON is. Throws as `decodeEvent`. */
+export function eventOf(value: unknown): Event {
   if (isEvent(value)) return value;
-  throw new EngramError(
-    "corrupt",
-    `a stored event is not one this version knows: ${body.slice(0, 80)}`,
-  );
+  const shown = JSON.stringify(value).slice(0, 80);
+  throw new EngramError("corrupt", `a stored event is not one this version knows: ${shown}`);
 }
 
 const isModelCall = (value: unknown): value is ModelCall =>

@@ -83,7 +83,8 @@ export function openReads(db: Database, known: KnownDamage): Reads {
     });
   return {
     read: async (agentId, after) => together(() => readEvents(sql, agentId, after).map(decoded)),
-    readStored: async (agentId, after) => together(() => readEvents(sql, agentId, after).map(shown)),
+    readStored: async (agentId, after) =>
+      together(() => readEvents(sql, agentId, after).map(shown)),
     aside: async (agentId) => together(() => readAside(sql, agentId)),
     marks: async (agentId, keys) => together(() => readMarks(sql, agentId, keys)),
     snapshot: async (agentId) => together(() => readSnapshot(sql, agentId)),
