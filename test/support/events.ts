@@ -133,6 +133,7 @@ export const logged = (events: readonly Event[], after = 0): readonly LoggedEven
 /** Any well-formed text: what UTF-8 can carry. */
 export const anyText = fc.string({ unit: "binary", maxLength: 12 });
 const anyCount = fc.nat({ max: 2 ** 40 });
+const anyInt32 = fc.nat();
 /** Without -0, which JSON does not tell from 0, and without a key that means something to an object literal. */
 const anyObject: fc.Arbitrary<JsonObject> = fc
   .dictionary(
@@ -150,10 +151,10 @@ const anyKey: fc.Arbitrary<MessageKey | null> = fc.option(
   fc.record({ messageId: anyText, digest: anyText }),
 );
 const anyConfig: fc.Arbitrary<AgentConfig> = fc.record({
-  stepsMax: anyCount,
+  stepsMax: anyInt32,
   durationMsMax: anyCount,
   temperature: fc.option(fc.double({ min: 0.01, max: 5, noNaN: true })),
-  contextTokensMax: anyCount,
+  contextTokensMax: anyInt32,
   enableThinking: fc.boolean(),
   enableObservation: fc.boolean(),
   waitForInput: fc.boolean(),

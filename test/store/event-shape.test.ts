@@ -1,0 +1,92 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import type { Event, EventType } from "../../src/agent/event.ts";
+import { eventOf } from "../../src/store/codec.ts";
+import { faultyFieldOf } from "../../src/store/event-shape.ts";
+import { anyEventOf, born, callAfter, requested, returned } from "../support/events.ts";
+import { anyHistory } from "../support/histories.ts";
+import { seeded } from "../support/seed.ts";
+
+const types = Object.keys(anyEventOf) as EventType[];
+/** Holds whatever a client or a model has put in. */
+const isFree = (path: readonly string[]): boolean =>
+  path.some((name) => ["responseSchema", "parameters", "structured"].includes(name));
+
+type Change = { readonly path: readonly string[]; readonly changed: unknown };
+
+/** The value with each of its fields, at any depth, left out or made another type's, one at a time. */
+function* changesOf(value: unknown, path: readonly string[] = []): Generator<Change> {
+  if (typeof value !== "object" || value === null || isFree(path)) return;
+  for (const [name, field] of Object.entries(value)) {
+    const inside = [...path, name];
+    const wrong = typeof field === "boolean" ? "yes" : true;
+    yield { path: inside, changed: { ...value, [name]: wrong } };
+    if (!Array.isArray(value) && path.at(-1) !== "metadata") {
+      const { [name]: _, ...rest } = value as Record<string, unknown>;
+      yield { path: inside, changed: rest };
+    }
+    for (const deeper of changesOf(field, inside))
+      yield { path: deeper.path, changed: { ...value, [name]: deeper.changed } };
+  }
+}
+
+const known = (value: unknown): Event | null => {
+  try {
+    return eventOf(value);
+  } catch {
+    return null; // The codec has noticed.
+  }
+};
+
+describe.each(types)("%s", (type) => {
+  test("is whole as it is written", () => {
+    fc.assert(
+      fc.property(anyEventOf[type], fc.option(fc.nat()), (event, workedMs) => {
+        const worked = workedMs === null ? event : { ...event, workedMs };
+        expect(faultyFieldOf(worked)).toBeNull();
+      }),
+      seeded(50),
+    );
+  });
+  test("is faulty where any field is left out or of another type", () => {
+    fc.assert(
+      fc.property(anyEventOf[type], (event) => {
+        for (const { path, changed } of changesOf(event)) {
+          const found = known(changed);
+          if (found !== null) expect([path, faultyFieldOf(found)]).not.toEqual([path, null]);
+        }
+      }),
+      seeded(20),
+    );
+  });
+});
+
+test("the events of any life are whole", () => {
+  fc.assert(
+    fc.property(anyHistory, ({ log }) => {
+      for (const { event } of log) expect(faultyFieldOf(event)).toBeNull();
+    }),
+    seeded(20),
+  );
+});
+
+test("a fault is named by its path", () => {
+  const call = { ...callAfter(1), nowMs: 1e300 };
+  const usage = { promptTokens: 1, completionTokens: 1 };
+  const tools = [{ name: "a", description: "", parameters: null, requiresConfirmation: 1 }];
+  const faults: readonly (readonly [unknown, string])[] = [
+    [born({ stepsMax: 2 ** 31 }), "config.stepsMax"],
+    [born({ stepsMax: 1.5 }), "config.stepsMax"],
+    [born({ totalTokensMax: 0.5 }), "config.totalTokensMax"],
+    [born({ totalTokensMax: 2 ** 53 }), "config.totalTokensMax"],
+    [born({ temperature: 5.1 }), "config.temperature"],
+    [{ ...born(), metadata: { a: 1 } }, "metadata.a"],
+    [{ ...born(), metadata: ["a"] }, "metadata"],
+    [{ ...born(), tools }, "tools[0].requiresConfirmation"],
+    [returned("c", { fuelUsed: -1 }), "fuelUsed"],
+    [returned("c", { memoryBytes: 1.5 }), "memoryBytes"],
+    [{ ...returned("c"), workedMs: -1 }, "workedMs"],
+    [{ ...requested("c", 1), head: { call, usage } }, "head.call.nowMs"],
+  ];
+  for (const [event, path] of faults) expect(faultyFieldOf(event as Event)).toBe(path);
+});
