@@ -108,11 +108,7 @@ export function startEngine(parts: Parts, workerId: string): Engine {
       return openFollower({ store, clock, stopping: stopping.signal }, agentId, from);
     },
     exportAgent: (agentId) => piecesOf(exportAgent(parts, agentId)),
-    importAgent: async (pieces) => {
-      const imported = await importAgent(parts, linesOf(pieces));
-      agents.forget(imported.agentId);
-      return imported;
-    },
+    importAgent: (pieces) => importAgent({ ...parts, agents }, linesOf(pieces)),
     tools: () => sandbox.list(),
     unreadiness: () => unreadinessOf(parts),
     differences: fleet.differences,

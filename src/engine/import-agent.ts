@@ -5,6 +5,7 @@ import { EngramError } from "../errors.ts";
 import { storeLimits } from "../limits.ts";
 import { type FileHead, lineOfEvent, makeFileReader, wrongLine } from "../store/agent-file.ts";
 import type { DraftPiece } from "../store/store.ts";
+import type { Agents } from "./agents.ts";
 import type { Parts } from "./parts.ts";
 
 /** What was read of a file. */
@@ -18,6 +19,8 @@ type Arrival = {
   draft: { readonly call: ModelCall; readonly pieces: DraftPiece[] } | null;
 };
 
+type Importing = Parts & { readonly agents: Agents };
+
 export type Imported = { readonly agentId: string; readonly sequence: number };
 
 /**
@@ -25,7 +28,10 @@ export type Imported = { readonly agentId: string; readonly sequence: number };
  * here comes back. Nothing of it is to be seen before the last line was checked. Fails with invalid_argument, naming the line
  * that is wrong, or with already_exists where the agent is here, or its request id stands for another.
  */
-export async function importAgent(parts: Parts, lines: AsyncIterable<string>): Promise<Imported> {
+export async function importAgent(
+  parts: Importing,
+  lines: AsyncIterable<string>,
+): Promise<Imported> {
   const reader = makeFileReader();
   let arrival: Arrival | null = null;
   for await (const text of lines) {
@@ -35,19 +41,9 @@ export async function importAgent(parts: Parts, lines: AsyncIterable<string>): P
       arrival = { head: line.head, events: [], state: null, folded: 0, pageChars: 0, draft: null };
     }
     if (arrival === null) throw new Error("the first line of a file is its head");
-    switch (line.kind) {
-      case "event":
-        arrival.events.push(line.logged);
-        arrival.pageChars += text.length;
-        if (isFullPage(arrival)) foldPage(arrival);
-        break;
-      case "draft":
-        arrival.draft = { call: line.call, pieces: [] };
-        break;
-      case "piece":
-        arrival.draft?.pieces.push(line.piece);
-        break;
-    }
+    if (line.kind === "event") takeEvent(arrival, line.logged, text.length);
+    if (line.kind === "draft") arrival.draft = { call: line.call, pieces: [] };
+    if (line.kind === "piece") arrival.draft?.pieces.push(line.piece);
   }
   reader.end();
   if (arrival === null) throw new Error("a file that is whole has a head");
@@ -63,18 +59,24 @@ async function mustBeAbsent({ store }: Parts, agentId: string): Promise<void> {
   );
 }
 
+function takeEvent(arrival: Arrival, logged: LoggedEvent, chars: number): void {
+  arrival.events.push(logged);
+  arrival.pageChars += chars;
+  if (isFullPage(arrival)) foldPage(arrival);
+}
+
 const isFullPage = ({ events, folded, pageChars }: Arrival): boolean =>
   events.length - folded >= storeLimits.readEventsMax || pageChars > storeLimits.readBytesMax;
 
 function foldPage(arrival: Arrival): void {
   const page = arrival.events.slice(arrival.folded);
-  if (page.length > 0) arrival.state = folded(page, arrival.state);
+  if (page.length > 0) arrival.state = foldAll(page, arrival.state);
   arrival.folded = arrival.events.length;
   arrival.pageChars = 0;
 }
 
 /** The state behind a page; where it cannot be folded, the event that cannot stand there is looked for. */
-function folded(page: readonly LoggedEvent[], state: AgentState | null): AgentState {
+function foldAll(page: readonly LoggedEvent[], state: AgentState | null): AgentState {
   try {
     return fold(page, state);
   } catch (fault) {
@@ -89,7 +91,7 @@ function folded(page: readonly LoggedEvent[], state: AgentState | null): AgentSt
   }
 }
 
-async function create({ store }: Parts, arrival: Arrival): Promise<Imported> {
+async function create({ store, agents }: Importing, arrival: Arrival): Promise<Imported> {
   foldPage(arrival);
   const { head, events, state, draft } = arrival;
   const { agentId, request, workedMs } = head;
@@ -106,6 +108,8 @@ async function create({ store }: Parts, arrival: Arrival): Promise<Imported> {
     request,
     moved: { draft, workedMs, epoch: unusedEpoch() },
   });
+  // What was known of it when it was here before.
+  agents.forget(agentId);
   return { agentId, sequence: state.sequence };
 }
 

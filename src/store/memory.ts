@@ -52,6 +52,7 @@ export function openMemoryStore(clock: Clock): Store {
   return {
     nowMs: evenClock(clock),
     ...logs(memory),
+    ...stored(memory),
     ...drafts(memory),
     ...listings(memory),
     ...leases(memory),
@@ -77,9 +78,7 @@ function fenced(memory: Memory, { agentId, epoch }: Pick<Holder, "agentId" | "ep
   throw new EngramError("fenced", `epoch ${epoch} of agent ${agentId} is stale`);
 }
 
-type Logs = Pick<Store, "create" | "append" | "read" | "readStored" | "aside" | "remove">;
-
-const logs = (memory: Memory): Logs => ({
+const logs = (memory: Memory): Pick<Store, "create" | "append" | "read" | "remove"> => ({
   create: async (creation) => {
     const { agentId, request } = creation;
     const known = request === null ? undefined : memory.requests.get(request.requestId);
@@ -124,6 +123,21 @@ const logs = (memory: Memory): Logs => ({
         atMs,
         event: decodeEvent(body),
       })),
+  remove: async (agentId, _atMs, force) => {
+    if (!force && entryOf(memory.agents, agentId).row.status === "waiting_for_step")
+      throw new EngramError(
+        "failed_precondition",
+        `agent ${agentId} is working; pause or cancel it first, or delete it with force`,
+      );
+    entryOf(memory.agents, agentId);
+    memory.agents.delete(agentId);
+    for (const [requestId, request] of memory.requests)
+      if (request.agentId === agentId) memory.requests.delete(requestId);
+    memory.hints.send(agentId);
+  },
+});
+
+const stored = (memory: Memory): Pick<Store, "readStored" | "aside"> => ({
   readStored: async (agentId, after) =>
     chained(agentId, entryOf(memory.agents, agentId).log).slice(
       after,
@@ -136,18 +150,6 @@ const logs = (memory: Memory): Logs => ({
       workedMs,
       request: request === undefined ? null : { requestId: request[0], digest: request[1].digest },
     };
-  },
-  remove: async (agentId, _atMs, force) => {
-    if (!force && entryOf(memory.agents, agentId).row.status === "waiting_for_step")
-      throw new EngramError(
-        "failed_precondition",
-        `agent ${agentId} is working; pause or cancel it first, or delete it with force`,
-      );
-    entryOf(memory.agents, agentId);
-    memory.agents.delete(agentId);
-    for (const [requestId, request] of memory.requests)
-      if (request.agentId === agentId) memory.requests.delete(requestId);
-    memory.hints.send(agentId);
   },
 });
 

@@ -81,7 +81,7 @@ describe("an exported agent", () => {
     const to = away.start({
       model: makePlayedModel((request) => {
         continued.push(request.messages.at(-1)?.content ?? "");
-        return { text: ["three"] };
+        return { text: ["one ", "two ", "three"] };
       }),
     });
     const agentId = await home.create(from, "count");

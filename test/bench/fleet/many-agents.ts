@@ -46,6 +46,7 @@ async function make(store: Store, count: number): Promise<{ ids: string[]; rate:
       wakeAtMs: event === working ? nowMs : null,
       wish: null,
       request: null,
+      moved: null,
     });
   });
   return { ids: ids.toSorted(), rate };
