@@ -1,7 +1,9 @@
 import type { Lives, LivesCounts } from "./engine.ts";
 import type { TortureOptions } from "./options.ts";
 import type { Random } from "./random.ts";
-import type { Driver, RedisServer } from "./redis.ts";
+import type { Driver } from "./looks.ts";
+import type { Recovery } from "./recovery.ts";
+import type { SharedRedis } from "./redis.ts";
 import { number, type Row, times } from "./rows.ts";
 import type { Subject } from "./subject.ts";
 import type { Takeovers } from "./takeovers.ts";
@@ -23,8 +25,9 @@ type FaultsParts = {
   /** Keeps a line of what was done when. */
   readonly note: (line: string) => void;
   readonly members: readonly Member[];
-  readonly redis: RedisServer;
+  readonly redis: SharedRedis;
   readonly takeovers: Takeovers;
+  readonly recovery: Recovery;
   readonly playing: ReadonlyMap<string, Subject>;
 };
 
@@ -45,22 +48,21 @@ type Counts = {
   freezes: number;
   /** Of these, for longer than a lease. */
   staleFreezes: number;
-  redisKills: number;
-  redisFreezes: number;
+  /** All engines stopped and started, one after the other. */
+  rollings: number;
 };
 
 /** Share of the faults whose end is awaited before the next. */
 const awaitedShare = 0.6;
 
 export function makeFaults(parts: FaultsParts): Faults {
-  const { options, random, takeovers } = parts;
+  const { options, random, takeovers, recovery, redis } = parts;
   const counts: Counts = {
     faults: 0,
     overlapping: 0,
     freezes: 0,
     staleFreezes: 0,
-    redisKills: 0,
-    redisFreezes: 0,
+    rollings: 0,
   };
   const pick = makeChoice(parts, counts);
   const underWay = new Set<Promise<void>>();
@@ -70,6 +72,7 @@ export function makeFaults(parts: FaultsParts): Faults {
     const alone = underWay.size === 0;
     if (!alone) counts.overlapping++;
     takeovers.disturb();
+    recovery.end();
     const going = fault(alone).finally(() => underWay.delete(going));
     // Whoever awaits all of them at the end looks at it.
     going.catch(() => {});
@@ -97,8 +100,8 @@ export function makeFaults(parts: FaultsParts): Faults {
       await Promise.all(underWay);
     },
     progress: ({ kills }) =>
-      `${counts.faults} faults (${kills} kills, ${counts.freezes} freezes, ${counts.redisKills} kills of Redis)`,
-    rows: () => rowsOf(counts, takeovers),
+      `${counts.faults} faults (${kills} kills, ${counts.freezes} freezes, ${redis.faults.progress()})`,
+    rows: () => rowsOf(counts, parts),
   };
 }
 
@@ -106,7 +109,6 @@ export function makeFaults(parts: FaultsParts): Faults {
 function makeChoice(parts: FaultsParts, counts: Counts): () => Fault | null {
   const { random } = parts;
   const engineFaults = makeEngineFaults(parts, counts);
-  const redisFaults = makeRedisFaults(parts, counts);
   let isRedisWell = true;
 
   const ofEngine = (fault: (member: Member, alone: boolean) => Promise<void>): Fault | null => {
@@ -121,18 +123,21 @@ function makeChoice(parts: FaultsParts, counts: Counts): () => Fault | null {
   };
   const ofRedis = (fault: () => Promise<void>): Fault | null => {
     if (!isRedisWell) return null;
-    return async () => {
+    return async (alone) => {
       isRedisWell = false;
+      const { faults } = counts;
       await fault();
       isRedisWell = true;
+      if (alone && counts.faults === faults) await mustGoOn(parts);
     };
   };
+  const { share, kinds: ofSharing } = parts.redis.faults;
   const kinds: readonly (readonly [share: number, kind: () => Fault | null])[] = [
-    [0.36, () => ofEngine(engineFaults.kill)],
-    [0.14, () => ofEngine(engineFaults.terminate)],
-    [0.32, () => ofEngine(engineFaults.freeze)],
-    [0.06, () => ofRedis(redisFaults.kill)],
-    [0.12, () => ofRedis(redisFaults.freeze)],
+    ...ofSharing.map(([part, run]) => [share * part, () => ofRedis(run)] as const),
+    [(1 - share) * 0.41, () => ofEngine(engineFaults.kill)],
+    [(1 - share) * 0.12, () => ofEngine(engineFaults.terminate)],
+    [(1 - share) * 0.06, () => engineFaults.roll],
+    [(1 - share) * 0.41, () => ofEngine(engineFaults.freeze)],
   ];
   return () => {
     let at = random.next();
@@ -153,20 +158,35 @@ function makeEngineFaults(parts: FaultsParts, counts: Counts) {
     kill: async ({ lives }: Member, alone: boolean): Promise<void> => {
       const pid = lives.pid();
       const sinceMs = performance.now();
-      note(`${stamp()} kill -9 of ${lives.current()?.name}`);
+      note(`kill -9 of ${lives.current()?.name}`);
       await lives.kill();
       const hasHeirs = alone && parts.members.length > 1;
       const taken = hasHeirs ? mustBeTakenOver(parts, { pid, sinceMs }, counts) : Promise.resolve();
       await Bun.sleep(random.between(0, random.chance(0.3) ? 2 * leaseTtlMs : 1_000));
       await Promise.all([lives.begin(), taken]);
-      note(`${stamp()} back: ${lives.current()?.name}`);
+      note(`back: ${lives.current()?.name}`);
     },
     terminate: async ({ lives }: Member): Promise<void> => {
-      note(`${stamp()} SIGTERM of ${lives.current()?.name}`);
+      note(`SIGTERM of ${lives.current()?.name}`);
       await lives.terminate();
       await Bun.sleep(random.between(0, 1_000));
       await lives.begin();
-      note(`${stamp()} back: ${lives.current()?.name}`);
+      note(`back: ${lives.current()?.name}`);
+    },
+    /** As a new release is brought in. */
+    roll: async (): Promise<void> => {
+      counts.rollings++;
+      note("a rolling restart begins");
+      for (const member of parts.members) {
+        // Who is being hurt just now has its turn when that is over.
+        while (!mayFail(member, parts.members)) await Bun.sleep(fleetLimits.lookMs);
+        member.isWell = false;
+        note(`SIGTERM of ${member.lives.current()?.name}`);
+        await member.lives.stop();
+        await member.lives.begin();
+        member.isWell = true;
+      }
+      note("the rolling restart is over");
     },
     freeze: async ({ lives }: Member): Promise<void> => {
       // Mostly so that its agents were taken from it just before, and are in mid-answer elsewhere.
@@ -174,34 +194,21 @@ function makeEngineFaults(parts: FaultsParts, counts: Counts) {
       const forMs = Math.round(leaseTtlMs * leases);
       counts.freezes++;
       if (forMs > leaseTtlMs) counts.staleFreezes++;
-      note(`${stamp()} SIGSTOP of ${lives.current()?.name} for ${forMs} ms`);
+      note(`SIGSTOP of ${lives.current()?.name} for ${forMs} ms`);
       lives.freeze();
       await Bun.sleep(forMs);
       lives.thaw();
-      note(`${stamp()} SIGCONT of ${lives.current()?.name}`);
+      note(`SIGCONT of ${lives.current()?.name}`);
     },
   };
 }
 
-function makeRedisFaults({ random, note, redis }: FaultsParts, counts: Counts) {
-  return {
-    kill: async (): Promise<void> => {
-      counts.redisKills++;
-      note(`${stamp()} kill -9 of redis-server`);
-      await redis.kill();
-      await Bun.sleep(random.between(0, 1_500));
-      await redis.begin();
-      note(`${stamp()} back: redis-server`);
-    },
-    freeze: async (): Promise<void> => {
-      counts.redisFreezes++;
-      const forMs = random.between(50, 800);
-      note(`${stamp()} SIGSTOP of redis-server for ${forMs} ms`);
-      redis.freeze();
-      await Bun.sleep(forMs);
-      redis.thaw();
-    },
-  };
+/** With Redis well again, and nothing else wrong, every agent goes on. */
+async function mustGoOn({ recovery, playing }: FaultsParts): Promise<void> {
+  await within(recovery.begin(), fleetLimits.goingMs, () => {
+    const detail = `nothing came of it for ${fleetLimits.goingMs} ms after Redis was well again`;
+    for (const name of recovery.waiting()) playing.get(name)?.report("stuck", detail);
+  });
 }
 
 /** The agents that an engine drove when it was killed go on in time, where nothing else goes wrong meanwhile. */
@@ -238,23 +245,22 @@ async function mustBeTakenOver(
   });
 }
 
-const stamp = (): string => new Date().toISOString().slice(11, -1);
-
 /** From nothing to two seconds. */
 const gapMs = (random: Random): number =>
   random.chance(0.3) ? random.between(0, 100) : random.between(100, 2_000);
 
-const rowsOf = (counts: Counts, takeovers: Takeovers): readonly Row[] => [
+const rowsOf = (counts: Counts, { takeovers, recovery, redis }: FaultsParts): readonly Row[] => [
   [
     "freezes of engines",
     `${number(counts.freezes)}, ${number(counts.staleFreezes)} of them longer than a lease`,
   ],
-  ["kills of Redis", number(counts.redisKills)],
-  ["freezes of Redis", number(counts.redisFreezes)],
+  ["rolling restarts", number(counts.rollings)],
+  ...redis.faults.rows(),
   [
     "faults",
     `${number(counts.faults)}, ${number(counts.overlapping)} of them while another lasted`,
   ],
+  ["Redis well to all going again", times(recovery.goingMs)],
   ["kill to take-over", times(takeovers.takenMs)],
   [
     "take-overs not measured",

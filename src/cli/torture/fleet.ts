@@ -4,7 +4,10 @@ import { type LivesCounts, livesRows, makeLives, noCounts } from "./engine.ts";
 import { makeFaults, type Member } from "./faults.ts";
 import { hostAmong, hostOf } from "./host.ts";
 import type { FleetOptions } from "./options.ts";
-import { keyPrefix, makeRedisServer, type RedisServer } from "./redis.ts";
+import { makeClusterRedis } from "./cluster.ts";
+import { keyPrefix, type Looks } from "./looks.ts";
+import { makeRecovery } from "./recovery.ts";
+import { makeOneRedis } from "./redis.ts";
 import { number, type Row } from "./rows.ts";
 import { makeTakeovers } from "./takeovers.ts";
 import type { World, WorldParts } from "./world.ts";
@@ -12,24 +15,33 @@ import { fleetLimits, tortureLimits } from "./torture-limits.ts";
 
 export type FleetParts = WorldParts & { readonly fleet: FleetOptions };
 
-/** Engines that share a Redis, both made to fail. */
+/** Engines that share a Redis or a Cluster, both made to fail. */
 export function makeFleetWorld(parts: FleetParts): World {
   const { options, folder, playing } = parts;
   const report = (rule: string, detail: string): void =>
     parts.onViolation({ rule, detail, agentId: "", trace: [] });
-  const redis = makeRedisServer(parts.fleet.redisServer, join(folder, "redis"), report);
+  const note = timed(noteIn(join(folder, "faults.log")));
+  const redis = (parts.fleet.isCluster ? makeClusterRedis : makeOneRedis)({
+    program: parts.fleet.redisServer,
+    folder,
+    random: parts.random.named("redis"),
+    report,
+    note,
+  });
   const counts = { ...noCounts(), fenced: 0 };
   const members = Array.from({ length: parts.fleet.engines }, (_, index) =>
-    makeMember(parts, { index, url: redis.url, counts, report }),
+    makeMember(parts, { index, settings: redis.settings, counts, report }),
   );
   const takeovers = makeTakeovers(() => performance.now());
+  const recovery = makeRecovery();
   const faults = makeFaults({
     options,
     random: parts.random.named("faults"),
-    note: noteIn(join(folder, "faults.log")),
+    note,
     members,
     redis,
     takeovers,
+    recovery,
     playing,
   });
   return {
@@ -42,7 +54,16 @@ export function makeFleetWorld(parts: FleetParts): World {
         members.map(({ lives }) => lives),
         random,
       ),
-    audience: takeovers,
+    audience: {
+      enter: (name) => {
+        const ways = [takeovers.enter(name), recovery.enter(name)];
+        return () => ways.forEach((leave) => leave());
+      },
+      news: (name, byAgent) => {
+        takeovers.news(name, byAgent);
+        recovery.news(name, byAgent);
+      },
+    },
     // So that many an answer outlasts a lease.
     paceMsMax: 30,
     torment: faults.torment,
@@ -50,11 +71,11 @@ export function makeFleetWorld(parts: FleetParts): World {
     end: async () => {
       await mustHaveNothingDue(redis, report);
       await Promise.all(members.map(({ lives }) => lives.stop()));
-      await redis.kill();
+      await redis.stop();
       return [["engines that tell all alike", number(members.length)]];
     },
     abandon: async () => {
-      await Promise.all([...members.map(({ lives }) => lives.abandon()), redis.kill()]);
+      await Promise.all([...members.map(({ lives }) => lives.abandon()), redis.stop()]);
     },
     progress: () => faults.progress(counts),
     rows: (): readonly Row[] => [
@@ -70,14 +91,14 @@ type FleetCounts = LivesCounts & { fenced: number };
 
 type MemberParts = {
   readonly index: number;
-  readonly url: string;
+  readonly settings: Readonly<Record<string, string>>;
   readonly counts: FleetCounts;
   readonly report: (rule: string, detail: string) => void;
 };
 
 function makeMember(
   { folder, options, random, fleet }: FleetParts,
-  { index, url, counts, report }: MemberParts,
+  { index, settings, counts, report }: MemberParts,
 ): Member {
   const name = `engine-${index + 1}`;
   const own = join(folder, name);
@@ -89,7 +110,7 @@ function makeMember(
     folder: own,
     settings: {
       STORE_TYPE: "redis",
-      REDIS_URL: url,
+      ...settings,
       REDIS_KEY_PREFIX: keyPrefix,
       LEASE_TTL_MS: `${fleetLimits.leaseTtlMs}`,
       HEARTBEAT_MS: `${fleetLimits.heartbeatMs}`,
@@ -113,9 +134,14 @@ function noteIn(path: string): (line: string) => void {
   return (line) => void file.write(`${line}\n`);
 }
 
+const timed =
+  (note: (line: string) => void): ((line: string) => void) =>
+  (line) =>
+    note(`${new Date().toISOString().slice(11, -1)} ${line}`);
+
 /** With every agent at rest nobody is due and nobody is driven any more. */
 async function mustHaveNothingDue(
-  redis: RedisServer,
+  redis: Looks,
   report: (rule: string, detail: string) => void,
 ): Promise<void> {
   const deadlineMs = performance.now() + tortureLimits.restMs;

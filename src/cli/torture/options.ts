@@ -17,13 +17,15 @@ export type TortureOptions = {
 
 export type FleetOptions = {
   readonly engines: number;
+  /** A Cluster, not one server. */
+  readonly isCluster: boolean;
   /** The program, as it is called. */
   readonly redisServer: string;
 };
 
 const usage =
   "usage: engram torture [--minutes N] [--agents M] [--kills K] [--seed S] [--tools-path DIR] " +
-  "[--engines N] [--store sqlite|redis] [--redis-server PATH]";
+  "[--engines N] [--store sqlite|redis|cluster] [--redis-server PATH]";
 
 const bad = (message: string): EngramError =>
   new EngramError("invalid_argument", `${message}; ${usage}`);
@@ -95,15 +97,17 @@ function pathOf(values: Values): string {
 
 function fleetOf(values: Values, engines: number): FleetOptions | null {
   const { store = engines > 1 ? "redis" : "sqlite", "redis-server": given } = values;
-  if (store !== "sqlite" && store !== "redis")
-    throw bad(`--store is ${JSON.stringify(store)}: it must be sqlite or redis`);
+  if (store !== "sqlite" && store !== "redis" && store !== "cluster")
+    throw bad(`--store is ${JSON.stringify(store)}: it must be sqlite, redis or cluster`);
   if (store === "sqlite") {
-    if (engines > 1) throw bad("--store is sqlite, which one engine has for itself: use redis");
-    if (given !== undefined) throw bad("--redis-server goes with --store redis or --engines");
+    if (engines > 1)
+      throw bad("--store is sqlite, which one engine has for itself: use redis or cluster");
+    if (given !== undefined)
+      throw bad("--redis-server goes with --store redis, --store cluster or --engines");
     return null;
   }
   const redisServer = Bun.which(given ?? "redis-server");
-  if (redisServer !== null) return { engines, redisServer };
+  if (redisServer !== null) return { engines, isCluster: store === "cluster", redisServer };
   if (given !== undefined)
     throw bad(`--redis-server is ${JSON.stringify(given)}, which is no program that can be run`);
   throw new EngramError(

@@ -39,10 +39,31 @@ export const fleetLimits = {
   marginMs: 2_000,
   /** Loading the agents of some hours takes seconds. */
   redisStartMs: 60_000,
-  /** Between two looks whether nobody is due any more. */
+  /** Of Redis to the torture itself. */
+  answerMs: 5_000,
+  /** After this from the end of what was wrong with Redis every agent under way must be going again. */
+  goingMs: 10_000,
+  /** Between two looks whether nobody is due any more, or whether a Cluster is whole. */
   lookMs: 100,
   /** Steps at once of the one engine that has room for few, so that its clients see the work of others. */
   roomFew: 2,
   /** Calls under way at once while everything is compared at the end. */
   comparedAtOnce: 16,
+} as const;
+
+/** Bounds of a Redis Cluster under torture. */
+export const clusterLimits = {
+  /** Silence after which a master is replaced; less, and a busy machine replaces masters by itself. */
+  nodeTimeoutMs: 1_500,
+  /** For which a server at most is away beyond that. */
+  awayMsMax: 1_500,
+  /** Electing a master and copying some minutes' agents to a replica take seconds. */
+  wholeMs: 60_000,
+  /** That go along before and behind one that is used: a server syncs its disk for each. */
+  emptySlots: 8,
+  /** Few, so that a slot is on its way for some time. */
+  keysAtOnce: 4,
+  /** Before each of these moves. */
+  moveMsMax: 20,
+  migrateMs: 5_000,
 } as const;
