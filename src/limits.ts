@@ -204,8 +204,14 @@ export const redisLimits = {
   goodbyeMs: 500,
   /** Of one command, from server to server of a Cluster that is being rebuilt. */
   redirectsMax: 5,
+  /** What such a command takes at most: moving a slot takes longer only where there is much in it. */
+  redirectedMs: 2_000,
+  /** Between two tries of one that nobody can run just now. */
+  tryAgainMs: 25,
   replicasMax: 16,
   replicasWaitMs: 1_000,
+  /** Once they were not there in time: for so long a look holds up what is sent behind it. */
+  replicasLookMs: 50,
   /** A server's clock that is further ahead of what an engine has measured was set. */
   clockJumpMs: 2_000,
   /** An answer that was so long on its way tells the time too badly. */

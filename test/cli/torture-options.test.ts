@@ -17,9 +17,11 @@ test("several engines share a Redis, and so may one", () => {
   const redisServer = process.execPath;
   const fleetOf = (line: string): unknown =>
     tortureOptions([...line.split(" "), "--redis-server", redisServer]).fleet;
-  expect(fleetOf("--engines 3")).toEqual({ engines: 3, redisServer });
-  expect(fleetOf("--engines 3 --store redis")).toEqual({ engines: 3, redisServer });
-  expect(fleetOf("--store redis")).toEqual({ engines: 1, redisServer });
+  const [one, three] = [1, 3].map((engines) => ({ engines, isCluster: false, redisServer }));
+  expect(fleetOf("--engines 3")).toEqual(three);
+  expect(fleetOf("--engines 3 --store redis")).toEqual(three);
+  expect(fleetOf("--store redis")).toEqual(one);
+  expect(fleetOf("--engines 3 --store cluster")).toEqual({ ...three, isCluster: true });
   expect(tortureOptions(["--engines", "1"]).fleet).toBe(null);
   expect(tortureOptions(["--store", "sqlite"]).fleet).toBe(null);
 });
@@ -39,6 +41,7 @@ test.each([
   "--engines 1.5",
   "--store badger",
   "--store sqlite --engines 2",
+  "--store cluster --redis-server nowhere",
   "--redis-server redis-server",
   "--engines 2 --redis-server nowhere",
   "--unknown 1",

@@ -22,6 +22,8 @@ export interface Base {
   change(agentId: string, script: Script, call: Call): Promise<unknown>;
   /** A plain command that reads. */
   ask(shard: Shard, ...command: readonly [string, ...string[]]): Promise<unknown>;
+  /** As `ask`, of what nobody is told: it may be lost yet with its server. */
+  glance(shard: Shard, ...command: readonly [string, ...string[]]): Promise<unknown>;
   /** The last arguments of a script that tells others of what it did, before those of which it takes any number. */
   telling(shard: Shard): readonly [string, string];
 }
@@ -72,7 +74,8 @@ export function makeBase(parts: {
         throw error;
       }
     },
-    ask: (shard, ...command) => guarded(() => servers.send(shard, command)),
+    ask: (shard, ...command) => guarded(() => servers.sure(shard, command)),
+    glance: (shard, ...command) => guarded(() => servers.send(shard, command)),
     telling: (shard) => [fleet.publish(shard), hints.origin],
   };
 }

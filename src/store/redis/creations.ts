@@ -175,8 +175,8 @@ async function finish(
 async function isStale(base: Base, requestId: string, reservedId: string): Promise<boolean> {
   const shard = base.shards.of(reservedId);
   const [by, gone] = await Promise.all([
-    base.ask(shard, "HGET", shard.agent(reservedId), "request"),
-    base.ask(shard, "HEXISTS", shard.gone, reservedId),
+    base.glance(shard, "HGET", shard.agent(reservedId), "request"),
+    base.glance(shard, "HEXISTS", shard.gone, reservedId),
   ]);
   return by === null ? gone === 1 : by !== requestId;
 }

@@ -13,6 +13,8 @@ const advice: Readonly<Record<string, string>> = {
   BUSY: "it is busy with another program's script",
   CLUSTERDOWN: "the Cluster lacks some of its servers",
   TRYAGAIN: "the Cluster is moving the agent to another server",
+  MOVED: "the Cluster's servers do not agree which of them has the agent",
+  ASK: "the Cluster is moving the agent to another server",
   NOAUTH: "it wants a password: set one in REDIS_URL",
   WRONGPASS: "it refuses the user or password in REDIS_URL",
   NOPERM: "the user in REDIS_URL may not do this",

@@ -166,8 +166,8 @@ async function mustBeWhole(
   { id, whole }: { readonly id: string; readonly whole: string },
 ): Promise<void> {
   if (whole === "") {
-    await Promise.all(all.map((shard) => servers.write(shard, ["HSETNX", shard.store, "id", id])));
-    await servers.write(first, ["HSET", first.store, "whole", "1"]);
+    await Promise.all(all.map((shard) => servers.sure(shard, ["HSETNX", shard.store, "id", id])));
+    await servers.sure(first, ["HSET", first.store, "whole", "1"]);
   }
   const asked = all.map((shard) => servers.send(shard, ["HGET", shard.store, "id"]));
   if ((await Promise.all(asked)).every((one) => one === id)) return;

@@ -28,7 +28,7 @@ export async function listRows(
     // A semicolon follows the colon.
     const below = from === null ? `(${place};` : `(${place}:${from}`;
     const range = [below, `(${place}:`, "LIMIT", "0", `${count}`];
-    const found = listOf(await base.ask(shard, "ZREVRANGEBYLEX", shard.index, ...range));
+    const found = listOf(await base.glance(shard, "ZREVRANGEBYLEX", shard.index, ...range));
     return found.map((member) => textOf(member).slice(place.length + 1));
   };
   const sources = placesOf(status).flatMap((place) =>

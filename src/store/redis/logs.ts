@@ -172,7 +172,7 @@ const stale = (agentId: string, epoch: number | null): EngramError =>
 async function askHead(base: Base, { agentId, after, epoch }: Append): Promise<Head> {
   const shard = base.shards.of(agentId);
   const [head, hash, held] = listOf(
-    await base.ask(shard, "HMGET", shard.agent(agentId), "head", "hash", "epoch"),
+    await base.glance(shard, "HMGET", shard.agent(agentId), "head", "hash", "epoch"),
   );
   if (head === null) throw missing(agentId);
   if (epoch !== null && numberOf(held) !== epoch) throw stale(agentId, epoch);

@@ -13,7 +13,7 @@ export const peers = (base: Base, nowMs: () => number): Pick<Store, "announce" |
   },
   peers: async (atMs) => {
     const { first } = base.shards;
-    const flat = listOf(await base.ask(first, "HGETALL", first.peers)).map(textOf);
+    const flat = listOf(await base.glance(first, "HGETALL", first.peers)).map(textOf);
     const found: Peer[] = [];
     for (let at = 0; at < flat.length; at += 2) {
       const peer = peerOf(flat[at] ?? "", flat[at + 1] ?? "", atMs);

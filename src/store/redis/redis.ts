@@ -57,7 +57,7 @@ export async function openRedisStore(
   const home = makeHome({ ...options, shards, time, formats, shut });
   const link = openLink({ ...options, shards, home, hints });
   const { fleet, ears } = link;
-  const servers = makeServers(fleet, replicas);
+  const servers = makeServers(fleet, replicas, clock);
   const watch = makeWatch(clock, log, async () => {
     hints.lookAt(ears.deaf());
     ears.ping();

@@ -23,20 +23,25 @@ import type { Servers } from "./servers.ts";
 import type { Shard } from "./shards.ts";
 
 /** A script that Redis runs as one step, and the name by which it knows it once it has seen it. */
-export type Script = { readonly text: string; readonly sha1: string; readonly writes: boolean };
+export type Script = {
+  readonly text: string;
+  readonly sha1: string;
+  /** Whether the replicas that are to confirm must have what it writes, or reads, before anyone hears of it. */
+  readonly sure: boolean;
+};
 
-const scriptOf = (text: string, writes: boolean): Script => ({
+const scriptOf = (text: string, sure: boolean): Script => ({
   text,
   sha1: new Bun.CryptoHasher("sha1").update(text).digest("hex"),
-  writes,
+  sure,
 });
 
 /** Of the store itself. */
-const plain = (own: string, writes: boolean): Script => scriptOf(`${sharedText}\n${own}`, writes);
+const plain = (own: string, sure: boolean): Script => scriptOf(`${sharedText}\n${own}`, sure);
 
 /** Of agents and who drives them: its last key is its shard's `store`, its last argument the engine's format. */
-const script = (own: string, writes: boolean): Script =>
-  scriptOf(`${sharedText}\nlocal WRITES = ${writes}\n${fenceText}\n${own}`, writes);
+const script = (own: string, writes: boolean, sure = writes): Script =>
+  scriptOf(`${sharedText}\nlocal WRITES = ${writes}\n${fenceText}\n${own}`, sure);
 
 /** One for each operation of the store; all keys of a call are of one shard. */
 export const scripts = {
@@ -49,13 +54,14 @@ export const scripts = {
   free: script(freeText, true),
   join: plain(joinText, true),
   probe: script(probeText, true),
-  readDraft: script(readDraftText, false),
-  read: script(readText, false),
+  readDraft: script(readDraftText, false, true),
+  read: script(readText, false, true),
   release: script(releaseText, true),
   remove: script(removeText, true),
   // A lease that is lost with its server is another's a little earlier, no more.
   renew: script(renewText, false),
   reserve: script(reserveText, true),
+  // The log behind it is read next.
   snapshot: script(snapshotText, false),
   wakes: script(wakesText, false),
   writeDraft: script(writeDraftText, true),
@@ -65,12 +71,12 @@ export const scripts = {
 export async function runScript(
   servers: Servers,
   shard: Shard,
-  { text, sha1, writes }: Script,
+  { text, sha1, sure }: Script,
   { keys, args }: { readonly keys: readonly string[]; readonly args: readonly string[] },
 ): Promise<unknown> {
   const rest = [`${keys.length}`, ...keys, ...args];
   const send = (command: Command): Promise<unknown> =>
-    writes ? servers.write(shard, command) : servers.send(shard, command);
+    sure ? servers.sure(shard, command) : servers.send(shard, command);
   try {
     return await send(["EVALSHA", sha1, ...rest]);
   } catch (error) {
