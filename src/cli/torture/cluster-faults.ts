@@ -1,4 +1,4 @@
-import type { Cluster, House } from "./cluster.ts";
+import type { Cluster, House } from "./cluster-houses.ts";
 import { moveSlots } from "./cluster-slots.ts";
 import type { RedisFaults, RedisParts } from "./redis.ts";
 import { askingAt } from "./redis-process.ts";
@@ -18,83 +18,46 @@ import { clusterLimits } from "./torture-limits.ts";
  * then is thrown away. Nobody was told that it was kept, as no replica confirms it.
  */
 
-/** Faults of a Cluster, one at a time. */
-export function makeClusterFaults(cluster: Cluster, { random, note }: RedisParts): RedisFaults {
-  const counts = { moves: 0, slots: 0, handOvers: 0, kills: 0, freezes: 0, replicas: 0, brief: 0 };
-  const wholeMs: number[] = [];
+type Counts = Record<
+  "moves" | "slots" | "handOvers" | "kills" | "freezes" | "brief" | "replicas",
+  number
+>;
 
-  /** Picks a master with its replica, and waits until all is well again. */
-  const fault =
-    (hurt: (house: House, others: readonly House[]) => Promise<void>) =>
-    async (): Promise<void> => {
-      const houses = await cluster.whole();
-      const [first, ...rest] = houses;
-      if (first === undefined) return;
-      const house = random.pick([first, ...rest]);
-      const sinceMs = performance.now();
-      await hurt(
-        house,
-        houses.filter((other) => other !== house),
-      );
-      await cluster.whole();
-      wholeMs.push(performance.now() - sinceMs);
-      note("the Cluster is whole again");
-    };
-  const kill = fault(async ({ master, replica }) => {
-    counts.kills++;
-    note(`kill -9 of the master at ${master.port}`);
-    await master.kill();
-    // Now and then it is back before anyone has noticed.
-    if (random.chance(0.75)) {
-      await cluster.promoted(replica);
-      note(`${replica.port} has taken over`);
-    }
-    await Bun.sleep(random.between(0, clusterLimits.awayMsMax));
-    await master.begin();
-    note(`back: ${master.port}`);
-  });
-  const freeze = fault(async ({ master, replica }) => {
-    counts.freezes++;
-    note(`SIGSTOP of the master at ${master.port}`);
-    master.freeze();
-    if (random.chance(0.75)) {
-      await cluster.promoted(replica);
-      note(`${replica.port} has taken over`);
-      await Bun.sleep(random.between(0, clusterLimits.awayMsMax));
-    } else {
-      counts.brief++;
-      await Bun.sleep(random.between(50, clusterLimits.nodeTimeoutMs / 2));
-    }
-    master.thaw();
-    note(`SIGCONT of ${master.port}`);
-  });
-  const handOver = fault(async ({ master, replica }) => {
-    counts.handOvers++;
-    note(`CLUSTER FAILOVER from ${master.port} to ${replica.port}`);
-    const { ask, end } = await askingAt(replica.url);
-    await ask("CLUSTER", "FAILOVER").finally(end);
-    await cluster.promoted(replica);
-  });
-  const killReplica = fault(async ({ master, replica }) => {
-    counts.replicas++;
-    note(`kill -9 of ${replica.port}, the replica of ${master.port}`);
-    await replica.kill();
-    await Bun.sleep(random.between(0, clusterLimits.awayMsMax));
-    await replica.begin();
-    note(`back: ${replica.port}`);
-  });
-  const move = fault(async (house, others) => {
-    counts.moves++;
-    counts.slots += await moveSlots([house, ...others], random, note);
-  });
+/** Faults of a Cluster, one at a time. */
+export function makeClusterFaults(cluster: Cluster, parts: RedisParts): RedisFaults {
+  const { random, note } = parts;
+  const counts: Counts = {
+    moves: 0,
+    slots: 0,
+    handOvers: 0,
+    kills: 0,
+    freezes: 0,
+    brief: 0,
+    replicas: 0,
+  };
+  const wholeMs: number[] = [];
+  const hurts = makeHurts(cluster, parts, counts);
+
+  /** To a master with its replica; waits until all is well again. */
+  const fault = (hurt: Hurt) => async (): Promise<void> => {
+    const houses = await cluster.whole();
+    const [first, ...rest] = houses;
+    if (first === undefined) return;
+    const house = random.pick([first, ...rest]);
+    const sinceMs = performance.now();
+    await hurt(house, houses);
+    await cluster.whole();
+    wholeMs.push(performance.now() - sinceMs);
+    note("the Cluster is whole again");
+  };
   return {
     share: 0.4,
     kinds: [
-      [0.25, move],
-      [0.2, handOver],
-      [0.2, kill],
-      [0.2, freeze],
-      [0.15, killReplica],
+      [0.25, fault(hurts.move)],
+      [0.15, fault(hurts.handOver)],
+      [0.25, fault(hurts.kill)],
+      [0.2, fault(hurts.freeze)],
+      [0.15, fault(hurts.killReplica)],
     ],
     progress: () =>
       `${counts.moves} moves of slots, ${counts.kills + counts.freezes + counts.handOvers} masters put out`,
@@ -106,5 +69,61 @@ export function makeClusterFaults(cluster: Cluster, { random, note }: RedisParts
       ["kills of replicas", number(counts.replicas)],
       ["fault to Cluster whole", times(wholeMs)],
     ],
+  };
+}
+
+/** `houses`: all of them. */
+type Hurt = (house: House, houses: readonly House[]) => Promise<void>;
+
+function makeHurts(cluster: Cluster, { random, note }: RedisParts, counts: Counts) {
+  const { awayMsMax, nodeTimeoutMs } = clusterLimits;
+  const takenOver = async (replica: House["replica"]): Promise<void> => {
+    await cluster.promoted(replica);
+    note(`${replica.port} has taken over`);
+  };
+  return {
+    kill: async ({ master, replica }: House): Promise<void> => {
+      counts.kills++;
+      note(`kill -9 of the master at ${master.port}`);
+      await master.kill();
+      // Now and then it is back before anyone has noticed.
+      if (random.chance(0.75)) await takenOver(replica);
+      await Bun.sleep(random.between(0, awayMsMax));
+      await master.begin();
+      note(`back: ${master.port}`);
+    },
+    freeze: async ({ master, replica }: House): Promise<void> => {
+      counts.freezes++;
+      note(`SIGSTOP of the master at ${master.port}`);
+      master.freeze();
+      if (random.chance(0.75)) {
+        await takenOver(replica);
+        await Bun.sleep(random.between(0, awayMsMax));
+      } else {
+        counts.brief++;
+        await Bun.sleep(random.between(50, nodeTimeoutMs / 2));
+      }
+      master.thaw();
+      note(`SIGCONT of ${master.port}`);
+    },
+    handOver: async ({ master, replica }: House): Promise<void> => {
+      counts.handOvers++;
+      note(`CLUSTER FAILOVER from ${master.port} to ${replica.port}`);
+      const { ask, end } = await askingAt(replica.url);
+      await ask("CLUSTER", "FAILOVER").finally(end);
+      await takenOver(replica);
+    },
+    killReplica: async ({ master, replica }: House): Promise<void> => {
+      counts.replicas++;
+      note(`kill -9 of ${replica.port}, the replica of ${master.port}`);
+      await replica.kill();
+      await Bun.sleep(random.between(0, awayMsMax));
+      await replica.begin();
+      note(`back: ${replica.port}`);
+    },
+    move: async (_: House, houses: readonly House[]): Promise<void> => {
+      counts.moves++;
+      counts.slots += await moveSlots(houses, random, note);
+    },
   };
 }

@@ -1,6 +1,6 @@
 import { makeShards } from "../../store/redis/shards.ts";
 import { listOf, textOf } from "../../store/redis/values.ts";
-import type { ClusterNode, House } from "./cluster.ts";
+import type { ClusterNode, House } from "./cluster-houses.ts";
 import { ownerIn } from "./cluster-view.ts";
 import { keyPrefix } from "./looks.ts";
 import type { Random } from "./random.ts";

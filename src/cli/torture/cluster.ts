@@ -1,25 +1,12 @@
 import { join } from "node:path";
-import { EngramError } from "../../errors.ts";
 import { textOf } from "../../store/redis/values.ts";
 import { makeClusterFaults } from "./cluster-faults.ts";
-import { type Known, ownerIn, pairsIn, type View, viewOf } from "./cluster-view.ts";
+import { clusterOf, until } from "./cluster-houses.ts";
+import { ownerIn, viewOf } from "./cluster-view.ts";
 import { makeLooks } from "./looks.ts";
 import type { RedisParts, SharedRedis } from "./redis.ts";
 import { askingAt, makeRedisProcess, type RedisProcess } from "./redis-process.ts";
-import { clusterLimits, fleetLimits } from "./torture-limits.ts";
-
-export type ClusterNode = RedisProcess & Known;
-
-/** A master and the replica that stands by. */
-export type House = { readonly master: ClusterNode; readonly replica: ClusterNode };
-
-/** What a Redis Cluster comes to again and again. */
-export type Cluster = {
-  /** Every server is there, all say the same, and each master has a replica that has all it had when this was asked. */
-  whole(): Promise<readonly House[]>;
-  /** This replica has become a master, and serves all slots with the others. */
-  promoted(replica: RedisProcess): Promise<void>;
-};
+import { clusterLimits } from "./torture-limits.ts";
 
 /** The fewest that can elect a master when one is gone, each with a replica. */
 const mastersCount = 3;
@@ -30,11 +17,13 @@ export function makeClusterRedis(parts: RedisParts): SharedRedis {
   const { program, folder, random, report } = parts;
   // Whether slots without a master stop the others too is up to the operator.
   const coverage = random.chance(0.5) ? "yes" : "no";
-  const options = [
-    ...["--cluster-enabled", "yes", "--cluster-require-full-coverage", coverage],
-    ...["--cluster-node-timeout", `${clusterLimits.nodeTimeoutMs}`],
-    ...["--repl-diskless-sync-delay", "0"],
-  ];
+  const settings = {
+    "cluster-enabled": "yes",
+    "cluster-require-full-coverage": coverage,
+    "cluster-node-timeout": `${clusterLimits.nodeTimeoutMs}`,
+    "repl-diskless-sync-delay": "0",
+  };
+  const options = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
   const servers = Array.from({ length: 2 * mastersCount }, (_, index) =>
     makeRedisProcess({ program, folder: join(folder, `redis-${index + 1}`), options, report }),
   );
@@ -105,52 +94,5 @@ async function told(
     return textOf(await ask(...command));
   } finally {
     end();
-  }
-}
-
-function clusterOf(servers: readonly RedisProcess[]): Cluster {
-  const views = (): Promise<readonly View[]> => Promise.all(servers.map(({ url }) => viewOf(url)));
-  const nodeOf = (known: Known): ClusterNode => {
-    const server = servers.find(({ port }) => port === known.port);
-    if (server === undefined) throw new Error(`no server at port ${known.port}`);
-    return { ...server, ...known };
-  };
-  return {
-    whole: async () => {
-      const houses = await until("the Cluster did not become whole again", async () =>
-        pairsIn(await views())?.map(({ master, replica }) => ({
-          master: nodeOf(master),
-          replica: nodeOf(replica),
-        })),
-      );
-      await Promise.all(
-        houses.map(async ({ master, replica }) => {
-          const { offset } = await viewOf(master.url);
-          await until("a replica did not catch up with its master", async () => {
-            const view = await viewOf(replica.url);
-            return view.isFollowing && view.offset >= offset ? true : null;
-          });
-        }),
-      );
-      return houses;
-    },
-    promoted: async ({ url, port }) => {
-      await until("no replica took over", async () => {
-        const { isServing, known } = await viewOf(url);
-        const isMaster = known.some((node) => node.port === port && node.masterId === null);
-        return isServing && isMaster ? true : null;
-      });
-    },
-  };
-}
-
-/** Looks until there is something; who does not answer just now is asked again. */
-async function until<T>(otherwise: string, look: () => Promise<T | null | undefined>): Promise<T> {
-  const deadlineMs = performance.now() + clusterLimits.wholeMs;
-  for (;;) {
-    const found = await look().catch(() => null);
-    if (found !== null && found !== undefined) return found;
-    if (performance.now() > deadlineMs) throw new EngramError("unavailable", otherwise);
-    await Bun.sleep(fleetLimits.lookMs);
   }
 }

@@ -131,13 +131,16 @@ function makeChoice(parts: FaultsParts, counts: Counts): () => Fault | null {
       if (alone && counts.faults === faults) await mustGoOn(parts);
     };
   };
-  const { share, kinds: ofSharing } = parts.redis.faults;
+  const redisFaults = parts.redis.faults;
+  const engineShare = 1 - redisFaults.share;
   const kinds: readonly (readonly [share: number, kind: () => Fault | null])[] = [
-    ...ofSharing.map(([part, run]) => [share * part, () => ofRedis(run)] as const),
-    [(1 - share) * 0.41, () => ofEngine(engineFaults.kill)],
-    [(1 - share) * 0.12, () => ofEngine(engineFaults.terminate)],
-    [(1 - share) * 0.06, () => engineFaults.roll],
-    [(1 - share) * 0.41, () => ofEngine(engineFaults.freeze)],
+    ...redisFaults.kinds.map(
+      ([part, run]) => [redisFaults.share * part, () => ofRedis(run)] as const,
+    ),
+    [engineShare * 0.41, () => ofEngine(engineFaults.kill)],
+    [engineShare * 0.12, () => ofEngine(engineFaults.terminate)],
+    [engineShare * 0.06, () => engineFaults.roll],
+    [engineShare * 0.41, () => ofEngine(engineFaults.freeze)],
   ];
   return () => {
     let at = random.next();
