@@ -155,6 +155,12 @@ export const storeLimits = {
   readEventsMax: 256,
   /** A page ends behind the event that passes this; one event is at most a message. */
   readBytesMax: mib,
+  /** A page of events that are put aside for an agent to be made: to hash and write one takes a few ms. */
+  stagedEventsMax: 256,
+  /** It ends behind the event that passes this. */
+  stagedBytesMax: 256 * kib,
+  /** After the last page, for an agent that nobody goes on with. */
+  stagedKeptMs: 600_000,
   /** Writes that wait for one commit; past it the store answers unavailable rather than grow. */
   queuedWritesMax: 20_000,
   /** Writes in one transaction: some 20 ms of the thread that writes. */

@@ -59,8 +59,11 @@ export async function recordCreation(
     const made = await parts.store.create({
       agentId,
       atMs,
+      staged: 0,
       events,
+      headHash: null,
       state,
+      snapshot: false,
       request,
       moved: null,
       ...due,

@@ -14,7 +14,9 @@ import {
   genesisHash,
 } from "./codec.ts";
 import { type Hints, makeHints, wakes } from "./hints.ts";
+import { type Begun, makeStagedLogs, type StagedLogs } from "./memory-staged.ts";
 import { makePeers } from "./peers.ts";
+import { allAside, thereAlready } from "./staging.ts";
 import type {
   Append,
   Creation,
@@ -42,13 +44,16 @@ type Entry = {
 
 type Memory = {
   readonly agents: Map<string, Entry>;
+  readonly staged: StagedLogs;
   readonly requests: Map<string, { readonly agentId: string; readonly digest: string }>;
   readonly hints: Hints;
 };
 
 /** The store's promise in its plainest form, but for durability: what the other stores are compared with. */
 export function openMemoryStore(clock: Clock): Store {
-  const memory: Memory = { agents: new Map(), requests: new Map(), hints: makeHints() };
+  const agents: Memory["agents"] = new Map();
+  const staged = makeStagedLogs((agentId) => agents.has(agentId));
+  const memory: Memory = { agents, staged, requests: new Map(), hints: makeHints() };
   return {
     nowMs: evenClock(clock),
     ...logs(memory),
@@ -78,8 +83,10 @@ function fenced(memory: Memory, { agentId, epoch }: Pick<Holder, "agentId" | "ep
   throw new EngramError("fenced", `epoch ${epoch} of agent ${agentId} is stale`);
 }
 
-const logs = (memory: Memory): Pick<Store, "create" | "append" | "read" | "remove"> => ({
-  create: async (creation) => {
+const logs = (memory: Memory): Pick<Store, "stage" | "create" | "append" | "read" | "remove"> => ({
+  stage: memory.staged.stage,
+  create: async (given) => {
+    const creation = await allAside(memory.staged.stage, given);
     const { agentId, request } = creation;
     const known = request === null ? undefined : memory.requests.get(request.requestId);
     if (known !== undefined) {
@@ -90,9 +97,8 @@ const logs = (memory: Memory): Pick<Store, "create" | "append" | "read" | "remov
         `request_id ${request?.requestId} was used for agent ${known.agentId}`,
       );
     }
-    if (memory.agents.has(agentId))
-      throw new EngramError("already_exists", `agent ${agentId} is there already`);
-    const entry = entryFor(creation);
+    if (memory.agents.has(agentId)) throw thereAlready(agentId);
+    const entry = entryFor(creation, memory.staged.take(creation));
     memory.agents.set(agentId, entry);
     if (request !== null)
       memory.requests.set(request.requestId, { agentId, digest: request.digest });
@@ -265,18 +271,13 @@ function rowOf(agentId: string, state: AgentState, updatedAtMs: number): AgentRo
   return { agentId, createdAtMs, updatedAtMs, status, reason, sequence, stats, spec, parent };
 }
 
-function entryFor({ agentId, events, state, moved }: Creation): Entry {
-  const facts = events.map(({ event }) => event);
+function entryFor({ agentId, state, snapshot, moved }: Creation, { placed, marks }: Begun): Entry {
   const draft = moved?.draft ?? null;
   return {
     row: rowOf(agentId, state, state.updatedAtMs),
-    log: events.map(({ atMs: eventAtMs, event }, index) => ({
-      sequence: index + 1,
-      atMs: eventAtMs,
-      body: encodeEvent(event),
-    })),
-    marks: new Map(marksOf(facts, 0).map((mark) => [mark.key, mark])),
-    snapshot: null,
+    log: placed.map(({ atMs, body }, index) => ({ sequence: index + 1, atMs, body })),
+    marks: new Map(marks.map((mark) => [mark.key, mark])),
+    snapshot: snapshot ? encodeState(state) : null,
     draft: draft === null ? null : { call: draft.call, pieces: [...draft.pieces] },
     wakeAtMs: null,
     worker: null,

@@ -62,15 +62,25 @@ export type Append = {
   readonly dropDraft: boolean;
 };
 
+/** An event with its wall time. */
+export type Dated = { readonly atMs: number; readonly event: Event };
+
 export type Creation = {
   readonly agentId: string;
   /** Wall time. */
   readonly atMs: number;
   /** In the store's time. */
   readonly nowMs: number;
-  /** The first events with their times: AgentCreated, or a copied log and what follows it. */
-  readonly events: readonly { readonly atMs: number; readonly event: Event }[];
+  /** How many events stand aside for the agent (`stage`): the log begins with them. */
+  readonly staged: number;
+  /** The first events with their times, or what comes behind those that stand aside: AgentCreated, or a copied log and what follows it. */
+  readonly events: readonly Dated[];
+  /** The hash, in hex, that the log has to end with; null: whatever it is. */
+  readonly headHash: string | null;
+  /** The state behind all events. */
   readonly state: AgentState;
+  /** The state is kept as the agent's snapshot. */
+  readonly snapshot: boolean;
   readonly wakeAtMs: number | null;
   readonly wish: LeaseWish | null;
   readonly request: RequestKey | null;
@@ -142,8 +152,19 @@ export interface Store {
   /** The time by which leases and wake times go, in ms. */
   nowMs(): number;
   /**
+   * Puts the first events of an agent that is still to be made aside, behind the `after` that stand there: a long log
+   * comes in pages, so that none holds up others, and the creation that names them takes them over. Nobody sees them until
+   * then. Events that stand there already are not written twice, so that any call can be repeated. Fails with conflict
+   * where others stand there, or fewer, and with already_exists where the agent is there. A call that fails may have put
+   * some of its events aside. What no creation takes within `storeLimits.stagedKeptMs` is thrown away, on SQLite also
+   * when the store is opened.
+   */
+  stage(agentId: string, after: number, events: readonly Dated[], nowMs: number): Promise<void>;
+  /**
    * A new agent. A request id that was seen answers the agent made then (`created` false), or already_exists where
-   * the digest differs. One that moves is made under its own id, or fails with already_exists.
+   * the digest differs. One that moves is made under its own id, or fails with already_exists. Fails with conflict where
+   * other than `staged` events stand aside, and with invalid_argument where the log does not end with `headHash`; then what
+   * stood aside is thrown away.
    */
   create(
     creation: Creation,

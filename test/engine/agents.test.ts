@@ -28,7 +28,10 @@ async function write(
   await store.create({
     agentId: "a",
     atMs: first!.atMs,
+    staged: 0,
     events: [first!],
+    headHash: null,
+    snapshot: false,
     state,
     request: null,
     moved: null,

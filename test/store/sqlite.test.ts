@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { storeLimits } from "../../src/limits.ts";
+import { formatVersion } from "../../src/store/sqlite/schema.ts";
 import { makeKnownDamage } from "../../src/store/sqlite/damage.ts";
 import { openReads, type Reads } from "../../src/store/sqlite/reads.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite.ts";
@@ -98,13 +99,13 @@ describe("opening", () => {
   });
   test("a newer format is refused in one line, as it is", async () => {
     await withStore((store) => store.create(creationOf("a", [born()])));
-    edit("PRAGMA user_version = 3", "PRAGMA journal_mode = DELETE");
+    edit(`PRAGMA user_version = ${formatVersion + 1}`, "PRAGMA journal_mode = DELETE");
     const before = readFileSync(path);
     const { code, message } = refusal(place.open);
     expect(code).toBe("failed_precondition");
-    expect(message).toMatch(/^.*format 3.*newer engine$/);
+    expect(message).toMatch(new RegExp(`^.*format ${formatVersion + 1}.*newer engine$`));
     expect(readFileSync(path)).toEqual(before);
-    edit("PRAGMA user_version = 2");
+    edit(`PRAGMA user_version = ${formatVersion}`);
     await withStore(async (store) => expect(await readAll(store, "a")).toHaveLength(1));
   });
   test("a database of another program is refused, as it is", () => {

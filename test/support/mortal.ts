@@ -81,6 +81,7 @@ export function mortalStore(store: Store, life: Life): Store {
   return {
     ...reads,
     nowMs: store.nowMs,
+    stage: deadly(life, store.stage),
     create: deadly(life, store.create),
     append: deadly(life, store.append),
     remove: deadly(life, store.remove),

@@ -79,6 +79,7 @@ function whenOpen(opening: Promise<Store>, clock: Clock): Store {
     };
   return {
     nowMs: () => (opened === null ? early() : opened.nowMs()),
+    stage: late((store) => store.stage),
     create: late((store) => store.create),
     append: late((store) => store.append),
     read: late((store) => store.read),

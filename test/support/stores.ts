@@ -86,14 +86,28 @@ export function creationOf(
     agentId,
     atMs: log.at(-1)?.atMs ?? 0,
     nowMs: over.atMs ?? log.at(-1)?.atMs ?? 0,
+    staged: 0,
     events: log.map(({ atMs, event }) => ({ atMs, event })),
+    headHash: null,
     state: fold(log),
+    snapshot: false,
     wakeAtMs: null,
     wish: null,
     request: null,
     moved: null,
     ...over,
   };
+}
+
+/** A creation with these events, the first of which stand aside. */
+export function takingOver(
+  agentId: string,
+  staged: number,
+  events: readonly Event[],
+  over: Partial<Creation> = {},
+): Creation {
+  const whole = creationOf(agentId, events);
+  return { ...whole, staged, events: whole.events.slice(staged), ...over };
 }
 
 /** A command's append behind `log`, which changes nothing but the log. */

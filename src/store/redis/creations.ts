@@ -3,8 +3,10 @@ import { EngramError } from "../../errors.ts";
 import { redisLimits } from "../../limits.ts";
 import type { Base } from "./base.ts";
 import type { Heads } from "./heads.ts";
-import { writeCreation } from "./logs.ts";
+import { writeCreation } from "./creation.ts";
 import { scripts } from "./scripts.ts";
+import { staging } from "./staging.ts";
+import { allAside, otherAside, thereAlready } from "../staging.ts";
 import { listOf, textOf, textOrNull } from "./values.ts";
 import type { Aside, Creation, Store } from "../store.ts";
 
@@ -20,13 +22,18 @@ import type { Aside, Creation, Store } from "../store.ts";
  * - it is deleted: deleting frees the request id behind it, and if that was cut off the reservation is replaced here.
  *   An agent is never made again under a deleted id by a slow first creation.
  * An agent that moves is made under its own id or not at all, so a request id that is reserved for another stays that's.
+ * What stands aside belongs to one id, since its hashes do. So a repetition that has events there cannot take the second
+ * step under the id that it finds: where no agent is there, it forestalls that id, as if it were deleted, and the request
+ * stands for its own from then on. A first creation that was only slow then finds its id gone.
  */
 
 type Tools = { readonly base: Base; readonly heads: Heads };
 type Made = Awaited<ReturnType<Store["create"]>>;
 
-export const creations = (tools: Tools): Pick<Store, "create" | "aside" | "remove"> => ({
-  create: async (creation) => {
+export const creations = (tools: Tools): Pick<Store, "stage" | "create" | "aside" | "remove"> => ({
+  ...staging(tools),
+  create: async (given) => {
+    const creation = await allAside(staging(tools).stage, given);
     const { agentId, request, moved } = creation;
     if (request !== null)
       return moved === null
@@ -34,6 +41,7 @@ export const creations = (tools: Tools): Pick<Store, "create" | "aside" | "remov
         : bringIn(tools, creation, request);
     const made = await writeCreation(tools, agentId, creation, false);
     if (made.outcome === "made") return { agentId, created: true, lease: made.lease };
+    if (made.outcome === "aside") throw otherAside(agentId, made.head, creation.staged);
     throw thereAlready(agentId);
   },
   aside: (agentId) => readAside(tools.base, agentId),
@@ -97,8 +105,9 @@ async function bringIn(tools: Tools, creation: Creation, request: RequestKey): P
     if (reservedId === agentId && reservedDigest === digest) {
       const made = await writeCreation(tools, agentId, creation, false);
       if (made.outcome === "made") return { agentId, created: true, lease: made.lease };
-      if (made.outcome === "there" && made.requestId !== requestId)
+      if (made.outcome !== "there" || made.requestId !== requestId)
         await freeRequest(base, requestId, agentId);
+      if (made.outcome === "aside") throw otherAside(agentId, made.head, creation.staged);
       throw thereAlready(agentId);
     }
     if (!(await isStale(base, requestId, reservedId)))
@@ -157,18 +166,67 @@ const usedFor = (requestId: string, agentId: string): EngramError =>
 async function finish(
   tools: Tools,
   creation: Creation,
-  { requestId }: RequestKey,
+  request: RequestKey,
   reservedId: string,
 ): Promise<Made | null> {
+  const { base } = tools;
+  const { requestId } = request;
+  const isOwn = reservedId === creation.agentId;
+  if (!isOwn && (creation.staged > 0 || creation.headHash !== null))
+    return forestall(base, creation, requestId, reservedId);
   const made = await writeCreation(tools, reservedId, creation, true);
   if (made.outcome === "made") return { agentId: reservedId, created: true, lease: made.lease };
-  if (made.outcome === "there" && made.requestId === requestId)
-    return { agentId: reservedId, created: false, lease: null };
-  if (reservedId !== creation.agentId) return null;
-  // A repetition has made it under this very id, and it was deleted since.
-  if (made.outcome === "gone") return { agentId: reservedId, created: false, lease: null };
-  await freeRequest(tools.base, requestId, reservedId);
+  if (made.outcome === "there" && made.requestId === requestId) return known(reservedId);
+  if (!isOwn && made.outcome === "aside") return forestall(base, creation, requestId, reservedId);
+  if (!isOwn) return null;
+  if (made.outcome === "gone") return madeMeanwhile(base, creation, request);
+  await freeRequest(base, requestId, reservedId);
+  if (made.outcome === "aside") throw otherAside(reservedId, made.head, creation.staged);
   throw thereAlready(reservedId);
+}
+
+const known = (agentId: string): Made => ({ agentId, created: false, lease: null });
+
+/** Makes sure that no agent comes to be under an id that a request stands for; where one is there, it is the answer. */
+async function forestall(
+  base: Base,
+  { atMs }: Creation,
+  requestId: string,
+  reservedId: string,
+): Promise<Made | null> {
+  const shard = base.shards.of(reservedId);
+  const reply = listOf(
+    await base.run(shard, scripts.forestall, {
+      keys: [
+        shard.agent(reservedId),
+        shard.gone,
+        shard.staged(reservedId),
+        shard.stagedLog(reservedId),
+        shard.stagedMarks(reservedId),
+      ],
+      args: [reservedId, `${atMs}`],
+    }),
+  );
+  return reply[0] === "there" && textOf(reply[1]) === requestId ? known(reservedId) : null;
+}
+
+/**
+ * What became of a creation whose own id is gone: a repetition has made the agent under it, and it was deleted since; or
+ * one that came with events aside has forestalled it, and makes the agent under another id.
+ */
+async function madeMeanwhile(
+  base: Base,
+  { agentId }: Creation,
+  { requestId, digest }: RequestKey,
+): Promise<Made> {
+  const shard = base.shards.of(requestId);
+  const found = textOrNull(await base.ask(shard, "GET", shard.request(requestId)));
+  const [otherId, otherDigest] = split(found ?? "");
+  if (found === null || otherId === agentId || otherDigest !== digest) return known(agentId);
+  const other = base.shards.of(otherId);
+  if ((await base.ask(other, "HGET", other.agent(otherId), "request")) === requestId)
+    return known(otherId);
+  throw inUse();
 }
 
 /** Whether a reservation stands for no agent any more. One that is on its way counts. */
@@ -192,6 +250,3 @@ function split(reservation: string): readonly [agentId: string, digest: string] 
   const space = reservation.indexOf(" ");
   return [reservation.slice(space + 1), reservation.slice(0, space)];
 }
-
-const thereAlready = (agentId: string): EngramError =>
-  new EngramError("already_exists", `agent ${agentId} is there already`);

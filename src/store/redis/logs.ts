@@ -1,5 +1,5 @@
-import type { Event, LoggedEvent } from "../../agent/event.ts";
-import { type Mark, marksOf } from "../../agent/mark.ts";
+import type { LoggedEvent } from "../../agent/event.ts";
+import type { Mark } from "../../agent/mark.ts";
 import { statusOf } from "../../agent/state.ts";
 import { EngramError } from "../../errors.ts";
 import { redisLimits, storeLimits } from "../../limits.ts";
@@ -7,7 +7,6 @@ import {
   chainHash,
   decodeEvent,
   decodeState,
-  encodeEvent,
   encodeState,
   genesisHash,
   snapshotHash,
@@ -17,97 +16,12 @@ import type { Head, Heads } from "./heads.ts";
 import { leaseOf } from "./leases.ts";
 import { infoOf, specOf } from "./row.ts";
 import { scripts } from "./scripts.ts";
-import { listOf, numberOf, textOf, textOrNull } from "./values.ts";
-import type { Append, Creation, Lease, Store, StoredEvent } from "../store.ts";
+import { flag, given, hashOf, listOf, numberOf, textOf, textOrNull } from "./values.ts";
+import { chainedEvents } from "./chain.ts";
+import type { Append, Lease, Store, StoredEvent } from "../store.ts";
 
 const missing = (agentId: string): EngramError =>
   new EngramError("not_found", `no agent ${agentId}`);
-
-const flag = (on: boolean): string => (on ? "1" : "");
-/** Nothing is an empty text. */
-const given = (value: string | number | null | undefined): string => `${value ?? ""}`;
-
-const toHex = (hash: Uint8Array): string => hash.toHex();
-
-type Dated = { readonly atMs: number; readonly event: Event };
-
-/** Events and marks as the scripts take them, and the head behind them. */
-function chained(from: Head, events: readonly Dated[]) {
-  const args: string[] = [`${events.length}`];
-  let hash: Uint8Array = Uint8Array.fromHex(from.hash);
-  for (const [index, { atMs, event }] of events.entries()) {
-    const body = encodeEvent(event);
-    hash = chainHash(hash, from.sequence + index + 1, atMs, body);
-    args.push(`${atMs}`, body, toHex(hash));
-  }
-  const facts = events.map(({ event }) => event);
-  const marks = marksOf(facts, from.sequence);
-  args.push(`${marks.length}`);
-  for (const { key, sequence, digest } of marks) args.push(key, `${sequence} ${digest}`);
-  const head: Head = { sequence: from.sequence + events.length, hash: toHex(hash) };
-  return { args, hash, head };
-}
-
-const beginning = (agentId: string): Head => ({ sequence: 0, hash: toHex(genesisHash(agentId)) });
-
-/** Writes the agent of a creation under `agentId`, unless it is there; `reserved`: its request id stands for it. */
-export async function writeCreation(
-  { base, heads }: { readonly base: Base; readonly heads: Heads },
-  agentId: string,
-  creation: Creation,
-  reserved: boolean,
-): Promise<
-  | { readonly outcome: "made"; readonly lease: Lease | null }
-  /** By which request. */
-  | { readonly outcome: "there"; readonly requestId: string }
-  | { readonly outcome: "gone" }
-> {
-  const { events, state, atMs, nowMs, wakeAtMs, wish, request, moved } = creation;
-  const draft = moved?.draft ?? null;
-  const shard = base.shards.of(agentId);
-  const { args, head } = chained(beginning(agentId), events);
-  const reply = listOf(
-    await base.change(agentId, scripts.create, {
-      keys: [
-        shard.agent(agentId),
-        shard.log(agentId),
-        shard.marks(agentId),
-        shard.wake,
-        shard.index,
-        shard.gone,
-        shard.channel,
-        shard.draft(agentId),
-      ],
-      args: [
-        agentId,
-        given(request?.requestId),
-        flag(reserved),
-        `${head.sequence}`,
-        head.hash,
-        statusOf(state),
-        infoOf(state, atMs),
-        specOf(state),
-        `${nowMs}`,
-        given(wakeAtMs),
-        given(wish?.worker),
-        given(wish?.untilMs),
-        ...base.telling(shard),
-        `${moved?.epoch ?? 0}`,
-        `${moved?.workedMs ?? 0}`,
-        draft === null ? "" : JSON.stringify(draft.call),
-        given(draft?.call.afterSequence),
-        ...args,
-        ...(draft?.pieces ?? []).map((piece) => JSON.stringify(piece)),
-      ],
-    }),
-  );
-  if (reply[0] === "there") return { outcome: "there", requestId: textOf(reply[1]) };
-  if (reply[0] === "gone") return { outcome: "gone" };
-  heads.set(agentId, head);
-  base.hints.send(agentId);
-  base.hints.woken(reply[2]);
-  return { outcome: "made", lease: leaseOf(agentId, reply[1]) };
-}
 
 export const logs = (
   base: Base,
@@ -153,8 +67,8 @@ export const logs = (
     if (reply[0] === "missing") throw missing(agentId);
     if (reply[0] === "none") return null;
     const [, sequence, body, hash, eventHash] = reply.map(textOf);
-    const expected = snapshotHash(bytesOf(eventHash ?? ""), body ?? "");
-    if (toHex(expected) === hash) return decodeState(body ?? "");
+    const expected = snapshotHash(hashOf(eventHash ?? ""), body ?? "");
+    if (expected.toHex() === hash) return decodeState(body ?? "");
     throw new EngramError(
       "corrupt",
       `the snapshot of agent ${agentId} at event ${sequence} was changed in the store`,
@@ -198,7 +112,7 @@ async function tryAppend(
   const { leaseUntilMs, wakeAtMs, wish } = append;
   const shard = base.shards.of(agentId);
   const dated = events.map((event) => ({ atMs, event }));
-  const { args, hash, head } = chained(from, dated);
+  const { args, hash, head } = chainedEvents(from, dated);
   const specChanged = events.some(({ type }) => type === "AgentEdited" || type === "AgentForked");
   const snapshot = append.snapshot ? encodeState(state) : "";
   const reply = listOf(
@@ -229,7 +143,7 @@ async function tryAppend(
         given(leaseUntilMs),
         flag(append.dropDraft),
         snapshot,
-        snapshot === "" ? "" : toHex(snapshotHash(hash, snapshot)),
+        snapshot === "" ? "" : snapshotHash(hash, snapshot).toHex(),
         ...base.telling(shard),
         ...args,
       ],
@@ -283,21 +197,16 @@ async function readEvents(
     const [id = "", at = "", body = "", kept = ""] = listOf(entry).map(textOf);
     if (id !== `0-${expected}`) break;
     if (previous !== null) {
-      const hash = toHex(chainHash(previous, expected, Number(at), body));
+      const hash = chainHash(previous, expected, Number(at), body).toHex();
       if (hash !== kept || (expected === head.sequence && hash !== head.hash))
         throw damaged(agentId, expected, "was changed");
       page.push({ sequence: expected, atMs: Number(at), body, hash });
     }
-    previous = bytesOf(kept);
+    previous = hashOf(kept);
     expected++;
   }
   if (page.length === 0) throw damaged(agentId, expected, "is missing");
   return page;
-}
-
-/** What is no hash matches none. */
-function bytesOf(hex: string): Uint8Array {
-  return /^(?:[0-9a-f]{2})*$/.test(hex) ? Uint8Array.fromHex(hex) : new Uint8Array();
 }
 
 const damaged = (agentId: string, sequence: number, what: string): EngramError =>

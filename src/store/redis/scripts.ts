@@ -4,6 +4,7 @@ import beatText from "./lua/beat.lua" with { type: "text" };
 import claimText from "./lua/claim.lua" with { type: "text" };
 import createText from "./lua/create.lua" with { type: "text" };
 import fenceText from "./lua/fence.lua" with { type: "text" };
+import forestallText from "./lua/forestall.lua" with { type: "text" };
 import freeText from "./lua/free.lua" with { type: "text" };
 import joinText from "./lua/join.lua" with { type: "text" };
 import probeText from "./lua/probe.lua" with { type: "text" };
@@ -15,6 +16,8 @@ import renewText from "./lua/renew.lua" with { type: "text" };
 import reserveText from "./lua/reserve.lua" with { type: "text" };
 import sharedText from "./lua/shared.lua" with { type: "text" };
 import snapshotText from "./lua/snapshot.lua" with { type: "text" };
+import stageText from "./lua/stage.lua" with { type: "text" };
+import unmarkText from "./lua/unmark.lua" with { type: "text" };
 import wakesText from "./lua/wakes.lua" with { type: "text" };
 import writeDraftText from "./lua/write-draft.lua" with { type: "text" };
 import { replyCode } from "./faults.ts";
@@ -51,6 +54,7 @@ export const scripts = {
   beat: plain(beatText, false),
   claim: script(claimText, true),
   create: script(createText, true),
+  forestall: script(forestallText, true),
   free: script(freeText, true),
   join: plain(joinText, true),
   probe: script(probeText, true),
@@ -63,6 +67,8 @@ export const scripts = {
   reserve: script(reserveText, true),
   // The log behind it is read next.
   snapshot: script(snapshotText, false),
+  stage: script(stageText, true),
+  unmark: script(unmarkText, true),
   wakes: script(wakesText, false),
   writeDraft: script(writeDraftText, true),
 } as const;

@@ -43,6 +43,10 @@ export type Shard = {
   log(agentId: string): string;
   draft(agentId: string): string;
   marks(agentId: string): string;
+  /** What stands aside for an agent: where it ends, its log and its marks. Each goes by itself after a time. */
+  staged(agentId: string): string;
+  stagedLog(agentId: string): string;
+  stagedMarks(agentId: string): string;
   request(requestId: string): string;
 };
 
@@ -76,6 +80,9 @@ export function makeShards(prefix: string): Shards {
       log: keyed("log"),
       draft: keyed("draft"),
       marks: keyed("marks"),
+      staged: keyed("staged"),
+      stagedLog: keyed("staged-log"),
+      stagedMarks: keyed("staged-marks"),
       request: keyed("request"),
     };
   });

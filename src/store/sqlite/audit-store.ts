@@ -1,19 +1,27 @@
 import type { Database } from "bun:sqlite";
 import { messageOf } from "../../errors.ts";
 import { storeCheck, tombstoneCheck } from "./checks.ts";
+import { stagedLogs, stagedRows } from "./audit-staged.ts";
 import { schemaFault } from "./schema.ts";
 
 const owned = ["event", "draft_piece", "mark", "snapshot"] as const;
 
 /** What is wrong with a database beside its agents, in plain words. */
 export function* faultsOf(db: Database, format: number): Generator<string> {
-  if (format !== 1) yield* rowFaultsOf(db);
+  if (format !== 1) yield* rowFaultsOf(db, format);
+  if (format > 2) yield* found(db, [stagedLogs]);
   yield* found(db, [integrity]);
 }
 
 /** Of it what an engine looks at: its pages' order it has looked at already. */
-export const rowFaultsOf = (db: Database): Generator<string> =>
-  found(db, [layout, identity, orphans, tombstones]);
+export const rowFaultsOf = (db: Database, format: number): Generator<string> =>
+  found(db, [
+    () => layout(db, format),
+    identity,
+    () => orphans(db, format),
+    tombstones,
+    ...(format > 2 ? [stagedRows] : []),
+  ]);
 
 type Look = (db: Database) => Generator<string>;
 
@@ -27,8 +35,8 @@ function* found(db: Database, looks: readonly Look[]): Generator<string> {
     }
 }
 
-function* layout(db: Database): Generator<string> {
-  const fault = schemaFault(db);
+function* layout(db: Database, format: number): Generator<string> {
+  const fault = schemaFault(db, format);
   if (fault !== null) yield fault;
 }
 
@@ -41,11 +49,12 @@ function* identity(db: Database): Generator<string> {
   else if (storeCheck(row) !== row.row_check) yield "its identity was changed";
 }
 
-function* orphans(db: Database): Generator<string> {
+function* orphans(db: Database, format: number): Generator<string> {
   for (const table of owned) {
+    const aside = format > 2 ? "AND agent NOT IN (SELECT agent FROM staged)" : "";
     const rows = countOf(
       db,
-      `SELECT count(*) AS count FROM ${table} WHERE agent NOT IN (SELECT id FROM agent)`,
+      `SELECT count(*) AS count FROM ${table} WHERE agent NOT IN (SELECT id FROM agent) ${aside}`,
     );
     if (rows > 0) yield `${rows} rows of its table ${table} belong to no agent`;
   }

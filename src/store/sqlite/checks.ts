@@ -95,6 +95,25 @@ export const markCheck = (row: {
   readonly digest: string;
 }): number => checkOf(row.agent, row.sequence, row.digest, row.key);
 
+/** Of what stands aside for an agent; `agent` is the number that it will have. */
+export const stagedCheck = (row: {
+  readonly agent: number;
+  readonly agent_id: string | null;
+  readonly head: number;
+  readonly hash: Uint8Array;
+  readonly forked: number;
+  readonly touched: number;
+}): number =>
+  checkOf(
+    row.agent,
+    row.head,
+    row.forked,
+    row.touched,
+    // A damaged column may hold anything.
+    row.hash instanceof Uint8Array ? row.hash.toHex() : String(row.hash),
+    row.agent_id,
+  );
+
 export const tombstoneCheck = (row: {
   readonly agent_id: string;
   readonly deleted_at: number;

@@ -2,13 +2,14 @@ import { Database } from "bun:sqlite";
 import { EngramError } from "../../errors.ts";
 import { auditLimits } from "../../limits.ts";
 import type { Log } from "../../log.ts";
-import { leaseCheck } from "./checks.ts";
+import { leaseCheck, stagedCheck } from "./checks.ts";
 import { damaged, type KnownDamage } from "./damage.ts";
 import { checkPromise } from "./identity.ts";
 import { bytesOf, type Finding, findingsOf, isSpreading, structureFaults } from "./scrub.ts";
 import { startScrub } from "./scrub-worker.ts";
 import { oneLine } from "./fault.ts";
-import type { Held } from "./rows.ts";
+import { thrownAway } from "./perform-staged.ts";
+import type { Held, StagedRow } from "./rows.ts";
 import { prepareSchema } from "./schema.ts";
 
 export type OpenParts = {
@@ -36,6 +37,7 @@ export function openDatabase(
     db.run("PRAGMA journal_mode = WAL");
     db.run("PRAGMA synchronous = FULL");
     freeLeases(db);
+    throwStagedAway(db);
     db.run("PRAGMA query_only = ON");
     const found = findingTo(known, log);
     if (!small) return { db, stopScrub: startScrub(path, found).stop };
@@ -83,3 +85,17 @@ function freeLeases(db: Database): void {
         set.run(leaseCheck({ ...row, wake: 0, lease_until: 0 }), row.id);
   })();
 }
+
+/** Whoever put events aside is gone with its engine: their ids are free, and a sweep removes what is left of them. */
+function throwStagedAway(db: Database): void {
+  const set = db.query<null, [StagedRow]>(
+    "UPDATE staged SET agent_id = $agent_id, touched = $touched, row_check = $row_check WHERE agent = $agent",
+  );
+  db.transaction(() => {
+    for (const row of db.query<StagedRow, []>("SELECT * FROM staged").all())
+      if (stagedCheck(row) === row.row_check) set.run(thrownAway(row));
+  })();
+}
+
+export const holdsStaged = (db: Database): boolean =>
+  db.query("SELECT 1 FROM staged LIMIT 1").get() !== null;

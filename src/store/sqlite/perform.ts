@@ -13,9 +13,11 @@ import {
   tombstoneCheck,
 } from "./checks.ts";
 import { storeLimits } from "../../limits.ts";
-import { chainHash, decodeCall, genesisHash, snapshotHash, stateVersion } from "../codec.ts";
+import { chainHash, decodeCall, snapshotHash, stateVersion } from "../codec.ts";
+import { chained, thereAlready } from "../staging.ts";
 import { damaged } from "./damage.ts";
 import { storeFault } from "./fault.ts";
+import { begin, refuse, stage, sweep, taken, unmark } from "./perform-staged.ts";
 import type { Held, NewAgent, NewHead, Statements } from "./rows.ts";
 import type { Answer, AppendWrite, ClaimWrite, CreateWrite, Write } from "./writes.ts";
 import type { Draft, Holder, Lease, LeaseWish, Moved } from "../store.ts";
@@ -24,12 +26,18 @@ import type { Draft, Holder, Lease, LeaseWish, Moved } from "../store.ts";
 export const mending = "REINDEX agent";
 
 /**
- * Performs one write on the open transaction. An EngramError is thrown before the first change only: it is a refusal,
- * and what the transaction holds besides stands.
+ * Performs one write on the open transaction. An EngramError is thrown before the first change only, or where the change
+ * is to stand: it is a refusal, and what the transaction holds besides stands.
  */
 export function perform(db: Database, sql: Statements, write: Write): Answer {
   const { kind } = write;
   switch (kind) {
+    case "stage":
+      return { kind, value: stage(sql, write) };
+    case "unmark":
+      return { kind, value: unmark(sql, write.agentId) };
+    case "sweep":
+      return { kind, value: sweep(sql, write.beforeMs) };
     case "create":
       return { kind, value: create(sql, write) };
     case "append":
@@ -134,17 +142,19 @@ function create(
       `request_id ${request?.requestId} was used for agent ${known.agent_id}; give each creation an id of its own`,
     );
   }
-  if (sql.held.get(agentId) !== null)
-    throw new EngramError("already_exists", `agent ${agentId} is there already`);
-  let hash = genesisHash(agentId);
-  const hashes = write.events.map(({ atMs, body }, index) => {
-    hash = chainHash(hash, index + 1, atMs, body);
-    return hash;
-  });
-  const id = Number(sql.insertAgent.run(newAgent(write, hash)).lastInsertRowid);
+  if (sql.held.get(agentId) !== null) throw thereAlready(agentId);
+  const beginning = begin(sql, write);
+  const { id, head } = beginning;
+  const hashes = chained(beginning.hash, head, write.events);
+  const hash = hashes.at(-1) ?? beginning.hash;
+  if (write.headHash !== null && hash.toHex() !== write.headHash)
+    refuse(sql, agentId, write.headHash);
+  taken(sql, beginning);
+  sql.insertAgent.run(newAgent(write, id, hash));
   for (const [index, { atMs, body }] of write.events.entries())
-    sql.insertEvent.run(id, index + 1, atMs, body, hashes[index] ?? hash);
+    sql.insertEvent.run(id, head + index + 1, atMs, body, hashes[index] ?? hash);
   addMarks(sql, id, write.marks);
+  addSnapshot(sql, id, write, hash);
   if (write.moved !== null) bringAlong(sql, heldOf(sql, agentId), write.moved);
   const lease = grant(sql, heldOf(sql, agentId), wish, { wakeAtMs, nowMs });
   return { agentId, created: true, lease };
@@ -158,7 +168,7 @@ function bringAlong(sql: Statements, held: Held, { draft, epoch, workedMs }: Mov
   else finish(sql, { ...held, epoch }, null, workedMs);
 }
 
-function newAgent(write: CreateWrite, hash: Uint8Array): NewAgent {
+function newAgent(write: CreateWrite, id: number, hash: Uint8Array): NewAgent {
   const { agentId, createdAtMs, columns, request } = write;
   const agent = { agent_id: agentId };
   const birth = {
@@ -178,6 +188,7 @@ function newAgent(write: CreateWrite, hash: Uint8Array): NewAgent {
     worked: 0,
   };
   return {
+    id,
     ...birth,
     birth_check: birthCheck(birth),
     ...spec,
@@ -214,8 +225,18 @@ function addMarks(sql: Statements, agent: number, marks: readonly Mark[]): void 
     sql.insertMark.run(agent, key, sequence, digest, markCheck({ agent, key, sequence, digest }));
 }
 
+function addSnapshot(
+  sql: Statements,
+  id: number,
+  { snapshot, head }: Pick<AppendWrite, "snapshot" | "head">,
+  hash: Uint8Array,
+): void {
+  if (snapshot === null) return;
+  sql.setSnapshot.run(id, head.sequence, snapshot, snapshotHash(hash, snapshot));
+}
+
 function append(sql: Statements, write: AppendWrite): Lease | null {
-  const { agentId, after, atMs, nowMs, head, columns, epoch, leaseUntilMs, wakeAtMs } = write;
+  const { agentId, after, atMs, nowMs, columns, epoch, leaseUntilMs, wakeAtMs } = write;
   const held = epoch === null ? heldOf(sql, agentId) : fenced(sql, agentId, epoch);
   if (held.head !== after)
     throw new EngramError("conflict", `the log of ${agentId} is at ${held.head}, not ${after}`);
@@ -225,8 +246,7 @@ function append(sql: Statements, write: AppendWrite): Lease | null {
     sql.insertEvent.run(held.id, after + index + 1, atMs, body, hash);
   }
   addMarks(sql, held.id, write.marks);
-  if (write.snapshot !== null)
-    sql.setSnapshot.run(held.id, head.sequence, write.snapshot, snapshotHash(hash, write.snapshot));
+  addSnapshot(sql, held.id, write, hash);
   if (columns !== null) {
     const check = specCheck({ agent_id: agentId, ...columns });
     sql.setSpec.run(columns.spec, columns.parent, check, held.id);

@@ -67,8 +67,24 @@ const headColumns =
 const heldColumns = `id, ${headColumns}, wake, epoch, claims, worked, draft_call, draft_pieces, draft_tail, draft_check`;
 const rowColumns = `${headColumns}, ${birthColumns}, spec, parent, spec_check`;
 
+/** What stands aside for an agent. */
+export type StagedRow = {
+  /** The number of the agent's row to be. */
+  readonly agent: number;
+  /** null: it was thrown away. */
+  readonly agent_id: string | null;
+  readonly head: number;
+  readonly hash: Uint8Array;
+  /** Marks of messages from before this event are stale; 0: none is. */
+  readonly forked: number;
+  /** When its newest events came. */
+  readonly touched: number;
+  readonly row_check: number;
+};
+
 /** A new agent's columns, those of its lease and its draft aside. */
 export type NewAgent = Omit<StoredRow, "worker" | "lease_until"> & {
+  readonly id: number;
   readonly lease_check: number;
   readonly draft_check: number;
 };
@@ -94,6 +110,7 @@ export function openStatements(db: Database): Statements {
   };
   return {
     ...agentStatements(prepare),
+    ...stagedStatements(prepare),
     ...leaseStatements(prepare),
     ...logStatements(prepare),
     finalize: () => {
@@ -103,6 +120,7 @@ export function openStatements(db: Database): Statements {
 }
 
 export type Statements = ReturnType<typeof agentStatements> &
+  ReturnType<typeof stagedStatements> &
   ReturnType<typeof leaseStatements> &
   ReturnType<typeof logStatements> & { finalize(): void };
 
@@ -118,7 +136,7 @@ const agentStatements = (prepare: Prepare) => ({
   ),
   list: listing(prepare),
   insertAgent: prepare<null, [NewAgent]>(
-    `INSERT INTO agent VALUES(NULL, $agent_id, $created_at, $request_id, $request_digest, $birth_check,
+    `INSERT INTO agent VALUES($id, $agent_id, $created_at, $request_id, $request_digest, $birth_check,
       $spec, $parent, $spec_check, $updated_at, $status, $reason, $head, $hash, $stats, $version, $head_check,
       NULL, 0, 0, 0, $lease_check, NULL, 0, NULL, 0, 0, $draft_check)`,
   ),
@@ -132,6 +150,34 @@ const agentStatements = (prepare: Prepare) => ({
   setStore: prepare<null, [number, number]>("UPDATE store SET commits = ?, row_check = ?"),
   exhume: prepare<null, [string]>("DELETE FROM tombstone WHERE agent_id = ?"),
   bury: prepare<null, [string, number, number]>("INSERT OR REPLACE INTO tombstone VALUES(?, ?, ?)"),
+});
+
+const stagedStatements = (prepare: Prepare) => ({
+  staged: prepare<StagedRow, [string]>("SELECT * FROM staged WHERE agent_id = ?"),
+  stagedOldest: prepare<StagedRow, []>("SELECT * FROM staged ORDER BY touched"),
+  /** Of an agent to be: no event stands under it. */
+  nextNumber: prepare<{ next: number }, []>(
+    `SELECT 1 + max(coalesce((SELECT max(id) FROM agent), 0), coalesce((SELECT max(agent) FROM staged), 0)) AS next`,
+  ),
+  setStaged: prepare<null, [StagedRow]>(
+    "INSERT OR REPLACE INTO staged VALUES($agent, $agent_id, $head, $hash, $forked, $touched, $row_check)",
+  ),
+  dropStaged: prepare<null, [number]>("DELETE FROM staged WHERE agent = ?"),
+  dropMark: prepare<null, [number, string]>("DELETE FROM mark WHERE agent = ? AND key = ?"),
+  /** Those between two keys that are of events before one, some at a time. */
+  dropMarksOf: prepare<null, [number, number, string, string, number, number]>(
+    `DELETE FROM mark WHERE agent = ? AND key IN
+       (SELECT key FROM mark WHERE agent = ? AND key >= ? AND key < ? AND sequence < ? LIMIT ?)`,
+  ),
+  dropMarks: prepare<null, [number, number, number]>(
+    "DELETE FROM mark WHERE agent = ? AND key IN (SELECT key FROM mark WHERE agent = ? LIMIT ?)",
+  ),
+  dropEvents: prepare<null, [number, number]>(
+    "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE agent = ? LIMIT ?)",
+  ),
+  hashAt: prepare<{ hash: Uint8Array }, [number, number]>(
+    "SELECT hash FROM event WHERE agent = ? AND sequence = ?",
+  ),
 });
 
 /** With a JSON list of the agents that are left to others. */

@@ -4,7 +4,7 @@ import { storeCheck } from "./checks.ts";
 import { moveFromFormat1 } from "./format-1.ts";
 
 /** Of the layout below; a newer one refuses to open here, an older one is brought up to it. */
-export const formatVersion = 2;
+export const formatVersion = 3;
 
 /** "ENGR": tells this project's files from others'. */
 const applicationId = 0x454e4752;
@@ -49,6 +49,17 @@ const others = `
   CREATE TABLE tombstone(agent_id TEXT PRIMARY KEY, deleted_at INTEGER NOT NULL, row_check INTEGER NOT NULL) WITHOUT ROWID;
 `;
 
+/**
+ * What stands aside for agents that are still to be made, as format 3 brought it: their events and marks are in their
+ * tables, under the number that the agent will have. Without an id: thrown away, until all of it is removed.
+ */
+const staged = `
+  CREATE TABLE staged(
+    agent INTEGER PRIMARY KEY, agent_id TEXT UNIQUE, head INTEGER NOT NULL, hash BLOB NOT NULL,
+    forked INTEGER NOT NULL, touched INTEGER NOT NULL, row_check INTEGER NOT NULL
+  );
+`;
+
 /** Makes the layout in a new file, or brings an old one up to it. Fails as `formatOf`, and with corrupt where the layout was changed. */
 export function prepareSchema(db: Database, path: string): void {
   const format = formatOf(db, path);
@@ -59,7 +70,8 @@ export function prepareSchema(db: Database, path: string): void {
       db.run(`PRAGMA application_id = ${applicationId}`);
     })();
   if (format === 1) db.transaction(() => moveFromFormat1(db, () => lay(db)))();
-  const fault = schemaFault(db);
+  if (format === 2) db.transaction(() => layStaged(db))();
+  const fault = schemaFault(db, formatVersion);
   if (fault !== null)
     throw new EngramError("corrupt", `${path} is damaged: ${fault}; put a backup back`);
 }
@@ -68,6 +80,12 @@ function lay(db: Database): void {
   db.run(others);
   const store = { id: crypto.randomUUID(), commits: 0 };
   db.query("INSERT INTO store VALUES(?, ?, ?)").run(store.id, store.commits, storeCheck(store));
+  layStaged(db);
+}
+
+/** All that format 3 has and format 2 has not. */
+function layStaged(db: Database): void {
+  db.run(staged);
   db.run(`PRAGMA user_version = ${formatVersion}`);
 }
 
@@ -91,11 +109,11 @@ export function formatOf(db: Database, path: string): number {
   return version;
 }
 
-/** What of the layout is not as it was made, in plain words; null: nothing. */
-export function schemaFault(db: Database): string | null {
+/** What of the layout of a file of format 2 or newer is not as it was made, in plain words; null: nothing. */
+export function schemaFault(db: Database, format: number): string | null {
   const made = new Database(":memory:");
   try {
-    made.run(events + others);
+    made.run(events + others + (format < 3 ? "" : staged));
     const found = layoutOf(db);
     const changed = [...layoutOf(made)].find(([name, text]) => found.get(name) !== text);
     return changed === undefined ? null : `its table or index ${changed[0]} was changed`;

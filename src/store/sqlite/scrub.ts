@@ -10,7 +10,7 @@ export type Finding = { readonly agentId: string | null; readonly fault: string 
 /** Walks the file and every agent in it; null after each page, where the caller may do something else. */
 export function* findingsOf(db: Database): Generator<Finding | null> {
   for (const fault of structureFaults(db)) yield { agentId: null, fault };
-  for (const fault of rowFaultsOf(db)) yield { agentId: null, fault };
+  for (const fault of rowFaultsOf(db, formatVersion)) yield { agentId: null, fault };
   const audit = openAudit(db, formatVersion, false);
   try {
     let after = 0;

@@ -8,11 +8,13 @@ import { guardDamaged, type KnownDamage, makeKnownDamage } from "./damage.ts";
 import { makeHints, wakes } from "../hints.ts";
 import { makePeers } from "../peers.ts";
 import { storeFault } from "./fault.ts";
-import { openDatabase } from "./open.ts";
+import { holdsStaged, openDatabase } from "./open.ts";
 import { openReads } from "./reads.ts";
 import type { WriterThread } from "./worker.ts";
-import { openWriter } from "./writer.ts";
+import { openWriter, type Writer } from "./writer.ts";
 import { agentOf, appendWrite, createWrite, movesWakes } from "./writes.ts";
+import { makeSweeper, type Sweeper } from "./sweeper.ts";
+import { allAside, putAside, type StagedPage } from "../staging.ts";
 import type { Store } from "../store.ts";
 
 export type SqliteParts = {
@@ -97,11 +99,22 @@ function storeOn(
     recovered: () => hints.send(wakes),
   });
   const { write } = writer;
+  const time = evenClock(clock);
+  const sweeper = makeSweeper({
+    clock,
+    nowMs: time,
+    remove: (beforeMs) => write({ kind: "sweep", beforeMs }),
+  });
+  const stage = stageBy(writer, sweeper);
+  if (holdsStaged(db)) sweeper.sweep();
 
   return {
-    nowMs: evenClock(clock),
+    nowMs: time,
     ...reads,
-    create: (creation) => write(createWrite(creation)),
+    stage,
+    // Asked for at once, where nothing is to be done before.
+    create: async (creation) =>
+      write(createWrite(creation.staged === 0 ? creation : await allAside(stage, creation))),
     append: (append) => write(appendWrite(append)),
     remove: async (agentId, atMs, force) =>
       void (await write({ kind: "remove", agentId, atMs, force })),
@@ -127,6 +140,7 @@ function storeOn(
     probe: async () => void (await write({ kind: "probe" })),
     close: async () => {
       stopScrub();
+      sweeper.stop();
       const closed = await writer.close();
       finalize();
       db.close(true);
@@ -135,3 +149,14 @@ function storeOn(
     },
   };
 }
+
+const stageBy =
+  ({ write }: Writer, sweeper: Sweeper): Store["stage"] =>
+  async (agentId, after, events, atMs) => {
+    sweeper.later();
+    const aside = {
+      add: (page: StagedPage) => write({ kind: "stage", agentId, nowMs: atMs, page }),
+      clear: () => write({ kind: "unmark", agentId }),
+    };
+    await putAside(aside, after, events);
+  };

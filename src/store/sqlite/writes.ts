@@ -2,6 +2,7 @@ import type { ModelCall, RequestKey } from "../../agent/event.ts";
 import { type Mark, marksOf } from "../../agent/mark.ts";
 import { type AgentState, statusOf } from "../../agent/state.ts";
 import { encodeEvent, encodeState } from "../codec.ts";
+import type { Placed, StagedPage } from "../staging.ts";
 import type { Append, Creation, DraftPiece, Holder, Lease, LeaseWish, Moved } from "../store.ts";
 
 /*
@@ -20,7 +21,12 @@ export type Head = {
 /** The index columns that seldom change. */
 export type Columns = { readonly spec: string; readonly parent: string };
 
-export type Placed = { readonly atMs: number; readonly body: string };
+export type StageWrite = {
+  readonly kind: "stage";
+  readonly agentId: string;
+  readonly nowMs: number;
+  readonly page: StagedPage;
+};
 
 export type CreateWrite = {
   readonly kind: "create";
@@ -30,8 +36,12 @@ export type CreateWrite = {
   readonly nowMs: number;
   readonly head: Head;
   readonly columns: Columns;
+  readonly staged: number;
   readonly events: readonly Placed[];
   readonly marks: readonly Mark[];
+  readonly headHash: string | null;
+  /** null: none is taken. */
+  readonly snapshot: string | null;
   readonly wakeAtMs: number | null;
   readonly wish: LeaseWish | null;
   readonly request: RequestKey | null;
@@ -68,6 +78,9 @@ export type ClaimWrite = {
 
 /** What is asked of the thread that writes. */
 export type Write =
+  | StageWrite
+  | { readonly kind: "unmark"; readonly agentId: string }
+  | { readonly kind: "sweep"; readonly beforeMs: number }
   | CreateWrite
   | AppendWrite
   | {
@@ -95,6 +108,12 @@ export type Write =
 
 /** What each kind of write gives when it is durable. */
 export type Values = {
+  /** Whether stale marks stand aside, to be cleared before more comes. */
+  readonly stage: boolean;
+  /** Whether there are more. */
+  readonly unmark: boolean;
+  /** When what was touched last of all that stands aside came there, 0: there is more to remove now; null: nothing does. */
+  readonly sweep: number | null;
   readonly create: {
     readonly agentId: string;
     readonly created: boolean;
@@ -130,7 +149,8 @@ const columnsOf = ({ spec, parent }: AgentState): Columns => ({
 });
 
 export const createWrite = (creation: Creation): CreateWrite => {
-  const { agentId, nowMs, events, state, wakeAtMs, wish, request, moved } = creation;
+  const { agentId, nowMs, staged, events, headHash, state, wakeAtMs, wish, request, moved } =
+    creation;
   const facts = events.map(({ event }) => event);
   return {
     kind: "create",
@@ -140,8 +160,11 @@ export const createWrite = (creation: Creation): CreateWrite => {
     nowMs,
     head: headOf(state),
     columns: columnsOf(state),
+    staged,
     events: events.map((dated) => ({ atMs: dated.atMs, body: encodeEvent(dated.event) })),
-    marks: marksOf(facts, 0),
+    marks: marksOf(facts, staged),
+    headHash,
+    snapshot: creation.snapshot ? encodeState(state) : null,
     wakeAtMs,
     wish,
     request,

@@ -55,6 +55,9 @@ local function write(log, marks, after, at)
   return at + 2 * marked + 1
 end
 
+-- Whether a mark is of what a client sent under a message id.
+local function isMessage(key) return string.sub(key, 1, 8) == 'message ' end
+
 -- Tells who listens that the agent has changed, and when it is due now: "ORIGIN WAKE AGENT". Gives that time.
 local function tell(publish, channel, origin, wake, id)
   local wakeAt = redis.call('ZSCORE', wake, id) or NONE
