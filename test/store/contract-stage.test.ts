@@ -70,7 +70,7 @@ contract("events that stand aside", (at) => {
       const stops = [at.store.follow("a", () => hints++), at.store.followWakes(() => hints++)];
       await stage("a", five);
       expect(hints).toBe(0);
-      await take("a", 5, five);
+      await take("a", 5, five, { wakeAtMs: nowMs() });
       expect(hints).toBe(2);
       for (const stop of stops) stop();
     });
