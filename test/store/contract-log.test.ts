@@ -125,6 +125,14 @@ contract("the log of a store", (at) => {
       expect(lengths).toEqual([storeLimits.readEventsMax, storeLimits.readEventsMax, 1]);
       expect(await readAll(at.store, "a")).toEqual(logged([born(), ...events]));
     });
+    test("gives events of which each fills a page, from anywhere on", async () => {
+      const large = "x".repeat(storeLimits.readBytesMax);
+      const events = [born(), ...["a", "b", "c"].map((end) => said(large + end))];
+      await at.create("a", ...events.slice(1));
+      expect(await readAll(at.store, "a")).toEqual(logged(events));
+      for (let after = 0; after < events.length; after++)
+        expect((await at.store.read("a", after))[0]).toEqual(logged(events)[after]);
+    });
     test("gives all texts that JSON can carry as they were", async () => {
       const texts = [
         "",

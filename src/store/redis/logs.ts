@@ -177,13 +177,11 @@ async function readEvents(
   after: number,
 ): Promise<readonly StoredEvent[]> {
   const shard = base.shards.of(agentId);
-  // The event before the page is read for its hash.
-  const from = Math.max(1, after);
-  const limit = storeLimits.readEventsMax + (after === 0 ? 0 : 1);
+  const { readEventsMax, readBytesMax } = storeLimits;
   const reply = listOf(
     await base.run(shard, scripts.read, {
       keys: [shard.agent(agentId), shard.log(agentId)],
-      args: [`${from}`, `${limit}`, `${storeLimits.readBytesMax}`],
+      args: [`${after}`, `${readEventsMax}`, `${readBytesMax}`],
     }),
   );
   if (reply[0] === "missing") throw missing(agentId);
@@ -192,7 +190,8 @@ async function readEvents(
   const page: StoredEvent[] = [];
   if (after >= head.sequence) return page;
   let previous = after === 0 ? genesisHash(agentId) : null;
-  let expected = from;
+  // The event before the page comes with it, for its hash.
+  let expected = Math.max(1, after);
   for (const entry of listOf(reply[3])) {
     const [id = "", at = "", body = "", kept = ""] = listOf(entry).map(textOf);
     if (id !== `0-${expected}`) break;
