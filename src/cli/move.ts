@@ -55,12 +55,12 @@ const print = (bytes: Uint8Array): Promise<void> =>
     process.stdout.write(bytes, (error) => (error ? fail(error) : done()));
   });
 
-/** A file's bytes in messages. */
+/** A file's bytes in messages; of an empty file one. */
 async function* piecesOf(file: FileHandle): AsyncGenerator<{ data: Uint8Array<ArrayBuffer> }> {
   for (;;) {
     const buffer = new Uint8Array(fileLimits.pieceBytesMax);
     const { bytesRead } = await file.read(buffer);
-    if (bytesRead === 0) return;
     yield { data: buffer.subarray(0, bytesRead) };
+    if (bytesRead === 0) return;
   }
 }

@@ -347,11 +347,11 @@ describe("a client's command", () => {
       ["http://127.0.0.1:1", "ECONNREFUSED"],
       [home.url.replace("http:", "https:"), ""],
     ] as const) {
-      const away = await runBinary(folder, ["export", "x", "--url", url]);
-      expect(away).toMatchObject({ exitCode: 1, stdout: "" });
-      expect(away.stderr).toMatch(/^engram: cannot reach [^\n]+\n$/);
-      expect(away.stderr).toContain(`cannot reach ${url}: `);
-      expect(away.stderr).toContain(reason);
+      const ended = await runBinary(folder, ["export", "x", "--url", url]);
+      expect(ended).toMatchObject({ exitCode: 1, stdout: "" });
+      expect(ended.stderr).toMatch(/^engram: cannot reach [^\n]+\n$/);
+      expect(ended.stderr).toContain(`cannot reach ${url}: `);
+      expect(ended.stderr).toContain(reason);
     }
   });
   test("sends the first of its keys, over TLS too; a flag wins", async () => {
