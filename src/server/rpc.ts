@@ -25,6 +25,7 @@ import { pace } from "./pace.ts";
 import { refuse, type Refusal } from "./refusal.ts";
 import type { Sweep } from "./sweep.ts";
 import { timed } from "./timed.ts";
+import { vetted } from "./vetted.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
 
 type Exchange = { readonly request: HttpRequest; readonly response: HttpResponse };
@@ -107,6 +108,17 @@ const withTimedBody = (
   return { ...universal, body };
 };
 
+const withVettedBody = (
+  universal: UniversalServerRequest,
+  { method }: UniversalHandler,
+): UniversalServerRequest => {
+  const { body, header } = universal;
+  if (!isByteStream(body)) return universal;
+  const contentType = header.get("content-type") ?? "";
+  const contentEncoding = header.get("content-encoding");
+  return { ...universal, body: vetted(body, { type: method.input, contentType, contentEncoding }) };
+};
+
 /** Connect awaits a blocked write's drain for ever when the client is gone, and the handler with it. */
 const releaseWriterOnClose = (response: HttpResponse): void => {
   response.once("close", () => queueMicrotask(() => void response.emit("drain")));
@@ -159,7 +171,8 @@ export const makeRpc = ({ routes, gate, shutdownSignal, sweep, log }: RpcOptions
     const { request, response } = exchange;
     clampDeadline(universal.header);
     const streamsIn = /^(client|bidi)_streaming$/.test(handler.method.methodKind);
-    const result = await handler(streamsIn ? universal : withTimedBody(universal, exchange, sweep));
+    const timely = streamsIn ? universal : withTimedBody(universal, exchange, sweep);
+    const result = await handler(withVettedBody(timely, handler));
     if (result.body === undefined && result.status >= 400) {
       refuse(request, response, shapeRefusal(result, handler, request));
       return;

@@ -6,6 +6,7 @@ import { availableParallelism, cpus } from "node:os";
 
 import { benchAgents } from "./agents/agents-group.ts";
 import { benchFleet } from "./fleet/fleet-group.ts";
+import { benchHostile } from "./hostile/hostile-group.ts";
 import { type Report, openReport } from "./report.ts";
 import { benchSandbox } from "./sandbox/sandbox-group.ts";
 import { benchServer } from "./server/server-group.ts";
@@ -15,6 +16,7 @@ const groups: ReadonlyMap<string, (report: Report) => Promise<void>> = new Map([
   ["agents", benchAgents],
   ["fleet", benchFleet],
   ["server", benchServer],
+  ["hostile", benchHostile],
 ]);
 
 const words = Bun.argv.slice(2);

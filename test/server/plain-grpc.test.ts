@@ -8,7 +8,7 @@ import {
   ServerMessageSchema,
 } from "../../src/gen/engram/api/v1/agent_pb.ts";
 import { requestLimits } from "../../src/limits.ts";
-import { frameOf, makeFrames } from "../../src/server/grpc/frames.ts";
+import { frameOf, makeFrames } from "../../src/server/frames.ts";
 import { envelope, openSession, post } from "../support/raw-http2.ts";
 import { openTestServer } from "../support/server.ts";
 
@@ -34,8 +34,8 @@ const textsIn = (body: Buffer): readonly string[] => {
   const frames = makeFrames();
   frames.add(body);
   const texts: string[] = [];
-  for (let message = frames.take(); message !== null; message = frames.take()) {
-    const { payload } = fromBinary(ServerMessageSchema, message);
+  for (let frame = frames.take(); frame !== null; frame = frames.take()) {
+    const { payload } = fromBinary(ServerMessageSchema, frame.message);
     texts.push(payload.case === "text" ? payload.value.content : "");
   }
   return texts;
@@ -54,12 +54,13 @@ test("messages come out as they went in, however their bytes are cut", () => {
         const size = sizes[n % sizes.length] ?? 1;
         frames.add(bytes.subarray(at, at + size));
         at += size;
-        for (let next = frames.take(); next !== null; next = frames.take()) found.push(next);
+        for (let next = frames.take(); next !== null; next = frames.take())
+          found.push(next.message);
       }
       expect(found.map((one) => Buffer.from(one).toHex())).toEqual(
         given.map((one) => Buffer.from(one).toHex()),
       );
-      expect(frames.isEmpty()).toBe(true);
+      expect(frames.rest().length).toBe(0);
     }),
   );
 });

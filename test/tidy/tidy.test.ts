@@ -42,6 +42,7 @@ const roots = ["src/main.ts", "src/store/memory.ts"];
 /** `bun run bench` with the processes that it starts, and `bun run mutants`. */
 const commandRoots = [
   "test/bench/bench.ts",
+  "test/bench/hostile/attacks.ts",
   "test/bench/sandbox/workload-process.ts",
   "test/bench/server/echo-server.ts",
   "test/mutants/mutants.ts",

@@ -20,6 +20,7 @@ import { messageOf } from "../../errors.ts";
 import { serverLimits } from "../../limits.ts";
 import type { Log } from "../../log.ts";
 import { handlerFailure } from "../failures.ts";
+import { mustHaveFewFields } from "../parts.ts";
 import type { Sweep } from "../sweep.ts";
 import { type CallContext, openContext } from "./context.ts";
 import { type Input, readInput } from "./input.ts";
@@ -188,6 +189,7 @@ async function* allMessages<T extends DescMessage>(
 }
 
 function parsed<T extends DescMessage>(type: T, bytes: Uint8Array): MessageShape<T> {
+  mustHaveFewFields(type, bytes);
   try {
     return fromBinary(type, bytes);
   } catch (error) {

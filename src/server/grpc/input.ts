@@ -1,6 +1,6 @@
 import type { ServerHttp2Stream } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { makeFrames } from "./frames.ts";
+import { makeFrames } from "../frames.ts";
 
 /** What a client sends in one call. Nothing is read ahead: what is not asked for stays with the client. */
 export type Input = {
@@ -20,15 +20,20 @@ export function readInput(stream: ServerHttp2Stream): Input {
     if (waiting === null) return;
     const { resolve, reject } = waiting;
     try {
-      const message = failed === null ? frames.take() : null;
       if (failed !== null) throw failed;
-      if (message === null && !ended) {
+      const frame = frames.take();
+      if (frame === null && !ended) {
         stream.resume();
         return;
       }
-      if (message === null && !frames.isEmpty())
+      if (frame === null && frames.rest().length > 0)
         throw new ConnectError("the request ends in the middle of a message", Code.InvalidArgument);
-      resolve(message);
+      if (frame !== null && frame.flags !== 0)
+        throw new ConnectError(
+          "the message is marked as compressed, but the call has no grpc-encoding",
+          Code.InvalidArgument,
+        );
+      resolve(frame?.message ?? null);
     } catch (error) {
       reject(error);
     }

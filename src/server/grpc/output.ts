@@ -2,7 +2,7 @@ import type { ServerHttp2Stream } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { serverLimits } from "../../limits.ts";
-import { frameOf } from "./frames.ts";
+import { frameOf } from "../frames.ts";
 
 /** What a client is answered in one call. */
 export type Output = {

@@ -4,7 +4,7 @@ import {
   GetAgentRequestSchema,
   ReplayRequestSchema,
 } from "../../../src/gen/engram/api/v1/agent_pb.ts";
-import { frameOf } from "../../../src/server/grpc/frames.ts";
+import { frameOf } from "../../../src/server/frames.ts";
 
 const echoServer = new URL("echo-server.ts", import.meta.url).pathname;
 const inFlight = 32;

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { type ClientHttp2Session, connect } from "node:http2";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { ClientMessageSchema } from "../../../src/gen/engram/api/v1/agent_pb.ts";
-import { frameOf } from "../../../src/server/grpc/frames.ts";
+import { frameOf } from "../../../src/server/frames.ts";
 import { openEngine } from "../../support/engine-process.ts";
 
 const perConnection = 100;

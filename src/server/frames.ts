@@ -1,27 +1,36 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { requestLimits } from "../../limits.ts";
+import { requestLimits } from "../limits.ts";
 
-/** Before each message: a byte of flags, and its length in four. */
+/** Before each message of gRPC, gRPC-Web and Connect's streams: a byte of flags, and its length in four. */
 const headBytes = 5;
+
+/** A message as it goes over the wire. */
+export type Frame = {
+  /** 1: compressed. */
+  readonly flags: number;
+  readonly message: Uint8Array;
+  /** The message with its head. */
+  readonly bytes: Uint8Array;
+};
 
 /** Cuts a request's bytes into messages. What is not taken is kept, so no more than a message should be added ahead. */
 export type Frames = {
-  add(bytes: Buffer): void;
-  /** The next message; null: it is not whole yet. Throws a ConnectError on one that is compressed or too large. */
-  take(): Uint8Array | null;
-  isEmpty(): boolean;
+  add(bytes: Uint8Array): void;
+  /** The next message; null: it is not whole yet. Throws a ConnectError on one that is too large. */
+  take(): Frame | null;
+  /** What is there of a message that is not whole. */
+  rest(): Uint8Array;
 };
 
 export function makeFrames(): Frames {
-  let chunks: Buffer[] = [];
+  let chunks: Uint8Array[] = [];
   let bytes = 0;
   /** With its head; 0: not known yet. */
   let wanted = 0;
   /** At the begin and at the end of a message: each byte is copied twice at most. */
   const joined = (): Buffer => {
     const [first, ...more] = chunks;
-    if (first === undefined) return Buffer.alloc(0);
-    const all = more.length === 0 ? first : Buffer.concat(chunks);
+    const all = first instanceof Buffer && more.length === 0 ? first : Buffer.concat(chunks);
     chunks = [all];
     return all;
   };
@@ -34,22 +43,17 @@ export function makeFrames(): Frames {
       if (wanted === 0 && bytes >= headBytes) wanted = headBytes + lengthIn(joined());
       if (wanted === 0 || bytes < wanted) return null;
       const all = joined();
-      const message = all.subarray(headBytes, wanted);
+      const frame = all.subarray(0, wanted);
       bytes -= wanted;
       chunks = bytes === 0 ? [] : [all.subarray(wanted)];
       wanted = 0;
-      return message;
+      return { flags: frame.readUInt8(0), message: frame.subarray(headBytes), bytes: frame };
     },
-    isEmpty: () => bytes === 0,
+    rest: joined,
   };
 }
 
 function lengthIn(head: Buffer): number {
-  if (head.readUInt8(0) !== 0)
-    throw new ConnectError(
-      "the message is marked as compressed, but the call has no grpc-encoding",
-      Code.InvalidArgument,
-    );
   const length = head.readUInt32BE(1);
   if (length > requestLimits.messageBytesMax)
     throw new ConnectError(
@@ -59,7 +63,7 @@ function lengthIn(head: Buffer): number {
   return length;
 }
 
-/** A message as it goes over the wire, with its head. */
+/** A message as it goes over the wire, not compressed. */
 export function frameOf(message: Uint8Array): Buffer {
   const frame = Buffer.allocUnsafe(headBytes + message.length);
   frame.writeUInt8(0, 0);

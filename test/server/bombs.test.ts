@@ -1,0 +1,125 @@
+import { expect, test } from "bun:test";
+import { create, fromBinary, toBinary, toJsonString } from "@bufbuild/protobuf";
+import fc from "fast-check";
+import { CreateAgentRequestSchema } from "../../src/gen/engram/api/v1/agent_pb.ts";
+import { requestLimits } from "../../src/limits.ts";
+import { mustHaveFewFields, mustHaveFewValues } from "../../src/server/parts.ts";
+import { envelope, openSession, post, type RawAnswer } from "../support/raw-http2.ts";
+import { openTestServer } from "../support/server.ts";
+
+const { messagePartsMax } = requestLimits;
+
+/** A creation with so many entries of metadata. */
+const wide = (entries: number) =>
+  create(CreateAgentRequestSchema, {
+    goal: "g",
+    metadata: Object.fromEntries(Array.from({ length: entries }, (_, n) => [`k${n}`, "v"])),
+  });
+const binary = (entries: number): Uint8Array<ArrayBuffer> =>
+  Uint8Array.from(toBinary(CreateAgentRequestSchema, wide(entries)));
+const json = (entries: number): Uint8Array<ArrayBuffer> =>
+  Uint8Array.from(Buffer.from(toJsonString(CreateAgentRequestSchema, wide(entries))));
+
+const grpcStatus = ({ headers, trailers }: RawAnswer): unknown =>
+  headers["grpc-status"] ?? trailers["grpc-status"];
+
+for (const [name, headers, body] of [
+  ["gRPC", { "content-type": "application/grpc" }, (n: number) => envelope(binary(n))],
+  [
+    "gRPC, zipped",
+    { "content-type": "application/grpc", "grpc-encoding": "gzip" },
+    (n: number) => envelope(Bun.gzipSync(binary(n)), 1),
+  ],
+  ["gRPC with JSON", { "content-type": "application/grpc+json" }, (n: number) => envelope(json(n))],
+] as const)
+  test(`too many parts are refused before they are parsed: ${name}`, async () => {
+    await using server = await openTestServer();
+    const session = await openSession(server.url);
+    const path = "/engram.api.v1.AgentService/CreateAgent";
+    expect(grpcStatus(await post(session, path, headers, body(messagePartsMax + 1)))).toBe("8");
+    expect(grpcStatus(await post(session, path, headers, body(messagePartsMax / 4)))).toBe("0");
+    session.destroy();
+  });
+
+for (const [name, headers, body] of [
+  ["JSON", { "content-type": "application/json" }, json],
+  [
+    "JSON, zipped",
+    { "content-type": "application/json; charset=utf-8", "content-encoding": "gzip" },
+    (n: number) => Bun.gzipSync(json(n)),
+  ],
+  ["binary", { "content-type": "application/proto" }, binary],
+] as const)
+  test(`too many parts are refused before they are parsed: Connect, ${name}`, async () => {
+    await using server = await openTestServer();
+    const call = (entries: number) =>
+      fetch(`${server.url}/engram.api.v1.AgentService/CreateAgent`, {
+        method: "POST",
+        headers,
+        body: body(entries),
+      });
+    const refused = await call(messagePartsMax + 1);
+    expect(refused.status).toBe(429);
+    expect(await refused.json()).toMatchObject({
+      code: "resource_exhausted",
+      message: expect.stringContaining(`${messagePartsMax}`),
+    });
+    const taken = await call(messagePartsMax / 4);
+    expect(taken.status).toBe(200);
+    await taken.body?.cancel();
+  });
+
+const refused = (look: () => void): boolean => {
+  try {
+    look();
+    return false;
+  } catch {
+    return true;
+  }
+};
+
+test("brackets, braces and commas in a text are no parts; those of nested lists are", () => {
+  const text = '[{,"\\'.repeat(messagePartsMax);
+  expect(refused(() => mustHaveFewValues(Buffer.from(JSON.stringify({ goal: text }))))).toBe(false);
+  for (const bomb of ["[", '{"a":', "1,", '"",', '"\\\\",'])
+    expect(refused(() => mustHaveFewValues(Buffer.from(bomb.repeat(messagePartsMax + 1))))).toBe(
+      true,
+    );
+});
+
+test("fields are counted however deep they stand", () => {
+  const nested = (items: number) => {
+    const list = Array.from({ length: items }, (_, n) => ({ deep: [n, { n }] }));
+    return toBinary(
+      CreateAgentRequestSchema,
+      create(CreateAgentRequestSchema, { config: { responseSchema: { list } } }),
+    );
+  };
+  const look = (items: number) => (): void =>
+    mustHaveFewFields(CreateAgentRequestSchema, nested(items));
+  expect(refused(look(messagePartsMax / 50))).toBe(false);
+  expect(refused(look(messagePartsMax / 5))).toBe(true);
+  // The smallest tools there are: two bytes each.
+  const tools = new Uint8Array(2 * (messagePartsMax + 1)).map((_, n) => (n % 2 === 0 ? 0x22 : 0));
+  expect(refused(() => mustHaveFewFields(CreateAgentRequestSchema, tools))).toBe(true);
+});
+
+test("whatever bytes come, counting ends, and refuses nothing small that can be parsed", () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 2_000 }), (bytes) => {
+      mustHaveFewFields(CreateAgentRequestSchema, bytes);
+      mustHaveFewValues(bytes);
+    }),
+  );
+  fc.assert(
+    fc.property(fc.dictionary(fc.string(), fc.jsonValue(), { maxKeys: 20 }), (schema) => {
+      const json: unknown = JSON.parse(JSON.stringify(schema));
+      const bytes = toBinary(
+        CreateAgentRequestSchema,
+        create(CreateAgentRequestSchema, { config: { responseSchema: Object(json) } }),
+      );
+      mustHaveFewFields(CreateAgentRequestSchema, bytes);
+      expect(() => fromBinary(CreateAgentRequestSchema, bytes)).not.toThrow();
+    }),
+  );
+});
