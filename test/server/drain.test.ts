@@ -85,11 +85,12 @@ test("what is left at the deadline is destroyed", async () => {
   await using server = await openTestServer({ clock });
   const session = await openSession(server.url);
   session.on("error", () => {});
-  // Waits for messages for ever, and looks at no signal.
+  // Waits for messages for ever, and looks at no signal; in connect's hands it is not told more.
   const stream = session.request({
     ":method": "POST",
     ":path": "/engram.api.v1.AgentService/Chat",
     "content-type": "application/grpc",
+    "grpc-encoding": "gzip",
   });
   stream.on("error", () => {});
   const ended = new Promise<void>((resolve) => stream.once("close", () => resolve()));

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { connect } from "node:net";
-import { openSession } from "../support/raw-http2.ts";
+import { envelope, openSession } from "../support/raw-http2.ts";
 import { openTestServer, type TestServer } from "../support/server.ts";
 import { stuckClientsEntry } from "../support/stuck-clients.ts";
 
@@ -40,12 +40,35 @@ test("a chat that is reset before its first message is canceled, and its handler
     ":method": "POST",
     ":path": "/engram.api.v1.AgentService/Chat",
     "content-type": "application/grpc",
+    "grpc-encoding": "gzip",
   });
   stream.on("error", () => {});
   await server.agents.untilRunning(1);
   stream.close(8);
   await server.agents.untilRunning(0);
   session.destroy();
+  expect(server.logged.filter(({ level }) => level === "error")).toEqual([]);
+});
+
+test("a chat over plain gRPC that is reset before its first message has no handler yet", async () => {
+  await using server = await openTestServer();
+  const session = await openSession(server.url);
+  const chat = () =>
+    session.request({
+      ":method": "POST",
+      ":path": "/engram.api.v1.AgentService/Chat",
+      "content-type": "application/grpc",
+    });
+  const silent = chat();
+  silent.on("error", () => {});
+  const spoken = chat();
+  spoken.write(envelope(Uint8Array.of()));
+  await server.agents.untilRunning(1);
+  silent.close(8);
+  spoken.end();
+  await server.agents.untilRunning(0);
+  session.close();
+  await server.drain(10_000);
   expect(server.logged.filter(({ level }) => level === "error")).toEqual([]);
 });
 
