@@ -34,7 +34,10 @@ type Expected = readonly [ErrorCode, boolean, RegExp, string];
 const begun = "Hello wor";
 
 // The three left out are no failures by themselves.
-const expected: Record<Exclude<keyof typeof faults, "hang" | "stall" | "no-thinking">, Expected> = {
+const expected: Record<
+  Exclude<keyof typeof faults, "hang" | "late" | "stall" | "no-thinking">,
+  Expected
+> = {
   "not-found": ["model_not_found", false, /ollama pull qwen3/, ""],
   "bad-request": ["model_error", false, /invalid model name/, ""],
   "no-tools": ["model_error", false, /config\.no_tools.*another model/, ""],

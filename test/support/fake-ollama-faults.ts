@@ -42,6 +42,12 @@ export const faults = {
   "html-502": (x) => x.plain(502, "<html>Bad gateway</html>", { "Content-Type": "text/html" }),
   redirect: (x) => x.plain(302, "", { Location: "https://example.com/" }),
   hang: async (x) => void (await x.over),
+  /** Says nothing for as long as an engine needs to die of something else. */
+  late: async (x) => {
+    await Promise.race([x.over, Bun.sleep(1_000)]);
+    x.say("fine");
+    x.done();
+  },
   stall: async (x) => {
     begin(x);
     await x.over;
