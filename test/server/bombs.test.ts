@@ -113,10 +113,10 @@ test("whatever bytes come, counting ends, and refuses nothing small that can be 
   );
   fc.assert(
     fc.property(fc.dictionary(fc.string(), fc.jsonValue(), { maxKeys: 20 }), (schema) => {
-      const json: unknown = JSON.parse(JSON.stringify(schema));
+      const plain: unknown = JSON.parse(JSON.stringify(schema));
       const bytes = toBinary(
         CreateAgentRequestSchema,
-        create(CreateAgentRequestSchema, { config: { responseSchema: Object(json) } }),
+        create(CreateAgentRequestSchema, { config: { responseSchema: Object(plain) } }),
       );
       mustHaveFewFields(CreateAgentRequestSchema, bytes);
       expect(() => fromBinary(CreateAgentRequestSchema, bytes)).not.toThrow();

@@ -77,9 +77,9 @@ test("HTTP/1.1 clients that go away in mid-request and mid-answer leave nothing"
   const head = (method: string, type: string, length: number): string =>
     `POST /engram.api.v1.AgentService/${method} HTTP/1.1\r\nHost: a\r\nContent-Type: application/${type}\r\nContent-Length: ${length}\r\n\r\n`;
   const follow = '{"agentId":"follow"}';
-  const envelope = `\0\0\0\0${String.fromCharCode(follow.length)}${follow}`;
+  const framed = `\0\0\0\0${String.fromCharCode(follow.length)}${follow}`;
   const answering = connect(server.port, "127.0.0.1", () =>
-    answering.write(head("Replay", "connect+json", envelope.length) + envelope),
+    answering.write(head("Replay", "connect+json", framed.length) + framed),
   );
   await new Promise((resolve) => answering.once("data", resolve));
   await server.agents.untilRunning(1);
