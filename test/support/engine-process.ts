@@ -26,8 +26,8 @@ export type EngineProcess = AsyncDisposable & {
   readonly client: Client<typeof AgentService>;
   /** What it has logged, over all its starts. */
   readonly logged: readonly LogLine[];
-  /** Starts it again in the same folder, on a port of its own. */
-  start(settings?: Settings): Promise<void>;
+  /** Starts it again in the same folder, on a port of its own; `program`: as another binary. */
+  start(settings?: Settings, program?: string): Promise<void>;
   /** SIGKILL; resolves when nothing of it is left. */
   kill(): Promise<void>;
   /** Halts it where it is, until `thaw`. */
@@ -77,8 +77,13 @@ const readLog = (stderr: ReadableStream<Uint8Array>, logged: LogLine[]): Promise
   return promise;
 };
 
-const run = async (folder: string, settings: Settings, logged: LogLine[]): Promise<Running> => {
-  const process = Bun.spawn([binary], {
+const run = async (
+  program: string,
+  folder: string,
+  settings: Settings,
+  logged: LogLine[],
+): Promise<Running> => {
+  const process = Bun.spawn([program], {
     cwd: folder,
     env: environment(settings),
     stdin: "ignore",
@@ -100,10 +105,13 @@ const run = async (folder: string, settings: Settings, logged: LogLine[]): Promi
 };
 
 /** Starts the binary in an empty folder and resolves when it is ready; stops it and removes the folder at the end of the scope. */
-export const openEngine = async (settings: Settings = {}): Promise<EngineProcess> => {
+export const openEngine = async (
+  settings: Settings = {},
+  program = binary,
+): Promise<EngineProcess> => {
   const folder = await makeFolder();
   const logged: LogLine[] = [];
-  let running = await run(folder, settings, logged);
+  let running = await run(program, folder, settings, logged);
   const end = (signal: "SIGKILL" | "SIGTERM"): Promise<number> => {
     running.process.kill(signal);
     return running.process.exited;
@@ -123,8 +131,8 @@ export const openEngine = async (settings: Settings = {}): Promise<EngineProcess
     get client() {
       return running.client;
     },
-    start: async (changed = settings) => {
-      running = await run(folder, changed, logged);
+    start: async (changed = settings, by = program) => {
+      running = await run(by, folder, changed, logged);
     },
     kill: async () => void (await end("SIGKILL")),
     freeze: () => running.process.kill("SIGSTOP"),
