@@ -127,8 +127,9 @@ describe("the format of a store", () => {
     expect(formatNow()).toBe("2");
   });
   test("is not lowered, though a server lost the newer one", async () => {
-    const { beat } = await join(next);
+    const { store, beat } = await join(next);
     redis.cli("hset", first.store, "format", "1");
+    redis.cli("hset", first.members, "other", `${store.nowMs() + 60_000} 1 1`);
     await beat();
     expect(formatNow()).toBe("2");
   });

@@ -33,9 +33,9 @@ const patches: readonly Patch[] = [
   },
   {
     file: "src/store/codec.ts",
-    text: /const value = parse\(body\);\n {2}if \(isEvent/,
-    by: () => `const value = parse(body.replace(/^\\{"type":"${nextType}"/, '{"type":"MessageReceived"'));
-      if (isEvent`,
+    text: /eventOf\(parse\(body\)\)/,
+    by: () =>
+      `eventOf(parse(body.replace(/^\\{"type":"${nextType}"/, '{"type":"MessageReceived"')))`,
   },
   {
     file: "src/store/redis/formats.ts",
