@@ -157,11 +157,11 @@ test("engines make room for the next version and back, one after the other, and 
   await using two = await openPlace(settings);
   await using three = await openPlace(settings);
   const load = startLoad([one, two, three], makeRandom(seeded(1).seed), 10);
-  await load.turns(10);
+  await load.turns(5);
   const roll = async (places: readonly Place[], by: string): Promise<void> => {
     for (const place of places) {
       await place.replace(by);
-      await load.turns(5);
+      await load.turns(3);
     }
   };
   await roll([one, two], next.binary);
@@ -220,18 +220,18 @@ test("fifty answers under way go from engine to engine as each is started anew, 
   const heard = await Promise.all(
     Array.from({ length: 50 }, async (_, n) => {
       const { client } = (places[n % 3] ?? one).engine;
-      const wish = { goal: "write 250 words", model: "scripted:40" };
+      const wish = { goal: "write 150 words", model: "scripted:40" };
       const agentId = await createAgent(client, { ...wish, config: { waitForInput: false } });
       const listener = makeListener();
       const host = hostAmong(places, random.named(`c${n}`));
       return { listener, breaks: hearOut(host, agentId, listener) };
     }),
   );
-  await until(() => heard.every(({ listener }) => wordsIn(listener.partial) > 20));
+  await until(() => heard.every(({ listener }) => wordsIn(listener.partial) > 10));
   for (const place of places) await place.replace(binary);
   const breaks = await Promise.all(heard.map((one) => one.breaks));
   for (const { listener } of heard) {
-    expect(listener.texts.map(numbersIn)).toEqual([numbersTo(250)]);
+    expect(listener.texts.map(numbersIn)).toEqual([numbersTo(150)]);
     expect(listener.restarts).toBe(0);
   }
   expect(Math.min(...breaks)).toBeGreaterThan(0);
