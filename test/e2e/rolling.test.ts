@@ -229,7 +229,7 @@ test("fifty answers under way go from engine to engine as each is started anew, 
   );
   await until(() => heard.every(({ listener }) => wordsIn(listener.partial) > 10));
   for (const place of places) await place.replace(binary);
-  const breaks = await Promise.all(heard.map((one) => one.breaks));
+  const breaks = await Promise.all(heard.map((hearing) => hearing.breaks));
   for (const { listener } of heard) {
     expect(listener.texts.map(numbersIn)).toEqual([numbersTo(150)]);
     expect(listener.restarts).toBe(0);
