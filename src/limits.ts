@@ -163,6 +163,10 @@ export const storeLimits = {
   stagedBytesMax: 256 * kib,
   /** After the last page, for an agent that nobody goes on with. */
   stagedKeptMs: 600_000,
+  /** Agents counted between two turns of the event loop: by an index alone, half a millisecond. */
+  tallySlice: 10_000,
+  /** As many where their rows have to be looked at. */
+  tallyRows: 500,
   /** Writes that wait for one commit; past it the store answers unavailable rather than grow. */
   queuedWritesMax: 20_000,
   /** Writes in one transaction: some 20 ms of the thread that writes. */
@@ -228,6 +232,8 @@ export const redisLimits = {
   timeKeptMs: 600_000,
   /** Agents whose newest hash is kept, so that an append need not ask for it: about 1 MiB. */
   headsMax: 4_096,
+  /** Agents of a shard that are asked whether their lease runs still: more steps at once than 500 engines have room for. */
+  heldLooksMax: 1_024,
   /** How often a creation that meets others with its request id begins again. */
   reservationsMax: 8,
   keyPrefixCharsMax: 128,
@@ -369,6 +375,16 @@ export const auditLimits = {
   atOnceBytesMax: 2 * mib,
   /** Between two lines of a long check's progress, in ms. */
   progressMs: 2_000,
+} as const;
+
+/** Bounds of what /metrics costs. */
+export const metricsLimits = {
+  /** What a scrape waits for the store: Prometheus gives up after 10 s, and the rest is worth having without it. */
+  storeMs: 2_000,
+  /** Between two looks at how late the event loop is. */
+  lagIntervalMs: 100,
+  /** Five minutes of them; after that nobody scrapes. */
+  lagSamplesMax: 3_000,
 } as const;
 
 /** Bounds of the process. */

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { version } from "../../package.json" with { type: "json" };
 import { adminRoutes } from "../api/admin.ts";
 import { agentRoutes } from "../api/service.ts";
 import { systemClock } from "../clock.ts";
@@ -9,8 +10,8 @@ import type { Model } from "../llm/model.ts";
 import { openOllama } from "../llm/ollama.ts";
 import { openScripted } from "../llm/scripted.ts";
 import type { Log } from "../log.ts";
-import type { Sandbox } from "../sandbox/sandbox.ts";
-import { openSandbox } from "../sandbox/wasm-sandbox.ts";
+import { makeMetrics } from "../metrics/metrics.ts";
+import { openSandbox, type WasmSandbox } from "../sandbox/wasm-sandbox.ts";
 import { openServer, type Server } from "../server/server.ts";
 import { nameOf } from "../store/redis/address.ts";
 import { openSqliteStore } from "../store/sqlite/sqlite.ts";
@@ -64,7 +65,7 @@ function onSignal(): Promise<string> {
 type Parts = OpenedStore & {
   /** Names this process to the others that share its store. */
   readonly worker: string;
-  readonly sandbox: Sandbox;
+  readonly sandbox: WasmSandbox;
   readonly log: Log;
 };
 
@@ -97,7 +98,7 @@ async function readCa(path: string): Promise<string> {
   }
 }
 
-const openTools = (settings: Settings, log: Log): Promise<Sandbox> =>
+const openTools = (settings: Settings, log: Log): Promise<WasmSandbox> =>
   openSandbox({
     toolsPath: settings.toolsPath,
     cacheDir: join(settings.dbPath, "tools-cache"),
@@ -124,16 +125,19 @@ function openModel(settings: Settings, log: Log): Model {
 
 async function start(
   settings: Settings,
-  { warnings, worker, ...parts }: Parts,
+  { warnings, worker, ...opening }: Parts,
   opened: (() => Promise<void>)[],
 ): Promise<{ readonly url: string; drain(): Promise<void> }> {
-  const { log } = parts;
+  const { log, sandbox } = opening;
   const clock = systemClock;
-  const model = openModel(settings, log);
+  const metrics = makeMetrics(version, clock);
+  const store = metrics.store(opening.store);
   const engine = startEngine(
     {
-      ...parts,
-      model,
+      store,
+      sandbox,
+      log,
+      model: metrics.model(openModel(settings, log)),
       clock,
       settings: { concurrency: settings.concurrency, leaseTtlMs: settings.leaseTtlMs },
     },
@@ -153,7 +157,9 @@ async function start(
       },
       ready: engine.unreadiness,
       warnings: async () => [...(await warnings()), ...(await engine.differences())],
-      metrics: null,
+      metrics: () =>
+        metrics.scrape(store, () => ({ steps: engine.steps(), tools: sandbox.load() })),
+      watch: metrics.port,
       clock,
       log,
     });

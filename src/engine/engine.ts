@@ -43,6 +43,8 @@ export interface Engine {
   /** Makes the agent of such a file. Fails with invalid_argument, naming the wrong line, or already_exists. */
   importAgent(pieces: AsyncIterable<Uint8Array>): Promise<Imported>;
   tools(): Promise<readonly ToolFile[]>;
+  /** Agents that are driven here just now, and how many there is room for. */
+  steps(): { readonly running: number; readonly max: number };
   /** Why requests cannot be served just now; null: they can. */
   unreadiness(): Promise<string | null>;
   /** In what this engine differs from others on its store, a sentence each. */
@@ -110,6 +112,7 @@ export function startEngine(parts: Parts, workerId: string): Engine {
     exportAgent: (agentId) => piecesOf(exportAgent(parts, agentId)),
     importAgent: (pieces) => importAgent({ ...parts, agents }, linesOf(pieces)),
     tools: () => sandbox.list(),
+    steps: () => ({ running: scheduler.running(), max: parts.settings.concurrency }),
     unreadiness: () => unreadinessOf(parts),
     differences: fleet.differences,
     drain: async () => {

@@ -14,6 +14,8 @@ export interface Scheduler {
   reserve(): Reservation | null;
   /** Looks for due agents now: one became due without a lease. */
   poke(): void;
+  /** Steps under way. */
+  running(): number;
   /** Takes no more work, hands over what is under way, and resolves when every lease is let go of. */
   drain(): Promise<void>;
 }
@@ -68,6 +70,7 @@ export function startScheduler(
       };
     },
     poke: lookout.poke,
+    running: running.size,
     drain: async () => {
       draining = true;
       lookout.stop();

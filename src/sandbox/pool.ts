@@ -28,9 +28,13 @@ export type Pool = {
    * when the pool closes or no child can be started; `resource_exhausted` when too many jobs wait.
    */
   run(job: Job, signal: AbortSignal): Promise<JobEnd>;
+  load(): PoolLoad;
   /** Kills all children; resolves when they are gone. */
   close(): Promise<void>;
 };
+
+/** How many children there are, and how many jobs wait for one. */
+export type PoolLoad = { readonly busy: number; readonly idle: number; readonly waiting: number };
 
 type PoolOptions = {
   /** Starts a child; its process id's argument is added. */
@@ -84,6 +88,7 @@ const joinQueue = (queue: Entry[], job: Job, signal: AbortSignal): Promise<JobEn
 type Workers = {
   /** A child for a job of this key; null: it has to wait. Throws where there is none and none can be started. */
   take(key: string): Worker | null;
+  count(): Omit<PoolLoad, "waiting">;
   close(): Promise<void>;
 };
 
@@ -120,6 +125,10 @@ const openWorkers = (options: PoolOptions, onFree: () => void): Workers => {
     take: (key) => {
       if (busyWith(all, key) >= perKeyMax) return null;
       return idleFor(all, key) ?? (all.size < max ? start() : null);
+    },
+    count: () => {
+      const idle = [...all].filter(isIdle).length;
+      return { busy: all.size - idle, idle };
     },
     close: async () => {
       for (const worker of all) killWorker(worker, "closed");
@@ -162,6 +171,7 @@ export const openPool = (options: PoolOptions): Pool => {
       pump();
       return end;
     },
+    load: () => ({ ...workers.count(), waiting: queue.length }),
     close: async () => {
       isClosed = true;
       for (const entry of queue.splice(0)) entry.reject(closedError());

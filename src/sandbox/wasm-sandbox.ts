@@ -13,7 +13,7 @@ import { numberOf, objectOf, optional, textOf } from "./frame.ts";
 import { resolveLimits } from "./metadata.ts";
 import { type ModuleInfo, cacheFileOf, infoFromJson } from "./module-cache.ts";
 import { pageBytes } from "./meter/shape.ts";
-import { type Pool, openPool } from "./pool.ts";
+import { type Pool, type PoolLoad, openPool } from "./pool.ts";
 import { failures } from "./run-module.ts";
 import type { ToolFile } from "../agent/toolbox.ts";
 import type { Sandbox, ToolCall } from "./sandbox.ts";
@@ -38,6 +38,8 @@ export type ToolInspection = { readonly file: ToolFile; readonly info: ModuleInf
 export type WasmSandbox = Sandbox & {
   /** One tool of the folder; null: there is none of that name. */
   inspect(name: string): Promise<ToolInspection | null>;
+  /** The children that tools run in, and the calls that wait for one. */
+  load(): PoolLoad;
 };
 
 const forever = new AbortController().signal;
@@ -298,6 +300,7 @@ export const openSandbox = async (given: SandboxOptions): Promise<WasmSandbox> =
       const tool = await folder.find(name);
       return tool === null ? null : inspectionOf(tool);
     },
+    load: runners.load,
     close: async () => {
       isClosed = true;
       folder.close();

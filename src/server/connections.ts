@@ -5,6 +5,7 @@ import type { Readable, Writable } from "node:stream";
 import { serverLimits } from "../limits.ts";
 import { type Connection, makeConnection, type Surroundings } from "./connection.ts";
 import type { Sweep } from "./sweep.ts";
+import type { PortWatch } from "./watch.ts";
 
 /** All connections of the port, and the calls that run on them. */
 export type Connections = {
@@ -28,6 +29,7 @@ type ConnectionsOptions = {
   readonly http2: Http2Server;
   readonly sweep: Sweep;
   readonly connectionsMax: number;
+  readonly watch: PortWatch;
 };
 
 /** An answer that came before the end of its request leaves the client the time of a goodbye to stop sending. */
@@ -38,7 +40,7 @@ const endUnread = (request: Readable, sweep: Sweep, end: () => void): void => {
 };
 
 export const makeConnections = (options: ConnectionsOptions): Connections => {
-  const { sweep, connectionsMax } = options;
+  const { sweep, connectionsMax, watch } = options;
   const bySocket = new Map<Socket, Connection>();
   const bySession = new WeakMap<object, Connection>();
   const surroundings: Surroundings = {
@@ -63,7 +65,9 @@ export const makeConnections = (options: ConnectionsOptions): Connections => {
         return false;
       }
       bySocket.set(socket, makeConnection(socket, surroundings));
+      watch.connected();
       socket.once("close", () => {
+        watch.disconnected();
         bySocket.delete(socket);
         if (bySocket.size === 0) leaving?.resolve();
       });

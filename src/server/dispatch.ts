@@ -15,7 +15,7 @@ type DispatchOptions = {
   readonly hasKey: (request: HttpRequest) => boolean;
   readonly ready: () => Promise<string | null>;
   readonly warnings: () => Promise<readonly string[]>;
-  readonly metrics: (() => string | Promise<string>) | null;
+  readonly metrics: () => Promise<string>;
   readonly clock: Clock;
   readonly log: Log;
 };
@@ -53,7 +53,7 @@ const makePlainPaths = (
   };
   const scrape: PlainAnswer = async (response) => {
     try {
-      const text = (await metrics?.()) ?? "";
+      const text = await metrics();
       response.writeHead(200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" });
       response.end(text);
     } catch (error) {
@@ -64,7 +64,7 @@ const makePlainPaths = (
   const healthz: PlainAnswer = (response) => say(response, 200, "ok\n");
   return {
     open: new Map(Object.entries({ "/healthz": healthz, "/readyz": readyz })),
-    locked: new Map(Object.entries(metrics === null ? {} : { "/metrics": scrape })),
+    locked: new Map(Object.entries({ "/metrics": scrape })),
   };
 };
 

@@ -3,6 +3,7 @@ import { serverLimits } from "../limits.ts";
 import type { Log } from "../log.ts";
 import type { Sweep } from "./sweep.ts";
 import { timed } from "./timed.ts";
+import { type CallWatch, nameOf } from "./watch.ts";
 
 /** How connect names a message that does not parse; it answers INTERNAL, though the client is at fault. */
 const parseFailure = /^parse binary: /;
@@ -52,6 +53,7 @@ const traceOf = (error: unknown, causesLeft = causesMax): string => {
 };
 
 type Call = { readonly name: string; readonly signal: AbortSignal; readonly log: Log };
+type WatchedCall = Call & { readonly watch: CallWatch };
 
 /**
  * What a handler's failure is to the client: its own ConnectError; of an aborted call the reason (deadline, shutdown,
@@ -67,15 +69,18 @@ export const handlerFailure = (error: unknown, { name, signal, log }: Call): Con
 };
 
 /** A handler may answer an abort by simply ending; the client must not take that for the whole answer. */
-const guardOutput = <T>(messages: AsyncIterable<T>, call: Call): AsyncIterable<T> => ({
+const guardOutput = <T>(messages: AsyncIterable<T>, call: WatchedCall): AsyncIterable<T> => ({
   [Symbol.asyncIterator]: () => {
     const source = messages[Symbol.asyncIterator]();
     const fail = (error: unknown): never => {
-      throw handlerFailure(error, call);
+      const failure = handlerFailure(error, call);
+      call.watch.ended(call.signal, failure);
+      throw failure;
     };
     const settle = (result: IteratorResult<T, unknown>): IteratorResult<T, undefined> => {
       if (result.done !== true) return { done: false, value: result.value };
       const reason = abortedWith(call.signal);
+      call.watch.ended(call.signal, reason);
       if (reason !== null) throw reason;
       return { done: true, value: undefined };
     };
@@ -100,13 +105,16 @@ const guardOutput = <T>(messages: AsyncIterable<T>, call: Call): AsyncIterable<T
  * (a client's immediate reset looks like a regular end).
  */
 export const makeGuard =
-  (log: Log, sweep: Sweep): Interceptor =>
+  (log: Log, sweep: Sweep, watch: CallWatch): Interceptor =>
   (next) =>
   async (request) => {
-    const name = `${request.service.typeName}/${request.method.name}`;
-    const call = { name, signal: request.signal, log };
+    const call = { name: nameOf(request.method), signal: request.signal, log, watch };
     try {
-      if (!request.stream) return await next(request);
+      if (!request.stream) {
+        const response = await next(request);
+        watch.ended(request.signal, null);
+        return response;
+      }
       const message = timed(request.message, {
         sweep,
         delayMs: serverLimits.bodyMs,
@@ -121,6 +129,8 @@ export const makeGuard =
         ? { ...response, message: guardOutput(response.message, call) }
         : response;
     } catch (error) {
-      throw handlerFailure(error, call);
+      const failure = handlerFailure(error, call);
+      watch.ended(request.signal, failure);
+      throw failure;
     }
   };

@@ -26,6 +26,7 @@ import { refuse, type Refusal } from "./refusal.ts";
 import type { Sweep } from "./sweep.ts";
 import { timed } from "./timed.ts";
 import { vetted } from "./vetted.ts";
+import { makeCallWatch, type PortWatch } from "./watch.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
 
 type Exchange = { readonly request: HttpRequest; readonly response: HttpResponse };
@@ -45,6 +46,7 @@ type RpcOptions = {
   /** Its abort aborts every call, with its reason. */
   readonly shutdownSignal: AbortSignal;
   readonly sweep: Sweep;
+  readonly watch: PortWatch;
   readonly log: Log;
 };
 
@@ -139,15 +141,19 @@ const universalOf = ({ request, response }: Exchange): UniversalServerRequest | 
   }
 };
 
-export const makeRpc = ({ routes, gate, shutdownSignal, sweep, log }: RpcOptions): Rpc => {
+export const makeRpc = (parts: RpcOptions): Rpc => {
+  const { routes, gate, shutdownSignal, sweep, log } = parts;
+  const watch = makeCallWatch(parts.watch);
   const router = createConnectRouter({
     acceptCompression: [compressionGzip],
     readMaxBytes: requestLimits.messageBytesMax,
     writeMaxBytes: serverLimits.responseBytesMax,
-    interceptors: [makeGuard(log, sweep)],
+    interceptors: [makeGuard(log, sweep, watch)],
     requestGate: (context) => {
       gate(context);
+      // Before the watch listens: it is to be told the corrected code.
       if (context.method.methodKind === "unary") correctParseFailure(context.signal);
+      watch.began(context.method, context.signal);
     },
     shutdownSignal,
   });

@@ -24,6 +24,7 @@ import { makeThrottledWarning } from "./log.ts";
 import { makeReflection } from "./reflection.ts";
 import { makeRpc } from "./rpc.ts";
 import { makeSweep } from "./sweep.ts";
+import type { PortWatch } from "./watch.ts";
 import type { HttpRequest } from "./exchange.ts";
 
 export type ServerOptions = {
@@ -40,8 +41,9 @@ export type ServerOptions = {
   readonly ready: () => Promise<string | null>;
   /** What the operator should know though all is ready; shown on /readyz. */
   readonly warnings: () => Promise<readonly string[]>;
-  /** Prometheus text; null: there is no /metrics. */
-  readonly metrics: (() => string | Promise<string>) | null;
+  /** Prometheus text. */
+  readonly metrics: () => Promise<string>;
+  readonly watch: PortWatch;
   readonly clock: Clock;
   readonly log: Log;
 };
@@ -117,7 +119,7 @@ type Doorkeeper = {
 
 /** Who may call: with a key and while there is room; health is for all and always. */
 const makeDoorkeeper = (
-  { apiKeys, clock, log }: ServerOptions,
+  { apiKeys, clock, log, watch }: ServerOptions,
   calls: () => number,
 ): Doorkeeper => {
   const check = makeKeyCheck(apiKeys);
@@ -126,11 +128,13 @@ const makeDoorkeeper = (
     gate: (context) => {
       if (context.service.typeName === Health.typeName) return;
       if (!check((name) => context.requestHeader.get(name) ?? undefined)) {
+        watch.refused("key");
         const { pathname } = new URL(context.url);
         warn("a call without a valid API key was refused", { path: pathname });
         throw new ConnectError(missingKeyMessage, Code.Unauthenticated);
       }
       if (calls() > serverLimits.callsMax) {
+        watch.refused("room");
         const message = `the server has ${serverLimits.callsMax} open calls: try again later`;
         throw new ConnectError(message, Code.ResourceExhausted);
       }
@@ -141,6 +145,7 @@ const makeDoorkeeper = (
         return Array.isArray(value) ? value.join(", ") : value;
       };
       if (check(header)) return true;
+      watch.refused("key");
       warn("a request without a valid API key was refused", { path: url?.split("?", 1)[0] });
       return false;
     },
@@ -194,11 +199,11 @@ const makeEnding = (
  * TLS files that cannot be used are `invalid_argument`, a port that cannot be had `unavailable`.
  */
 export const openServer = async (options: ServerOptions): Promise<Server> => {
-  const { host, port, tls, clock, log } = options;
+  const { host, port, tls, clock, log, watch } = options;
   const sweep = makeSweep(clock);
   const { http1, http2 } = makeHttpServers();
   const connectionsMax = await connectionsAllowed();
-  const connections = makeConnections({ http1, http2, sweep, connectionsMax });
+  const connections = makeConnections({ http1, http2, sweep, connectionsMax, watch });
   const shutdown = new AbortController();
   const shutdownSignal = shutdown.signal;
   let stopping = false;
@@ -212,6 +217,7 @@ export const openServer = async (options: ServerOptions): Promise<Server> => {
     clock,
   });
   const rpc = makeRpc({
+    ...options,
     routes: (router) => {
       options.routes(router);
       const reflection = makeReflection(() => services().map(({ service }) => service));
@@ -222,7 +228,6 @@ export const openServer = async (options: ServerOptions): Promise<Server> => {
     gate,
     shutdownSignal,
     sweep,
-    log,
   });
   const checkOrigin = makeOriginCheck(options.corsOrigins);
   const dispatch = makeDispatch({ ...options, rpc, checkOrigin, hasKey });

@@ -17,6 +17,7 @@ import { type Hints, makeHints, wakes } from "./hints.ts";
 import { type Begun, makeStagedLogs, type StagedLogs } from "./memory-staged.ts";
 import { makePeers } from "./peers.ts";
 import { allAside, thereAlready } from "./staging.ts";
+import { noAgents } from "./tally.ts";
 import type {
   Append,
   Creation,
@@ -190,7 +191,9 @@ const drafts = (memory: Memory): Pick<Store, "writeDraft" | "readDraft"> => ({
   },
 });
 
-const listings = ({ agents }: Memory): Pick<Store, "row" | "list" | "marks" | "snapshot"> => ({
+const listings = ({
+  agents,
+}: Memory): Pick<Store, "row" | "list" | "tally" | "marks" | "snapshot"> => ({
   marks: async (agentId, keys) => {
     const marks = agents.get(agentId)?.marks;
     const found = keys.flatMap((key) => marks?.get(key) ?? []);
@@ -211,6 +214,15 @@ const listings = ({ agents }: Memory): Pick<Store, "row" | "list" | "marks" | "s
       .filter((row) => beforeAgentId === null || row.agentId < beforeAgentId)
       .toSorted((a, b) => (a.agentId < b.agentId ? 1 : -1))
       .slice(0, limit),
+  tally: async (nowMs) => {
+    const counts = noAgents();
+    for (const entry of agents.values()) counts[shown(entry, nowMs).status]++;
+    const due = [...agents.values()]
+      .flatMap(({ wakeAtMs }) => wakeAtMs ?? [])
+      .filter((wakeAtMs) => wakeAtMs <= nowMs)
+      .toSorted((a, b) => a - b);
+    return { agents: counts, due: due.length, dueSinceMs: due[0] ?? null };
+  },
 });
 
 const leases = ({

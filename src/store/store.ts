@@ -140,6 +140,16 @@ export type ListQuery = {
   readonly beforeAgentId: string | null;
 };
 
+/** How many agents a store has, and what of them waits for a worker. */
+export type Tally = {
+  /** `processing` is counted as rows show it: held by a lease that has not run out. */
+  readonly agents: Readonly<Record<Status, number>>;
+  /** Agents that are due and that nobody drives. */
+  readonly due: number;
+  /** Since when the longest has been due, in the store's time; null: none is. */
+  readonly dueSinceMs: number | null;
+};
+
 /** An engine as the others that share its store know it. */
 export type Peer = {
   readonly worker: string;
@@ -185,6 +195,8 @@ export interface Store {
   row(agentId: string, nowMs: number): Promise<AgentRow | null>;
   /** Newest first. */
   list(query: ListQuery, nowMs: number): Promise<readonly AgentRow[]>;
+  /** Counts the agents, at a cost that holds nobody up however many there are. */
+  tally(nowMs: number): Promise<Tally>;
   /** Removes all of an agent but a tombstone. Fails with not_found, or failed_precondition for a working one without `force`. */
   remove(agentId: string, atMs: number, force: boolean): Promise<void>;
   /**

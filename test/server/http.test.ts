@@ -111,11 +111,6 @@ test("Chat over HTTP/1.1 is told of HTTP/2 and of SendMessage", async () => {
   expect(JSON.parse(answer.body).message).toContain("SendMessage");
 });
 
-test("without metrics there is no /metrics", async () => {
-  await using server = await openTestServer({ metrics: null });
-  expect((await curl(`${server.url}/metrics`)).status).toBe(404);
-});
-
 /** What the server says to these bytes until it closes the connection. */
 const exchange = async (port: number, bytes: string): Promise<string> =>
   new Promise((resolve, reject) => {

@@ -22,6 +22,7 @@ const kinds = [
   "remove",
   "list",
   "row",
+  "tally",
   "next",
   "readDraft",
   "read",
@@ -207,6 +208,8 @@ async function performIn(world: World, operation: Operation, nowMs: number): Pro
     }
     case "row":
       return store.row(agentId, nowMs);
+    case "tally":
+      return store.tally(nowMs);
     case "next":
       return store.nextWakeMs();
     case "readDraft":
@@ -229,7 +232,8 @@ async function readableOf({ store }: World, nowMs: number): Promise<unknown> {
     marks: [...(await store.marks(agentId, markKeys)).values()],
     snapshot: await store.snapshot(agentId),
   }));
-  return { rows, agents: await Promise.all(agents), next: await store.nextWakeMs() };
+  const [tally, next] = [await store.tally(nowMs), await store.nextWakeMs()];
+  return { rows, agents: await Promise.all(agents), tally, next };
 }
 
 const worldOf = (store: Store): World => ({

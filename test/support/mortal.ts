@@ -70,6 +70,7 @@ export function mortalStore(store: Store, life: Life): Store {
     list: wrapped(life, store.list),
     readStored: wrapped(life, store.readStored),
     aside: wrapped(life, store.aside),
+    tally: wrapped(life, store.tally),
     marks: wrapped(life, store.marks),
     snapshot: wrapped(life, store.snapshot),
     readDraft: wrapped(life, store.readDraft),

@@ -89,6 +89,7 @@ function whenOpen(opening: Promise<Store>, clock: Clock): Store {
     snapshot: late((store) => store.snapshot),
     row: late((store) => store.row),
     list: late((store) => store.list),
+    tally: late((store) => store.tally),
     remove: late((store) => store.remove),
     writeDraft: late((store) => store.writeDraft),
     readDraft: late((store) => store.readDraft),

@@ -1,6 +1,7 @@
 import { systemClock } from "../../src/clock.ts";
 import { openServer } from "../../src/server/server.ts";
 import { makeFakeAgents } from "./fake-agents.ts";
+import { unwatched } from "./server.ts";
 
 /** Run by itself, this file serves the fake agents and prints the port. */
 export const serveFakesEntry = import.meta.path;
@@ -15,7 +16,8 @@ const serve = async (): Promise<void> => {
     routes: makeFakeAgents().routes,
     ready: async () => null,
     warnings: async () => [],
-    metrics: null,
+    metrics: async () => "",
+    watch: unwatched,
     clock: systemClock,
     log: () => {},
   });

@@ -2,6 +2,14 @@ import { systemClock } from "../../src/clock.ts";
 import { openServer, type Server, type ServerOptions } from "../../src/server/server.ts";
 import { type FakeAgents, makeFakeAgents } from "./fake-agents.ts";
 
+/** Nobody counts. */
+export const unwatched: ServerOptions["watch"] = {
+  connected: () => {},
+  disconnected: () => {},
+  refused: () => {},
+  began: () => () => {},
+};
+
 export type Logged = { level: string; message: string; fields: Record<string, unknown> };
 
 export type TestServer = AsyncDisposable &
@@ -25,7 +33,8 @@ export const openTestServer = async (options: Partial<ServerOptions> = {}): Prom
     routes: agents.routes,
     ready: async () => null,
     warnings: async () => [],
-    metrics: () => "engram_up 1\n",
+    metrics: async () => "engram_up 1\n",
+    watch: unwatched,
     clock: systemClock,
     log: (level, message, fields = {}) => logged.push({ level, message, fields }),
     ...options,

@@ -31,6 +31,7 @@ const layers: Readonly<Record<string, readonly string[] | "all">> = {
     "sandbox/sandbox.ts",
     packages,
   ],
+  metrics: ["agent", ...leaves, "store/store.ts", "llm/model.ts", packages],
   api: ["engine", "agent", "gen", ...leaves, packages],
   server: ["api", "gen", ...leaves, packages],
   cli: "all",

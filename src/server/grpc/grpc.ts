@@ -16,6 +16,7 @@ import { openContext } from "./context.ts";
 import { readInput } from "./input.ts";
 import { openOutput } from "./output.ts";
 import { perform } from "./perform.ts";
+import { codeOf, nameOf, type PortWatch } from "../watch.ts";
 
 /*
  * Plain gRPC over HTTP/2, without connect's pipeline of generators: it costs a sixth of the time and half of the memory
@@ -29,11 +30,12 @@ type GrpcOptions = {
   /** Its abort aborts every call, with its reason. */
   readonly shutdownSignal: AbortSignal;
   readonly sweep: Sweep;
+  readonly watch: PortWatch;
   readonly clock: Clock;
   readonly log: Log;
 };
 
-type Surroundings = Pick<GrpcOptions, "gate" | "sweep" | "clock" | "log"> & {
+type Surroundings = Pick<GrpcOptions, "gate" | "sweep" | "watch" | "clock" | "log"> & {
   /** Aborts the calls that run. */
   readonly running: Set<(reason: ConnectError) => void>;
 };
@@ -60,7 +62,8 @@ const isPlain = (headers: IncomingHttpHeaders): boolean =>
 const ended = new ConnectError("the call has ended", Code.Canceled);
 const gone = new ConnectError("the client ended the call", Code.Canceled);
 
-export function makeGrpc({ services, gate, shutdownSignal, sweep, clock, log }: GrpcOptions): Grpc {
+export function makeGrpc(options: GrpcOptions): Grpc {
+  const { services, gate, shutdownSignal, sweep, watch, clock, log } = options;
   const methods: ReadonlyMap<string, MethodImplSpec> = new Map(
     services.flatMap(({ service, methods: all }) =>
       Object.values(all).map((spec) => [`/${service.typeName}/${spec.method.name}`, spec] as const),
@@ -78,7 +81,7 @@ export function makeGrpc({ services, gate, shutdownSignal, sweep, clock, log }: 
       const spec = isPlain(headers) ? methods.get(path) : undefined;
       if (spec === undefined) return false;
       stream.on("error", () => {});
-      void answer({ gate, sweep, clock, log, running }, spec, { stream, headers });
+      void answer({ gate, sweep, watch, clock, log, running }, spec, { stream, headers });
       return true;
     },
   };
@@ -86,7 +89,7 @@ export function makeGrpc({ services, gate, shutdownSignal, sweep, clock, log }: 
 
 /** Answers one call; never fails. */
 async function answer(
-  { gate, sweep, clock, log, running }: Surroundings,
+  { gate, sweep, watch, clock, log, running }: Surroundings,
   spec: MethodImplSpec,
   { stream, headers }: Asked,
 ): Promise<void> {
@@ -112,20 +115,23 @@ async function answer(
       : clock.after(timeout.ms, () =>
           abort(new ConnectError("the operation timed out", Code.DeadlineExceeded)),
         );
+  let tellEnd = (_code: string): void => {};
   try {
     if (timeout.error !== undefined) throw timeout.error;
     gate(context);
+    tellEnd = watch.began(nameOf(spec.method), spec.kind);
     // Until there is one, a call is no more than its stream: floods of heads alone stay cheap.
     const first = await input.next();
     if (first === null) throw nothingAsked(spec);
     await perform(spec, { first, input, output, context }, cancelLate);
     output.end(null);
+    tellEnd(context.reason === null ? "ok" : codeOf(context.reason));
   } catch (error) {
+    const { reason, signal } = context;
+    const failure = reason ?? handlerFailure(error, { name: nameOf(spec.method), signal, log });
+    tellEnd(codeOf(failure));
     // Aborted, it has been told why.
-    if (context.reason !== null) return;
-    const { parent, name } = spec.method;
-    const { signal } = context;
-    output.end(handlerFailure(error, { name: `${parent.typeName}/${name}`, signal, log }));
+    if (reason === null) output.end(failure);
   } finally {
     cancelLate();
     cancelDeadline();

@@ -19,6 +19,7 @@ import { scripts } from "./scripts.ts";
 import { peers } from "./peers.ts";
 import { makeServers } from "./servers.ts";
 import { makeShards, type Shards } from "./shards.ts";
+import { tallyAgents } from "./tally.ts";
 import { makeStoreTime } from "./time.ts";
 import { makeWatch } from "./watch.ts";
 import type { Store } from "../store.ts";
@@ -89,6 +90,7 @@ export async function openRedisStore(
     ...peers(base, time.nowMs),
     row: (agentId, nowMs) => readRow(base, agentId, nowMs),
     list: (query, nowMs) => listRows(base, query, nowMs),
+    tally: (nowMs) => tallyAgents(base, nowMs),
     follow: hints.follow,
     followWakes: (hint) => hints.follow(wakes, hint),
     probe: async () => {

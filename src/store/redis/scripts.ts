@@ -3,6 +3,7 @@ import appendText from "./lua/append.lua" with { type: "text" };
 import beatText from "./lua/beat.lua" with { type: "text" };
 import claimText from "./lua/claim.lua" with { type: "text" };
 import createText from "./lua/create.lua" with { type: "text" };
+import expiredText from "./lua/expired.lua" with { type: "text" };
 import fenceText from "./lua/fence.lua" with { type: "text" };
 import forestallText from "./lua/forestall.lua" with { type: "text" };
 import freeText from "./lua/free.lua" with { type: "text" };
@@ -17,6 +18,7 @@ import reserveText from "./lua/reserve.lua" with { type: "text" };
 import sharedText from "./lua/shared.lua" with { type: "text" };
 import snapshotText from "./lua/snapshot.lua" with { type: "text" };
 import stageText from "./lua/stage.lua" with { type: "text" };
+import tallyText from "./lua/tally.lua" with { type: "text" };
 import unmarkText from "./lua/unmark.lua" with { type: "text" };
 import wakesText from "./lua/wakes.lua" with { type: "text" };
 import writeDraftText from "./lua/write-draft.lua" with { type: "text" };
@@ -54,6 +56,7 @@ export const scripts = {
   beat: plain(beatText, false),
   claim: script(claimText, true),
   create: script(createText, true),
+  expired: script(expiredText, false),
   forestall: script(forestallText, true),
   free: script(freeText, true),
   join: plain(joinText, true),
@@ -68,6 +71,7 @@ export const scripts = {
   // The log behind it is read next.
   snapshot: script(snapshotText, false),
   stage: script(stageText, true),
+  tally: script(tallyText, false),
   unmark: script(unmarkText, true),
   wakes: script(wakesText, false),
   writeDraft: script(writeDraftText, true),

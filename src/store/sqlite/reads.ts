@@ -33,6 +33,7 @@ import {
   type Statements,
   type StoredRow,
 } from "./rows.ts";
+import { openCounter } from "./tally.ts";
 import type { Aside, Draft, DraftPiece, ListQuery, Store, StoredEvent } from "../store.ts";
 
 /** The reading half of a store; `finalize` before the database is closed. */
@@ -45,6 +46,7 @@ export type Reads = Pick<
   | "snapshot"
   | "row"
   | "list"
+  | "tally"
   | "readDraft"
   | "nextWakeMs"
 > & { finalize(): void };
@@ -63,6 +65,7 @@ export function openReads(db: Database, known: KnownDamage): Reads {
       throw storeFault(error);
     }
   };
+  const counter = openCounter(db, reading);
   /** Nothing was written: a damaged page that was met must not leave the transaction open. */
   const endQuietly = (): void => {
     try {
@@ -96,6 +99,7 @@ export function openReads(db: Database, known: KnownDamage): Reads {
         return found === null ? null : agentRowOf(found, nowMs);
       }),
     list: async (query, nowMs) => together(() => readList(sql, { query, nowMs, known })),
+    tally: counter.tally,
     readDraft: async (agentId, from) => together(() => readDraft(sql, agentId, from)),
     nextWakeMs: async (skip) =>
       reading(() => {
@@ -108,6 +112,7 @@ export function openReads(db: Database, known: KnownDamage): Reads {
     finalize: () => {
       closed = true;
       sql.finalize();
+      counter.finalize();
       begin.finalize();
       end.finalize();
     },

@@ -8,6 +8,7 @@ import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { systemClock } from "../../../src/clock.ts";
 import { AgentService, type ReplayRequest } from "../../../src/gen/engram/api/v1/agent_pb.ts";
 import { openServer } from "../../../src/server/server.ts";
+import { unwatched } from "../../support/server.ts";
 
 const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
 
@@ -64,7 +65,8 @@ switch (process.argv[2]) {
       routes,
       ready: async () => null,
       warnings: async () => [],
-      metrics: null,
+      metrics: async () => "",
+      watch: unwatched,
       clock: systemClock,
       log: () => {},
     });
