@@ -28,8 +28,10 @@ const patches: readonly Patch[] = [
     file: "src/store/codec.ts",
     text: /encodeEvent = \(event: Event\): string => JSON\.stringify\(event\);/,
     by: () =>
-      `encodeEvent = (event: Event, isNext?: unknown): string =>
-        JSON.stringify(isNext !== false && event.type === "MessageReceived" ? { ...event, type: "${nextType}" } : event);`,
+      `encodeEvent = (event: Event): string =>
+        JSON.stringify(writing.next && event.type === "MessageReceived" ? { ...event, type: "${nextType}" } : event);
+      /** False while the store of this process is in an older format. */
+      export const writing = { next: true };`,
   },
   {
     file: "src/store/codec.ts",
@@ -40,27 +42,14 @@ const patches: readonly Patch[] = [
   {
     file: "src/store/redis/formats.ts",
     text: /knownFormats: Formats = \{ oldest: \d+, newest: (\d+) \}/,
-    by: (newest) => `knownFormats: Formats = { oldest: ${newest}, newest: ${oneMore(newest)} }`,
+    by: (newest) =>
+      `knownFormats: Formats = { oldest: ${newest}, newest: ${oneMore(newest)} };
+      import { writing } from "../codec.ts"`,
   },
   {
-    file: "src/store/redis/logs.ts",
-    text: /function chained\(from: Head, events: readonly Dated\[\]\)/,
-    by: () => "function chained(from: Head, events: readonly Dated[], isNext: boolean)",
-  },
-  {
-    file: "src/store/redis/logs.ts",
-    text: /encodeEvent\(event\);/,
-    by: () => "encodeEvent(event, isNext);",
-  },
-  ...["beginning\\(agentId\\), events", "from, dated"].map((args): Patch => ({
-    file: "src/store/redis/logs.ts",
-    text: new RegExp(`chained\\((${args})\\)`),
-    by: (given) => `chained(${given}, base.format() === knownFormats.newest)`,
-  })),
-  {
-    file: "src/store/redis/logs.ts",
-    text: /^/,
-    by: () => 'import { knownFormats } from "./formats.ts";\n',
+    file: "src/store/redis/formats.ts",
+    text: /learnt = Math\.max\(learnt \?\? 0, format\);/,
+    by: () => "learnt = Math.max(learnt ?? 0, format); writing.next = learnt === newest;",
   },
   {
     file: "src/store/sqlite/schema.ts",
@@ -69,8 +58,8 @@ const patches: readonly Patch[] = [
   },
   {
     file: "src/store/sqlite/schema.ts",
-    text: /const fault = schemaFault\(db\);/,
-    by: () => "db.run(`PRAGMA user_version = ${formatVersion}`);\n  const fault = schemaFault(db);",
+    text: /const fault = schemaFault\(/,
+    by: () => "db.run(`PRAGMA user_version = ${formatVersion}`);\n  const fault = schemaFault(",
   },
 ];
 
