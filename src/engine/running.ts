@@ -7,6 +7,8 @@ import { startWorkMeter, type WorkMeter } from "./work-meter.ts";
 /** The steps under way in this process, and their leases, which are lengthened while they run. */
 export interface Running {
   readonly size: () => number;
+  /** Whether the step of this very lease is under way. */
+  has(lease: Lease): boolean;
   start(lease: Lease): void;
   /** Lengthens the leases where that is overdue: after a stall they would be taken for a dead engine's. */
   catchUp(): Promise<void>;
@@ -60,6 +62,7 @@ export function makeRunning(
 
   return {
     size: () => entries.size,
+    has: (lease) => entries.get(lease.agentId)?.lease === lease,
     start: (lease) => {
       const controller = new AbortController();
       const work = startWorkMeter(clock, lease.workedMs);

@@ -3,7 +3,7 @@ import { engineLimits, turnLimits } from "../limits.ts";
 import type { Lease, LeaseWish } from "../store/store.ts";
 import type { Fleet } from "./fleet.ts";
 import type { Parts } from "./parts.ts";
-import { type Drive, makeRunning } from "./running.ts";
+import { type Drive, makeRunning, type Running } from "./running.ts";
 
 /** Room for one more step, kept until it is settled: with the lease that was got, or null. */
 export type Reservation = { readonly wish: LeaseWish; settle(lease: Lease | null): void };
@@ -33,6 +33,7 @@ export function startScheduler(
   const wish = (): LeaseWish => ({
     worker: workerId,
     untilMs: store.nowMs() + settings.leaseTtlMs,
+    trustedOnly: suspects.some(),
   });
   const giveBack = (steps: number): void => {
     reserved -= steps;
@@ -50,10 +51,11 @@ export function startScheduler(
     } finally {
       giveBack(free);
     }
-    for (const lease of leases) await trial(parts, lease);
+    for (const lease of leases) await suspects.trial(lease);
     return leases.length > 0;
   });
   const running = makeRunning(parts, drive, lookout.hasRoom);
+  const suspects = makeSuspects(parts, running);
 
   lookout.poke();
   return {
@@ -82,17 +84,40 @@ export function startScheduler(
 }
 
 /**
- * Where workers before have died with the agent, waits until its step has come to something, so that whoever is taken
- * next does not die with it too.
+ * Agents that workers before have died with, until their step here has come to something. Which of them was to blame is
+ * not known: a harmless one that two engines left without a word would die a third time with the one that is. So no two
+ * of them are driven at once.
  */
-async function trial({ store, clock }: Parts, { agentId, claims }: Lease): Promise<void> {
-  if (claims <= turnLimits.claimsTrusted) return;
-  const { promise: over, resolve } = Promise.withResolvers<void>();
-  const unfollow = store.follow(agentId, resolve);
-  const cancel = clock.after(engineLimits.suspectMs, resolve);
-  await over;
-  unfollow();
-  cancel();
+function makeSuspects(
+  { store, clock }: Parts,
+  running: Pick<Running, "has">,
+): {
+  readonly some: () => boolean;
+  /** Waits for what comes of the step where the agent is one, but not for long: others may be taken then. */
+  trial(lease: Lease): Promise<void>;
+} {
+  /** Each with what ends the watch over it. */
+  const suspects = new Map<Lease, () => void>();
+  return {
+    some: () => {
+      for (const [lease, clear] of suspects) if (!running.has(lease)) clear();
+      return suspects.size > 0;
+    },
+    trial: async (lease) => {
+      if (lease.claims <= turnLimits.claimsTrusted) return;
+      const { promise: over, resolve } = Promise.withResolvers<void>();
+      const clear = (): void => {
+        suspects.delete(lease);
+        unfollow();
+        resolve();
+      };
+      const unfollow = store.follow(lease.agentId, clear);
+      suspects.set(lease, clear);
+      const cancel = clock.after(engineLimits.suspectMs, resolve);
+      await over;
+      cancel();
+    },
+  };
 }
 
 /**

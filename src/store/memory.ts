@@ -236,7 +236,9 @@ const leases = ({
       )
       .toSorted((a, b) => (a.wakeAtMs ?? 0) - (b.wakeAtMs ?? 0));
     const trusted = due.filter(({ claims }) => claims < turnLimits.claimsTrusted);
-    const tried = due.toSorted((a, b) => a.claims - b.claims).slice(0, 1);
+    const tried = due
+      .toSorted((a, b) => a.claims - b.claims)
+      .slice(0, wish.trustedOnly === true ? 0 : 1);
     const taken = (trusted.length > 0 ? trusted : tried)
       .slice(0, limit)
       .map((entry) => take(entry, wish));

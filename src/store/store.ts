@@ -18,7 +18,12 @@ import type { AgentState, Status } from "../agent/state.ts";
  */
 
 /** Who drives an agent, and until when. */
-export type LeaseWish = { readonly worker: string; readonly untilMs: number };
+export type LeaseWish = {
+  readonly worker: string;
+  readonly untilMs: number;
+  /** A claim gives nobody who was claimed `claimsTrusted` times in vain. */
+  readonly trustedOnly?: boolean;
+};
 
 /** A worker's hold on an agent, and what the agent has worked since its newest event, in ms. */
 export type Holder = {

@@ -45,8 +45,8 @@ test("an agent that kills each engine of a fleet that drives it is given up afte
   engines.forEach((engine, index) => void poison(engine, models[index]!));
   try {
     const make = (model: string): Promise<string> => createAgent(front.client, { model });
-    // Some have said nothing yet when their engine dies, others are in mid-answer.
-    const silent = await Promise.all(Array.from({ length: 6 }, () => make("qwen3")));
+    // Some are silent when their engine dies, and so look as if they had killed it too; others are in mid-answer.
+    const silent = await Promise.all(Array.from({ length: 6 }, () => make("fault:late")));
     const busy = await Promise.all(Array.from({ length: 6 }, () => make("qwen3")));
     const agentId = await make(poisonous);
     await using chat = openChat(front.client, agentId);

@@ -82,6 +82,8 @@ contract("the leases of a store", (at) => {
       expect(await ids(0)).toHaveLength(3);
       expect(await ids(100)).toHaveLength(3);
       // All three have been left twice without a word.
+      const trusted = { worker: "w", untilMs: 300, trustedOnly: true };
+      expect(await at.store.claim(trusted, 200, 10)).toEqual([]);
       await create("d", 150);
       expect(await ids(200, 0)).toEqual([]);
       expect(await ids(200)).toEqual(["d 1"]);

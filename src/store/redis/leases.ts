@@ -41,7 +41,7 @@ export const leases = (base: Base): Pick<Store, "claim" | "renew" | "release" | 
       isMore = due.length === count && left > 0;
     }
     const [least] = refused.toSorted((a, b) => a.claims - b.claims);
-    if (taken.length === 0 && least !== undefined) {
+    if (taken.length === 0 && least !== undefined && wish.trustedOnly !== true) {
       const anyone = { wish, nowMs, claimsBelow: Infinity };
       taken.push(...(await claimEach(base, [least.agentId], anyone)).leases);
     }

@@ -63,10 +63,10 @@ export function perform(db: Database, sql: Statements, write: Write): Answer {
   }
 }
 
-function dueFor(sql: Statements, { nowMs, limit, skip }: ClaimWrite): readonly Held[] {
+function dueFor(sql: Statements, { wish, nowMs, limit, skip }: ClaimWrite): readonly Held[] {
   const others = JSON.stringify(skip);
   const due = sql.due.all(nowMs, others, limit);
-  return due.length > 0 ? due : sql.dueTried.all(nowMs, others, limit);
+  return due.length > 0 || wish.trustedOnly === true ? due : sql.dueTried.all(nowMs, others, limit);
 }
 
 /**
