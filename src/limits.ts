@@ -206,6 +206,8 @@ export const redisLimits = {
   reconnectMsMax: 1_000,
   /** Agents claimed in vain before that a claim looks past for others. */
   triedAgentsMax: 256,
+  /** Rows of a listing between two turns of the event loop: to read one takes some ten microseconds. */
+  rowsAtOnce: 100,
   /** Commands on one connection that wait for their answer; past it the store answers unavailable rather than grow. */
   commandsMax: 20_000,
   /** Between two looks whether the store is still there and what time it is; and, where hints do not come, at what changed. */

@@ -135,6 +135,24 @@ describe("engines that share a store", () => {
   });
 });
 
+test("a page of more rows than are read at once is whole and in order, though the index names some that are gone", async () => {
+  const store = await open();
+  const ids = Array.from({ length: 3 * redisLimits.rowsAtOnce }, (_, n) => `a${1000 + n}`);
+  await Promise.all(
+    ids.map((agentId) => store.create(creationOf(agentId, [born()], { wakeAtMs: 0 }))),
+  );
+  const gone = ids.filter((_, n) => n % 7 === 0);
+  const shards = makeShards(prefix);
+  redis.cli("del", ...gone.map((agentId) => shards.of(agentId).agent(agentId)));
+  const there = ids.filter((agentId) => !gone.includes(agentId)).toReversed();
+  const limit = 2 * redisLimits.rowsAtOnce + 7;
+  const page = await store.list({ status: "waiting_for_step", limit, beforeAgentId: null }, 0);
+  expect(page.map(({ agentId }) => agentId)).toEqual(there.slice(0, limit));
+  const rest = { status: null, limit, beforeAgentId: page.at(-1)?.agentId ?? "" };
+  const found = await store.list(rest, 0);
+  expect(found.map(({ agentId }) => agentId)).toEqual(there.slice(limit));
+});
+
 describe("hints that are lost", () => {
   test("are made up for when the connection for them is back", async () => {
     const [one, other] = [await open(), await open()];

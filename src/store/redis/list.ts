@@ -1,8 +1,9 @@
 import type { AgentRow } from "../../agent/row.ts";
 import type { Status } from "../../agent/state.ts";
+import { redisLimits } from "../../limits.ts";
 import type { Base } from "./base.ts";
 import { firstOf } from "./merge.ts";
-import { readRow } from "./row.ts";
+import { readRows } from "./row.ts";
 import type { Shard } from "./shards.ts";
 import { listOf, textOf } from "./values.ts";
 import type { ListQuery } from "../store.ts";
@@ -37,11 +38,10 @@ export async function listRows(
   const newest = firstOf(sources, (a, b) => a > b);
   const page: AgentRow[] = [];
   while (page.length < limit) {
-    const wanted = limit - page.length;
+    const wanted = Math.min(limit - page.length, redisLimits.rowsAtOnce);
     const next = await newest.take(wanted);
-    const found = await Promise.all(next.map((agentId) => readRow(base, agentId, nowMs)));
-    for (const row of found)
-      if (row !== null && (status === null || row.status === status)) page.push(row);
+    for (const row of await readRows(base, next, nowMs))
+      if (status === null || row.status === status) page.push(row);
     if (next.length < wanted) break;
   }
   return page;

@@ -4,6 +4,8 @@ import type { AgentRow } from "../../agent/row.ts";
 import { type AgentState, isStatus, type Stats, type Status } from "../../agent/state.ts";
 import { EngramError } from "../../errors.ts";
 import type { Base } from "./base.ts";
+import type { Group } from "./fleet.ts";
+import { scripts } from "./scripts.ts";
 import { listOf, numberOf, textOf } from "./values.ts";
 
 /** What each append may change of what listings show. */
@@ -18,6 +20,8 @@ export const infoOf = (state: AgentState, updatedAtMs: number): string =>
 /** What few do. */
 export const specOf = ({ spec, parent }: AgentState): string => JSON.stringify({ spec, parent });
 
+const fields = ["head", "status", "info", "spec", "worker", "lease"] as const;
+
 /** What listings show of an agent; null: there is none. Fails with corrupt. */
 export async function readRow(
   base: Base,
@@ -25,8 +29,29 @@ export async function readRow(
   nowMs: number,
 ): Promise<AgentRow | null> {
   const shard = base.shards.of(agentId);
-  const fields = ["head", "status", "info", "spec", "worker", "lease"];
-  const reply = listOf(await base.ask(shard, "HMGET", shard.agent(agentId), ...fields));
+  return rowOf(agentId, await base.ask(shard, "HMGET", shard.agent(agentId), ...fields), nowMs);
+}
+
+/** The same of many, in their order. */
+export async function readRows(
+  base: Base,
+  agentIds: readonly string[],
+  nowMs: number,
+): Promise<readonly AgentRow[]> {
+  const found = new Map<string, AgentRow | null>();
+  const read = async ({ at, all }: Group): Promise<void> => {
+    const ids = agentIds.filter((agentId) => all.includes(base.shards.of(agentId)));
+    if (ids.length === 0) return;
+    const keys = ids.map((agentId) => base.shards.of(agentId).agent(agentId));
+    const rows = listOf(await base.run(at, scripts.rows, { keys, args: fields }));
+    for (const [n, agentId] of ids.entries()) found.set(agentId, rowOf(agentId, rows[n], nowMs));
+  };
+  await Promise.all(base.groups.map(read));
+  return agentIds.flatMap((agentId) => found.get(agentId) ?? []);
+}
+
+function rowOf(agentId: string, hash: unknown, nowMs: number): AgentRow | null {
+  const reply = listOf(hash);
   if (reply[0] === null) return null;
   const [head = "", status = "", info = "", spec = "", worker = "", lease = ""] = reply.map(textOf);
   const driven = worker !== "" && numberOf(lease) > nowMs;

@@ -15,6 +15,7 @@ import releaseText from "./lua/release.lua" with { type: "text" };
 import removeText from "./lua/remove.lua" with { type: "text" };
 import renewText from "./lua/renew.lua" with { type: "text" };
 import reserveText from "./lua/reserve.lua" with { type: "text" };
+import rowsText from "./lua/rows.lua" with { type: "text" };
 import sharedText from "./lua/shared.lua" with { type: "text" };
 import snapshotText from "./lua/snapshot.lua" with { type: "text" };
 import stageText from "./lua/stage.lua" with { type: "text" };
@@ -69,6 +70,7 @@ export const scripts = {
   renew: script(renewText, false),
   reserve: script(reserveText, true),
   // The log behind it is read next.
+  rows: script(rowsText, false),
   snapshot: script(snapshotText, false),
   stage: script(stageText, true),
   tally: script(tallyText, false),
