@@ -41,6 +41,8 @@ export function openFollower(
 ): Follower {
   const reader = makeReader(store, agentId, from);
   let changed = true;
+  /** The last `take` may have left something. */
+  let more = false;
   let waiting = (): void => {};
   const wake = (): void => {
     changed = true;
@@ -51,20 +53,21 @@ export function openFollower(
 
   return {
     take: async () => {
+      const isRest = more && !changed;
       changed = false;
       const { aborted } = stopping;
-      const { followed, more } = await reader.next();
-      changed ||= more;
-      if (aborted && !changed)
+      const next = await reader.next(isRest);
+      ({ more } = next);
+      if (aborted && !changed && !more)
         throw new EngramError(
           "unavailable",
           "the engine is stopping: connect again and go on after the last sequence_id",
           { transient: true },
         );
-      return followed;
+      return next.followed;
     },
     wait: async (timeoutMs) => {
-      if (changed) return true;
+      if (changed || more) return true;
       const { promise, resolve } = Promise.withResolvers<void>();
       waiting = resolve;
       const cancel = clock.after(timeoutMs, resolve);
@@ -85,6 +88,8 @@ export function openFollower(
 function makeReader(store: Store, agentId: string, from: From) {
   const answer = makeAnswer();
   let cursor = from.after;
+  /** Of the answer as it was last read something is still to be given. */
+  let piecesLeft = false;
 
   const events = async (): Promise<readonly Followed[]> => {
     const followed: Followed[] = [];
@@ -100,19 +105,26 @@ function makeReader(store: Store, agentId: string, from: From) {
   /** What was not yet given of the answer that is written behind event `place`; null: one begins behind a later event. */
   const deltas = async (place: number): Promise<readonly Followed[] | null> => {
     const draft = await store.readDraft(agentId, answer.piecesTaken());
+    piecesLeft = draft !== null && draft.call.afterSequence > place;
     if (draft === null) return [];
-    if (draft.call.afterSequence > place) return null;
+    if (piecesLeft) return null;
     if (!answer.isOf(draft)) {
       answer.begin(draft);
       return deltas(place);
     }
-    return answer.take(draft).map((piece) => ({ kind: "delta", sequence: place, piece }));
+    const pieces = answer.take(draft);
+    piecesLeft = answer.piecesTaken() < draft.piecesTotal;
+    return pieces.map((piece) => ({ kind: "delta", sequence: place, piece }));
   };
 
   return {
-    next: async (): Promise<{ readonly followed: readonly Followed[]; readonly more: boolean }> => {
+    /** `isRest`: nobody has told of a change since the last call, which may have left something. */
+    next: async (
+      isRest: boolean,
+    ): Promise<{ readonly followed: readonly Followed[]; readonly more: boolean }> => {
       const place = cursor;
       const found = await events();
+      if (isRest && found.length === 0 && !piecesLeft) return { followed: [], more: false };
       // Read behind the events and given before them: nothing of an answer comes behind the pause that stopped it.
       const pieces = from.deltas ? await deltas(place) : [];
       const followed = [...(pieces ?? []), ...found];

@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import type { Event } from "../../src/agent/event.ts";
 import { fold } from "../../src/agent/fold.ts";
 import { openFollower } from "../../src/engine/follow.ts";
+import { storeLimits } from "../../src/limits.ts";
 import { openMemoryStore } from "../../src/store/memory.ts";
 import type { Store } from "../../src/store/store.ts";
 import { born, callAfter, logged, paused, said, spoke, startMs } from "../support/events.ts";
@@ -46,8 +47,8 @@ const openAgent = async (store: Store) => {
       dropDraft: asWorker,
     });
   };
-  const write = (offset: number, content: string): Promise<void> =>
-    store.writeDraft(holder(agentId, epoch), callAfter(1), [{ kind: "text", offset, content }]);
+  const write = (offset: number, content: string, after = 1): Promise<void> =>
+    store.writeDraft(holder(agentId, epoch), callAfter(after), [{ kind: "text", offset, content }]);
   const stopping = new AbortController();
   const parts = { store, clock: makeManualClock(), stopping: stopping.signal };
   const follower = openFollower(parts, agentId, {
@@ -97,4 +98,55 @@ test("when the engine stops, what it did is given, and then the end", async () =
   await write(0, "one ");
   expect(await taken()).toEqual(["2 at 0: one "]);
   await expect(taken()).rejects.toMatchObject({ code: "unavailable" });
+});
+
+test("an answer of many pages is given to its end, though nobody tells of it again", async () => {
+  const { write, taken } = await openAgent(openMemoryStore(makeManualClock()));
+  const pieces = 2 * storeLimits.readEventsMax + 1;
+  for (let at = 0; at < pieces; at++) await write(at, ".");
+  const given: string[] = [];
+  for (let more = true; more;) {
+    const some = await taken();
+    given.push(...some);
+    more = some.length > 0;
+  }
+  expect(given).toEqual(Array.from({ length: pieces }, (_, at) => `1 at ${at}: .`));
+});
+
+test("an answer that is begun behind an event is given behind it, whenever it is told of", async () => {
+  const { append, write, taken } = await openAgent(openMemoryStore(makeManualClock()));
+  await append(said("joins"), false);
+  await write(0, "one ", 2);
+  expect(await taken()).toEqual(["2 MessageReceived"]);
+  expect(await taken()).toEqual(["2 at 0: one "]);
+  await append(said("joins too"), false);
+  expect(await taken()).toEqual(["3 MessageReceived"]);
+  await write(4, "two ", 2);
+  expect(await taken()).toEqual(["3 at 4: two "]);
+});
+
+test("what nobody has told of yet is given in its order too", async () => {
+  const store = openMemoryStore(makeManualClock());
+  const { append, write, taken } = await openAgent({ ...store, follow: () => () => {} });
+  await append(said("joins"), false);
+  expect(await taken()).toEqual(["2 MessageReceived"]);
+  await write(0, "one ", 2);
+  await append(paused(), false);
+  expect(await taken()).toEqual(["2 at 0: one ", "3 AgentPaused"]);
+});
+
+test("for one change the answer is looked for once", async () => {
+  const store = openMemoryStore(makeManualClock());
+  let looks = 0;
+  const { append, taken } = await openAgent({
+    ...store,
+    readDraft: (...args) => {
+      looks++;
+      return store.readDraft(...args);
+    },
+  });
+  await append(said("joins"), false);
+  expect(await taken()).toEqual(["2 MessageReceived"]);
+  expect(await taken()).toEqual([]);
+  expect(looks).toBe(1);
 });

@@ -19,6 +19,9 @@ const changed = "test/store/sqlite.test.ts";
 const commit = "test/store/sqlite-commit.test.ts";
 const clocks = "test/engine/clocks.test.ts";
 const drive = "test/engine/drive.test.ts";
+const follow = "test/engine/follow.test.ts";
+const room = "test/engine/room.test.ts";
+const redisOwn = "test/store/redis.test.ts";
 const fold = "test/agent/fold.test.ts";
 const decide = "test/agent/decide.test.ts";
 const accept = "test/agent/accept.test.ts";
@@ -142,6 +145,20 @@ const agent: readonly Fault[] = [
 ];
 
 const engine: readonly Fault[] = [
+  {
+    name: "a follower leaves the rest of an answer",
+    file: "src/engine/follow.ts",
+    text: " && !piecesLeft",
+    by: "",
+    tests: [follow],
+  },
+  {
+    name: "who waits for room is not looked for when there is some",
+    file: "src/engine/schedule.ts",
+    text: "if (starved) poke();",
+    by: "",
+    tests: [room],
+  },
   {
     name: "a step that kills its engine is tried for ever",
     file: "src/engine/drive.ts",
@@ -385,6 +402,13 @@ const redis: readonly Fault[] = [
     text: 'if (strange !== null) throw new EngramError("unavailable", strange);',
     by: "",
     tests: [formats],
+  },
+  {
+    name: "Redis: who becomes due while others are is not told of",
+    file: "src/store/redis/hints.ts",
+    text: " || told <= nowMs()",
+    by: "",
+    tests: [redisOwn],
   },
 ];
 

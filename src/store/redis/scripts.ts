@@ -69,8 +69,8 @@ export const scripts = {
   // A lease that is lost with its server is another's a little earlier, no more.
   renew: script(renewText, false),
   reserve: script(reserveText, true),
-  // The log behind it is read next.
   rows: script(rowsText, false),
+  // The log behind it is read next.
   snapshot: script(snapshotText, false),
   stage: script(stageText, true),
   tally: script(tallyText, false),
