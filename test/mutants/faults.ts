@@ -1,16 +1,7 @@
-/** A fault that is seeded by replacing a text, and the tests that have to find it. */
-export type Fault = {
-  /** What is broken, as a promise of the product that no longer holds. */
-  readonly name: string;
-  readonly file: string;
-  /** Stands exactly once in the file. */
-  readonly text: string;
-  readonly by: string;
-  readonly tests: readonly string[];
-};
+import type { Fault } from "./fault.ts";
+import { redis } from "./redis-faults.ts";
 
 const lease = "test/store/contract-lease.test.ts";
-const formats = "test/store/redis-formats.test.ts";
 const log = "test/store/contract-log.test.ts";
 const index = "test/store/contract-index.test.ts";
 const derived = "test/store/contract-derived.test.ts";
@@ -21,7 +12,6 @@ const clocks = "test/engine/clocks.test.ts";
 const drive = "test/engine/drive.test.ts";
 const follow = "test/engine/follow.test.ts";
 const room = "test/engine/room.test.ts";
-const redisOwn = "test/store/redis.test.ts";
 const fold = "test/agent/fold.test.ts";
 const decide = "test/agent/decide.test.ts";
 const accept = "test/agent/accept.test.ts";
@@ -315,100 +305,6 @@ const sqlite: readonly Fault[] = [
     text: "WHERE wake IS NOT NULL`",
     by: "WHERE worker IS NOT NULL`",
     tests: [clocks],
-  },
-];
-
-const redis: readonly Fault[] = [
-  {
-    name: "Redis: a worker that was replaced writes on",
-    file: "src/store/redis/lua/append.lua",
-    text: "if epoch ~= NONE and held[5] ~= epoch then",
-    by: "if epoch ~= NONE and held[5] < epoch then",
-    tests: [lease],
-  },
-  {
-    name: "Redis: an append goes behind a head that its writer did not know",
-    file: "src/store/redis/lua/append.lua",
-    text: "if held[1] ~= after then return { 'conflict', held[1] } end",
-    by: "",
-    tests: [log],
-  },
-  {
-    name: "Redis: a worker that was replaced adds to the draft",
-    file: "src/store/redis/lua/write-draft.lua",
-    text: "if held[2] ~= epoch then return { 'fenced' } end",
-    by: "",
-    tests: [lease],
-  },
-  {
-    name: "Redis: something is written behind what the writer does not know",
-    file: "src/store/redis/lua/fence.lua",
-    text: "if format < newest then return redis.error_reply('FORMAT ' .. newest) end",
-    by: "",
-    tests: [formats],
-  },
-  {
-    name: "Redis: a shard is not marked with the newer format",
-    file: "src/store/redis/lua/fence.lua",
-    text: "if WRITES and format > newest then",
-    by: "if false then",
-    tests: [formats],
-  },
-  {
-    name: "Redis: the format is raised under an engine that does not know the newer one",
-    file: "src/store/redis/lua/beat.lua",
-    text: "known = known and tonumber(knows or 1) >= newest",
-    by: "",
-    tests: [formats],
-  },
-  {
-    name: "Redis: the format is raised under an engine that could not tell of itself",
-    file: "src/store/redis/lua/beat.lua",
-    text: "tonumber(untilMs) <= time and time >= settled then",
-    by: "tonumber(untilMs) <= time then",
-    tests: [formats],
-  },
-  {
-    name: "Redis: the format is raised under an engine that tells of tools only",
-    file: "src/store/redis/lua/beat.lua",
-    text: "isSilent or named[found[n]] or found[n] == worker",
-    by: "true",
-    tests: [formats],
-  },
-  {
-    name: "Redis: a format that was raised is lost with a server",
-    file: "src/store/redis/lua/beat.lua",
-    text: "math.max(tonumber(kept[2] or 0), learnt)",
-    by: "tonumber(kept[2] or 0)",
-    tests: [formats],
-  },
-  {
-    name: "Redis: an engine writes in a store of a format that it does not know",
-    file: "src/store/redis/lua/beat.lua",
-    text: "if format < oldest or format > newest then return told(format) end",
-    by: "",
-    tests: [formats],
-  },
-  {
-    name: "Redis: an engine that stops is waited for",
-    file: "src/store/redis/home.ts",
-    text: "if (trouble === null) await sayGoodbye(parts, servers);",
-    by: "",
-    tests: [formats],
-  },
-  {
-    name: "Redis: an engine goes on in a format that it does not know",
-    file: "src/store/redis/formats.ts",
-    text: 'if (strange !== null) throw new EngramError("unavailable", strange);',
-    by: "",
-    tests: [formats],
-  },
-  {
-    name: "Redis: who becomes due while others are is not told of",
-    file: "src/store/redis/hints.ts",
-    text: " || told <= nowMs()",
-    by: "",
-    tests: [redisOwn],
   },
 ];
 

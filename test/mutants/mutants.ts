@@ -5,7 +5,8 @@
 import { cp, mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { type Fault, faults } from "./faults.ts";
+import type { Fault } from "./fault.ts";
+import { faults } from "./faults.ts";
 
 const root = resolve(import.meta.dir, "../..");
 /** Runs beside each other: half of what a small machine has. */
