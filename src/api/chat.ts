@@ -8,6 +8,7 @@ import type { ClientMessage, ServerMessage } from "../gen/engram/api/v1/agent_pb
 import { commandOf } from "./commands.ts";
 import { failureOf } from "./failures.ts";
 import { sequenceOf } from "./spec.ts";
+import { makeSilence } from "./silence.ts";
 import { ackOf, deltaMessageOf, heartbeatOf, serverMessageOf } from "./wire.ts";
 
 export type StreamParts = {
@@ -17,7 +18,7 @@ export type StreamParts = {
   readonly heartbeatMs: number;
 };
 
-type Ack = { readonly sequence: number; readonly status: string };
+type Ack = { readonly sequence: number; readonly status: string; readonly isNew: boolean };
 
 /** The client's side of a chat: its messages recorded one after the other, and what is to be answered. */
 type Inputs = {
@@ -26,9 +27,9 @@ type Inputs = {
   readonly finished: () => boolean;
   /** Resolves when no message is just being recorded. */
   settled(): Promise<void>;
-  /** Takes the answer that belongs to an event of this client's. */
+  /** Takes the answer that an event of this client's stands for. */
   answerTo(sequence: number): Ack | null;
-  /** Takes the answers to what was recorded before the stream's place: nothing of it will come by. */
+  /** Takes the answers that no event stands for, to what the stream's place has reached: to repetitions, and to what changed nothing. */
   late(cursor: number): readonly Ack[];
 };
 
@@ -78,32 +79,43 @@ async function* output(
 ): AsyncGenerator<ServerMessage> {
   const { agentId } = agent;
   let cursor = (await engine.get(agentId)).sequence;
+  const silence = makeSilence(clock, heartbeatMs);
   for (;;) {
     signal.throwIfAborted();
     const followed = await follower.take();
     for (const item of followed) {
       if (item.kind === "event") cursor = item.logged.sequence;
-      const answer = await answerOf(item, inputs);
-      yield answer === null
-        ? messageOf(agent, item, clock.nowMs())
-        : ackOf(agentId, answer, clock.nowMs());
+      yield (await answerOf(agentId, item, inputs)) ?? messageOf(agent, item, clock.nowMs());
+      silence.broken();
     }
     if (followed.length > 0) continue;
-    for (const ack of inputs.late(cursor)) yield ackOf(agentId, ack, clock.nowMs());
+    for (const ack of inputs.late(cursor)) {
+      yield ackOf(agentId, ack, clock.nowMs());
+      silence.broken();
+    }
     if (inputs.finished()) {
       await inputs.done;
       const row = await engine.get(agentId);
       if (isResting(row.status) && row.sequence <= cursor) return;
     }
-    if (!(await follower.wait(heartbeatMs))) yield heartbeatOf(agentId, cursor, clock.nowMs());
+    await follower.wait(silence.leftMs());
+    if (silence.leftMs() > 0) continue;
+    yield heartbeatOf(agentId, cursor, clock.nowMs());
+    silence.broken();
   }
 }
 
 /** An event may come by before the command that made it knows its place: it is waited for. */
-async function answerOf(item: Followed, inputs: Inputs): Promise<Ack | null> {
+async function answerOf(
+  agentId: string,
+  item: Followed,
+  inputs: Inputs,
+): Promise<ServerMessage | null> {
   if (item.kind !== "event" || !("key" in item.logged.event)) return null;
   await inputs.settled();
-  return inputs.answerTo(item.logged.sequence);
+  const { sequence, atMs } = item.logged;
+  const ack = inputs.answerTo(sequence);
+  return ack === null ? null : ackOf(agentId, ack, atMs);
 }
 
 const messageOf = (
@@ -121,7 +133,7 @@ function takeInputs(
   messages: { readonly first: ClientMessage; readonly rest: AsyncIterator<ClientMessage> },
   wake: () => void,
 ): Inputs {
-  /** In the order of the messages; those that came to nothing new share an event. */
+  /** In the order of the messages. */
   const acks: Ack[] = [];
   let recording: Promise<void> = Promise.resolve();
   let finished = false;
@@ -134,9 +146,9 @@ function takeInputs(
       );
     const command = commandOf(message.payload, message.messageId);
     if (command === null) return;
-    const { sequence, state } = await engine.command(agentId, command);
+    const { sequence, state, isNew } = await engine.command(agentId, command);
     const status = command.type === "Say" ? "waiting" : statusOf(state);
-    acks.push({ sequence, status });
+    acks.push({ sequence, status, isNew });
   };
   const take = async (): Promise<void> => {
     try {
@@ -164,7 +176,7 @@ function takeInputs(
     finished: () => finished,
     settled: () => recording.catch(() => {}),
     answerTo: (sequence) => {
-      const index = acks.findIndex((ack) => ack.sequence === sequence);
+      const index = acks.findIndex((ack) => ack.isNew && ack.sequence === sequence);
       return index === -1 ? null : (acks.splice(index, 1)[0] ?? null);
     },
     late: (cursor) => {

@@ -1,6 +1,7 @@
 import type { HandlerContext } from "@connectrpc/connect";
 import type { ReplayRequest, ServerMessage } from "../gen/engram/api/v1/agent_pb.ts";
 import type { StreamParts } from "./chat.ts";
+import { makeSilence } from "./silence.ts";
 import { sequenceOf } from "./spec.ts";
 import { heartbeatOf, isOutput, serverMessageOf } from "./wire.ts";
 
@@ -16,7 +17,8 @@ export async function* replay(
   const observed = spec.config.enableObservation;
   const follower = await engine.follow(agentId, after, false);
   signal.addEventListener("abort", follower.wake, { once: true });
-  let cursor = after;
+  const silence = makeSilence(clock, heartbeatMs);
+  let cursor = Math.min(after, head);
   try {
     for (;;) {
       signal.throwIfAborted();
@@ -24,11 +26,15 @@ export async function* replay(
         if (item.kind !== "event") continue;
         cursor = item.logged.sequence;
         if (!follow && cursor > head) return;
-        if (includeHistory || isOutput(item.logged.event, observed))
-          yield serverMessageOf(agentId, item.logged, observed);
+        if (!includeHistory && !isOutput(item.logged.event, observed)) continue;
+        yield serverMessageOf(agentId, item.logged, observed);
+        silence.broken();
       }
       if (!follow && cursor >= head) return;
-      if (!(await follower.wait(heartbeatMs))) yield heartbeatOf(agentId, cursor, clock.nowMs());
+      await follower.wait(silence.leftMs());
+      if (silence.leftMs() > 0) continue;
+      yield heartbeatOf(agentId, cursor, clock.nowMs());
+      silence.broken();
     }
   } finally {
     follower.close();

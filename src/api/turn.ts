@@ -3,7 +3,7 @@ import type { HandlerContext } from "@connectrpc/connect";
 import type { Event, LoggedEvent } from "../agent/event.ts";
 import { fold } from "../agent/fold.ts";
 import type { Recorded } from "../engine/record.ts";
-import { isResting, statusOf } from "../agent/state.ts";
+import { type AgentState, isResting, statusOf } from "../agent/state.ts";
 import { EngramError } from "../errors.ts";
 import {
   type SendMessageRequest,
@@ -32,7 +32,11 @@ export async function sendMessage(
   );
   const endMs = parts.clock.monotonicMs() + timeoutMs;
   const recorded = await parts.engine.command(agentId, sayOf(request.userInput, request.messageId));
-  const events = await turnBehind(parts, { agentId, recorded, endMs, timeoutMs }, signal);
+  const advice =
+    request.messageId === ""
+      ? "look at it by GetAgent and Replay, and give messages an id to wait for their turns again"
+      : "ask again with the same message_id to wait for it";
+  const events = await turnBehind(parts, { agentId, recorded, endMs, timeoutMs, advice }, signal);
   const agent = agentOf(await parts.engine.get(agentId));
   return create(SendMessageResponseSchema, { agent, ...answerOf(events) });
 }
@@ -45,6 +49,8 @@ async function turnBehind(
     readonly recorded: Recorded;
     readonly endMs: number;
     readonly timeoutMs: number;
+    /** To who has waited in vain. */
+    readonly advice: string;
   },
   signal: AbortSignal,
 ): Promise<readonly LoggedEvent[]> {
@@ -60,7 +66,7 @@ async function turnBehind(
       const followed = await follower.take();
       for (const item of followed) {
         if (item.kind !== "event") continue;
-        if (isResting(statusOf(state)) && !continuesReply(item.logged.event)) return events;
+        if (isOver(state) && !continues(item.logged.event)) return events;
         events.push(item.logged);
         state = fold([item.logged], state);
       }
@@ -70,7 +76,7 @@ async function turnBehind(
       if (leftMs <= 0 || !(await follower.wait(leftMs)))
         throw new EngramError(
           "deadline_exceeded",
-          `the agent still works after ${on.timeoutMs} ms and goes on; ask again with the same message_id to wait for it`,
+          `the agent still works after ${on.timeoutMs} ms and goes on; ${on.advice}`,
         );
     }
   } finally {
@@ -78,8 +84,18 @@ async function turnBehind(
   }
 }
 
-/** The events of a reply are recorded at once: between them an agent does not rest, though a fold of half of them says so. */
-const continuesReply = (event: Event): boolean => "head" in event && event.head === null;
+/** A pause, and a wait for a confirmation, interrupt a turn: what comes behind them belongs to it. */
+function isOver(state: AgentState): boolean {
+  const status = statusOf(state);
+  return isResting(status) && status !== "paused" && status !== "waiting_for_confirmation";
+}
+
+/**
+ * The events of a reply are recorded at once: between them an agent does not rest, though a fold of half of them says so.
+ * A failed turn goes on where it was retried.
+ */
+const continues = (event: Event): boolean =>
+  event.type === "AgentRetried" || ("head" in event && event.head === null);
 
 type Answer = Omit<MessageInitShape<typeof SendMessageResponseSchema> & object, "$typeName">;
 
@@ -92,6 +108,7 @@ function answerOf(events: readonly LoggedEvent[]): Answer {
       answer = { ...answer, finalAnswer: finalAnswerOf(event) };
     else if (event.type === "TurnFailed")
       answer = { ...answer, error: { code: event.code, message: event.message } };
+    else if (event.type === "AgentRetried") answer = { ...answer, error: undefined };
     else if (event.type === "ToolReturned") toolResults.push(toolResultOf(event.callId, event));
   return { ...answer, toolResults };
 }

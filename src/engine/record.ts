@@ -10,8 +10,12 @@ import type { Agents } from "./agents.ts";
 import type { Parts } from "./parts.ts";
 import type { Scheduler } from "./schedule.ts";
 
-/** A command's durable event, and the state right behind it. */
-export type Recorded = { readonly sequence: number; readonly state: AgentState };
+/** A command's durable event, and the state right behind it. `isNew` false: the event was there, or says already what was asked for. */
+export type Recorded = {
+  readonly sequence: number;
+  readonly state: AgentState;
+  readonly isNew: boolean;
+};
 
 type Recording = Parts & { readonly agents: Agents; readonly scheduler: Scheduler };
 
@@ -89,7 +93,7 @@ export async function recordCommand(
     const keys = markKeysOf(command);
     const marks = keys.length === 0 ? noMarks : await parts.store.marks(agentId, keys);
     const { events, sequence } = accept(state, command, marks);
-    if (events.length === 0) return { sequence, state };
+    if (events.length === 0) return { sequence, state, isNew: false };
     try {
       return await appendCommand(parts, { agentId, state, events });
     } catch (error) {
@@ -128,6 +132,6 @@ async function appendCommand(
       ...due,
     });
     parts.agents.keep(agentId, state, { snapshot, recordedMs: due.nowMs });
-    return { lease, written: { sequence: after + 1, state } };
+    return { lease, written: { sequence: after + 1, state, isNew: true } };
   });
 }

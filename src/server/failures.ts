@@ -101,8 +101,8 @@ const guardOutput = <T>(messages: AsyncIterable<T>, call: WatchedCall): AsyncIte
 /**
  * Stands between connect and every handler. Handlers must know: `signal` aborts after a success too, so an abort is no
  * failure; they release what they hold on `signal`, since a reader may wait on a client that never speaks again; a
- * stream of requests without a first message in time is DEADLINE_EXCEEDED, and one that ends without any is CANCELED
- * (a client's immediate reset looks like a regular end).
+ * stream of requests without a first message in time is DEADLINE_EXCEEDED, and one that ends without any is
+ * INVALID_ARGUMENT.
  */
 export const makeGuard =
   (log: Log, sweep: Sweep, watch: CallWatch): Interceptor =>

@@ -10,7 +10,7 @@ type Terms = {
   readonly late: string;
   /** What the reader gets in place of an error. */
   readonly failure: (error: unknown) => ConnectError;
-  /** The message of the CANCELED that the reader gets when the source ends without an item; null: an end. */
+  /** The message of the INVALID_ARGUMENT that the reader gets when the source ends without an item; null: an end. */
   readonly empty: string | null;
 };
 
@@ -39,7 +39,8 @@ export const timed = <T>(items: AsyncIterable<T>, terms: Terms): Timed<T> => {
       return { done: false, value: result.value };
     }
     cancel();
-    if (count === 0 && terms.empty !== null) throw new ConnectError(terms.empty, Code.Canceled);
+    if (count === 0 && terms.empty !== null)
+      throw new ConnectError(terms.empty, Code.InvalidArgument);
     return { done: true, value: undefined };
   };
   const next = async (): Promise<IteratorResult<T, undefined>> =>

@@ -111,6 +111,59 @@ describe("a chat", () => {
     await engine.drain();
   });
 
+  test("shows another's event beside its own word that changed nothing", async () => {
+    const { agentId, talk, engine } = await open();
+    const [one, other] = [talk(), talk()];
+    for (const chat of [one, other]) chat.send({ agentId });
+    await quiet();
+    const pause = { case: "pause", value: { reason: "" } } as const;
+    one.send({ payload: pause });
+    await other.until("the pause", is("2 paused"));
+    other.send({ payload: user("kept") });
+    one.send({ payload: pause });
+    await one.until("the input", is("3 user_input"));
+    await quiet();
+    expect(all(one.messages).slice(0, 1)).toEqual(["2 paused"]);
+    expect(all(one.messages).slice(1).toSorted()).toEqual(
+      expect.arrayContaining(["3 user_input", expect.stringMatching(/^[23] paused$/)]),
+    );
+    for (const chat of [one, other]) chat.halfClose();
+    expect(await Promise.all([one.ended, other.ended])).toEqual([null, null]);
+    await engine.drain();
+  });
+
+  test("shows the event that a repeated message became where it is resumed from before it", async () => {
+    const { agentId, talk, engine } = await open();
+    const first = talk();
+    first.send({ agentId, messageId: "m", payload: user("hi") });
+    first.halfClose();
+    await first.ended;
+    const again = talk();
+    again.send({ agentId, resumeFromSequence: 1n, messageId: "m", payload: user("hi") });
+    again.halfClose();
+    expect(await again.ended).toBeNull();
+    expect(whole(again.messages)).toEqual(["2 user_input", "3 text: you said: hi", "2 waiting"]);
+    const shown = again.messages[0]?.payload;
+    expect(shown?.case === "status" ? shown.value.message : "").toBe("hi");
+    await engine.drain();
+  });
+
+  test("breaks its silence though the client speaks, of nothing", async () => {
+    const { agentId, talk, engine, stage } = await open();
+    const chat = talk();
+    chat.send({ agentId });
+    for (let tenth = 0; tenth < 20; tenth++) {
+      await quiet();
+      stage.clock.advance(heartbeatMs / 10);
+      chat.send({});
+    }
+    await quiet();
+    expect(all(chat.messages)).toEqual(["1 heartbeat", "1 heartbeat"]);
+    chat.halfClose();
+    expect(await chat.ended).toBeNull();
+    await engine.drain();
+  });
+
   test("refuses other content under a message_id that was used", async () => {
     const { agentId, talk, engine, stage } = await open();
     const chat = talk();

@@ -1,166 +1,12 @@
 import { describe, expect, test } from "bun:test";
-import { aborted, askedOf, makePlayedModel, type PlayedModel } from "../support/played-model.ts";
-import { brief, codeOf, openApi } from "../support/api.ts";
+import { aborted, makePlayedModel } from "../support/played-model.ts";
+import { brief, codeOf, heartbeatMs, openService, usesTools } from "../support/api.ts";
 import { EngramError } from "../../src/errors.ts";
-import { echoing, makeGate, openStage, quiet, until } from "../support/stage.ts";
-
-const open = (model: PlayedModel = echoing()) => {
-  const stage = openStage();
-  const engine = stage.start({ model });
-  return { stage, engine, client: openApi(engine, stage) };
-};
-
-const said = (content: string) => ({ content });
-
-const usesTools = () =>
-  makePlayedModel(({ messages }) =>
-    messages.some(({ role }) => role === "tool")
-      ? { text: ["done"] }
-      : {
-          text: ["let me see"],
-          calls: [{ name: askedOf(messages), input: { n: 1 } }],
-        },
-  );
-
-describe("SendMessage", () => {
-  test("answers when the agent rests: the last text, and the tools' results", async () => {
-    const { stage, engine, client } = open(usesTools());
-    const agentId = await stage.create(engine, "goal", { waitForInput: true });
-    const answer = await client.sendMessage({ agentId, userInput: said("echo") });
-    expect(answer).toMatchObject({
-      text: "done",
-      toolResults: [{ callId: "call_4", output: '{"n":1}', isError: false }],
-      agent: { status: "waiting_for_input", stats: { totalSteps: 2, toolCalls: 1 } },
-    });
-    expect([answer.finalAnswer, answer.error]).toEqual([undefined, undefined]);
-    await engine.drain();
-  });
-
-  test("answers when a tool waits for its confirmation", async () => {
-    const { stage, engine, client } = open(usesTools());
-    const agentId = await stage.create(engine, "goal", { waitForInput: true });
-    const answer = await client.sendMessage({ agentId, userInput: said("risky") });
-    expect(answer).toMatchObject({
-      text: "let me see",
-      agent: { status: "waiting_for_confirmation" },
-    });
-    await engine.drain();
-  });
-
-  test("tells what the turn failed with", async () => {
-    const refusing = makePlayedModel(() => ({
-      text: ["x"],
-      before: () => Promise.reject(new EngramError("model_not_found", "there is no such model")),
-    }));
-    const { stage, engine, client } = open(refusing);
-    const agentId = await stage.create(engine, "goal", { waitForInput: true });
-    const answer = await client.sendMessage({ agentId, userInput: said("hi") });
-    expect(answer).toMatchObject({
-      agent: { status: "failed" },
-      error: { code: "MODEL_NOT_FOUND", message: "there is no such model" },
-    });
-    expect(await codeOf(client.sendMessage({ agentId, userInput: said("hi") }))).toBe(
-      "FailedPrecondition",
-    );
-    await engine.drain();
-  });
-
-  test("gives the final answer", async () => {
-    const final = makePlayedModel(() => ({
-      calls: [{ name: "final_answer", input: { content: "42", structured: { n: 42 } } }],
-    }));
-    const { stage, engine, client } = open(final);
-    const agentId = await stage.create(engine, "goal", { waitForInput: true });
-    expect(await client.sendMessage({ agentId, userInput: said("hi") })).toMatchObject({
-      finalAnswer: { content: "42", structured: { n: 42 } },
-      agent: { status: "completed" },
-    });
-    await engine.drain();
-  });
-
-  test("past its time fails while the agent goes on, and a repetition waits for the same turn", async () => {
-    const hold = makeGate();
-    const model = makePlayedModel(({ messages }) => ({
-      text: ["about ", askedOf(messages)],
-      before: async () => hold.passed,
-    }));
-    const { stage, engine, client } = open(model);
-    const agentId = await stage.create(engine, "goal", { waitForInput: true });
-    const request = { agentId, messageId: "m", userInput: said("hi") };
-    const timed = codeOf(client.sendMessage({ ...request, timeout: { seconds: 2n, nanos: 0 } }));
-    await until("the model is called", () => model.calls.length === 1);
-    let isOver = false;
-    void timed.finally(() => (isOver = true));
-    for (const byMs of [86_400_000, -86_400_000, -86_400_000, 0]) {
-      expect(isOver).toBe(false);
-      // A clock that is set is no time that passes.
-      stage.clock.jump(byMs);
-      await quiet();
-      expect(isOver).toBe(false);
-      stage.clock.advance(500);
-      await quiet();
-    }
-    expect(await timed).toBe("DeadlineExceeded");
-    const again = client.sendMessage(request);
-    await quiet();
-    hold.open();
-    expect((await again).text).toBe("about hi");
-    await client.sendMessage({ agentId, userInput: said("else") });
-    // Long over by now, the turn is still the same.
-    expect((await client.sendMessage(request)).text).toBe("about hi");
-    expect(await codeOf(client.sendMessage({ ...request, userInput: said("ho") }))).toBe(
-      "AlreadyExists",
-    );
-    expect((await stage.events(agentId)).filter((type) => type === "MessageReceived").length).toBe(
-      2,
-    );
-    await engine.drain();
-  });
-
-  test("whose client goes away leaves the agent to go on", async () => {
-    const hold = makeGate();
-    const model = makePlayedModel(() => ({ text: ["one"], before: () => hold.passed }));
-    const { stage, engine, client } = open(model);
-    const agentId = await stage.create(engine, "goal", { waitForInput: true });
-    const abort = new AbortController();
-    const asked = codeOf(
-      client.sendMessage({ agentId, userInput: said("hi") }, { signal: abort.signal }),
-    );
-    await until("the model is called", () => model.calls.length === 1);
-    abort.abort();
-    expect(await asked).toBe("Canceled");
-    hold.open();
-    await stage.untilSettled(agentId);
-    await engine.drain();
-  });
-
-  test.each([
-    ["an empty message", {}, "InvalidArgument"],
-    ["a negative timeout", { userInput: said("x"), timeout: { seconds: -1n } }, "InvalidArgument"],
-    [
-      "a file that no model takes",
-      {
-        userInput: {
-          content: "x",
-          attachments: [{ name: "a", mimeType: "video/mp4", data: new Uint8Array() }],
-        },
-      },
-      "InvalidArgument",
-    ],
-    ["an unknown agent", { agentId: "nobody", userInput: said("x") }, "NotFound"],
-    ["a nameless agent", { agentId: "", userInput: said("x") }, "InvalidArgument"],
-  ])("refuses %s, and records nothing", async (_what, request, code) => {
-    const { stage, engine, client } = open();
-    const agentId = await stage.create(engine, "goal", { waitForInput: true });
-    expect(await codeOf(client.sendMessage({ agentId, ...request }))).toBe(code);
-    expect(await stage.events(agentId)).toEqual(["AgentCreated"]);
-    await engine.drain();
-  });
-});
+import { makeGate, quiet } from "../support/stage.ts";
 
 describe("ListAgents", () => {
   const some = async (count: number) => {
-    const at = open();
+    const at = openService();
     const agentIds: string[] = [];
     for (let index = 0; index < count; index++)
       agentIds.unshift(
@@ -210,7 +56,7 @@ describe("ListAgents", () => {
     ["a made-up token", { pageToken: "bm90IGFuIGlk" }],
     ["a token that is no token", { pageToken: "?" }],
   ])("refuses %s", async (_what, request) => {
-    const { client, engine } = open();
+    const { client, engine } = openService();
     expect(await codeOf(client.listAgents(request))).toBe("InvalidArgument");
     await engine.drain();
   });
@@ -218,7 +64,7 @@ describe("ListAgents", () => {
 
 describe("SetAgentStatus and ControlAgent", () => {
   test("know the words that can be set, and the moves that can be made", async () => {
-    const { stage, engine, client } = open();
+    const { stage, engine, client } = openService();
     const agentId = await stage.create(engine, "goal", { waitForInput: true });
     const set = async (status: string): Promise<string> =>
       (await client.setAgentStatus({ agentId, status })).status;
@@ -247,7 +93,7 @@ describe("SetAgentStatus and ControlAgent", () => {
         if (number === 1) throw new EngramError("model_error", "no");
       },
     }));
-    const { stage, engine, client } = open(model);
+    const { stage, engine, client } = openService(model);
     const agentId = await stage.create(engine, "goal");
     await stage.untilStatus(agentId, "failed");
     expect((await client.setAgentStatus({ agentId, status: "waiting_for_step" })).status).toBe(
@@ -261,7 +107,7 @@ describe("SetAgentStatus and ControlAgent", () => {
   });
 
   test("confirm once; the same again is fine, the opposite is refused", async () => {
-    const { stage, engine, client } = open(usesTools());
+    const { stage, engine, client } = openService(usesTools());
     const agentId = await stage.create(engine, "risky");
     await stage.untilStatus(agentId, "waiting_for_confirmation");
     const confirm = (callId: string, approve: boolean) =>
@@ -285,7 +131,7 @@ describe("CreateAgent and ForkAgent", () => {
   const request = { goal: "hello", model: "m", requestId: "r" };
 
   test("make one agent of a repeated request_id", async () => {
-    const { engine, client } = open();
+    const { engine, client } = openService();
     const first = await client.createAgent(request);
     expect(first.agent).toMatchObject({ status: "waiting_for_step", headSequence: 1n });
     expect((await client.createAgent(request)).agentId).toBe(first.agentId);
@@ -312,7 +158,7 @@ describe("CreateAgent and ForkAgent", () => {
     ["tools", { tools: [{ name: "a/b" }] }],
     ["request_id", { requestId: "r".repeat(257) }],
   ])("refuse a bad %s by its name", async (field, over) => {
-    const { engine, client } = open();
+    const { engine, client } = openService();
     const call = client.createAgent({ ...request, ...over });
     const error = await call.then(
       () => null,
@@ -324,7 +170,7 @@ describe("CreateAgent and ForkAgent", () => {
   });
 
   test("know no place in a log that is not there", async () => {
-    const { stage, engine, client } = open();
+    const { stage, engine, client } = openService();
     const agentId = await stage.create(engine, "goal", { waitForInput: true });
     expect(await codeOf(client.forkAgent({ agentId, atSequence: 2n }))).toBe("NotFound");
     expect(await codeOf(client.forkAgent({ agentId, atSequence: -1n }))).toBe("InvalidArgument");
@@ -338,7 +184,7 @@ describe("DeleteAgent and Replay", () => {
       text: ["x"],
       before: async (_index, signal) => aborted(signal),
     }));
-    const { stage, engine, client } = open(model);
+    const { stage, engine, client } = openService(model);
     const agentId = await stage.create(engine, "goal");
     expect(await codeOf(client.deleteAgent({ agentId }))).toBe("FailedPrecondition");
     await client.deleteAgent({ agentId, force: true });
@@ -348,7 +194,7 @@ describe("DeleteAgent and Replay", () => {
   });
 
   test("a log is shown again, from a place on, with its history or without", async () => {
-    const { stage, engine, client } = open();
+    const { stage, engine, client } = openService();
     const agentId = await stage.create(engine, "goal");
     await stage.untilSettled(agentId);
     await stage.say(engine, agentId, "hi");
@@ -371,6 +217,37 @@ describe("DeleteAgent and Replay", () => {
     ]);
     expect(await codeOf(replayed({ agentId: "" }))).toBe("InvalidArgument");
     expect(await codeOf(replayed({ agentId: "nobody" }))).toBe("NotFound");
+    await engine.drain();
+  });
+
+  test("a log that is followed breaks its silence while an answer is written that it does not show", async () => {
+    const pieces = Array.from({ length: 40 }, (_, n) => `w${n} `);
+    const gates = pieces.map(() => makeGate());
+    const model = makePlayedModel(() => ({
+      text: pieces,
+      before: async (index) => gates[index]?.passed,
+    }));
+    const { stage, engine, client } = openService(model);
+    const agentId = await stage.create(engine, "goal");
+    const lines: string[] = [];
+    const abort = new AbortController();
+    const read = async (): Promise<void> => {
+      const request = { agentId, fromSequence: 2n, follow: true };
+      for await (const message of client.replay(request, { signal: abort.signal }))
+        lines.push(brief(message));
+    };
+    const ended = codeOf(read());
+    await quiet();
+    for (const gate of gates.slice(0, 30)) {
+      gate.open();
+      await quiet();
+      stage.clock.advance(heartbeatMs / 10);
+      await quiet();
+    }
+    expect(lines).toEqual(["1 heartbeat", "1 heartbeat", "1 heartbeat"]);
+    abort.abort();
+    expect(await ended).toBe("Canceled");
+    for (const gate of gates) gate.open();
     await engine.drain();
   });
 });

@@ -22,7 +22,7 @@ const answers = (service: string): unknown => ({
   get: "a",
   gzipped_get: "a",
   chat: spoken("a", "echo one", "echo two", "echo three"),
-  empty_chat: { code: "CANCELLED", details: "the call ended before its first message" },
+  empty_chat: { code: "INVALID_ARGUMENT", details: "the call ended before its first message" },
   replay: spoken("r", "old", "old", "old"),
   replay_bug: internal,
   not_there: {

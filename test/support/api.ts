@@ -13,8 +13,8 @@ import {
   type ClientMessageSchema,
   type ServerMessage,
 } from "../../src/gen/engram/api/v1/agent_pb.ts";
-import type { Stage } from "./stage.ts";
-import { until } from "./stage.ts";
+import { askedOf, makePlayedModel, type PlayedModel } from "./played-model.ts";
+import { echoing, openStage, type Stage, until } from "./stage.ts";
 
 export type ApiClient = Client<typeof AgentService>;
 
@@ -107,3 +107,21 @@ export function brief({ sequenceId, payload }: ServerMessage): string {
       return `${sequenceId} ${payload.case ?? "nothing"}`;
   }
 }
+
+/** An engine with a client of its service, in this process. */
+export const openService = (model: PlayedModel = echoing()) => {
+  const stage = openStage();
+  const engine = stage.start({ model });
+  return { stage, engine, client: openApi(engine, stage) };
+};
+
+/** Asks for the tool that the user has named, and then is done. */
+export const usesTools = () =>
+  makePlayedModel(({ messages }) =>
+    messages.some(({ role }) => role === "tool")
+      ? { text: ["done"] }
+      : {
+          text: ["let me see"],
+          calls: [{ name: askedOf(messages), input: { n: 1 } }],
+        },
+  );

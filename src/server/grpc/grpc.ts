@@ -144,10 +144,9 @@ async function answer(
 const takesStream = ({ kind }: MethodImplSpec): boolean =>
   kind === "bidi_streaming" || kind === "client_streaming";
 
-/** A client's immediate reset of a stream of requests looks like a regular end. */
 const nothingAsked = (spec: MethodImplSpec): ConnectError =>
   takesStream(spec)
-    ? new ConnectError("the call ended before its first message", Code.Canceled)
+    ? new ConnectError("the call ended before its first message", Code.InvalidArgument)
     : new ConnectError("the call has no request message", Code.InvalidArgument);
 
 function lateRequest(spec: MethodImplSpec): ConnectError {
