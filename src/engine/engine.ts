@@ -1,5 +1,6 @@
 import type { Command } from "../agent/accept.ts";
 import type { AgentSpec, Event, RequestKey } from "../agent/event.ts";
+import { fold } from "../agent/fold.ts";
 import type { AgentRow } from "../agent/row.ts";
 import { checkMetadata, checkSpec } from "../agent/spec.ts";
 import { type AgentState, statusOf } from "../agent/state.ts";
@@ -12,9 +13,10 @@ import { exportAgent } from "./export-agent.ts";
 import { type Bytes, linesOf, piecesOf } from "./file-bytes.ts";
 import { joinFleet } from "./fleet.ts";
 import { type Follower, openFollower } from "./follow.ts";
+import { forkOf } from "./fork.ts";
 import { importAgent, type Imported } from "./import-agent.ts";
 import type { Parts } from "./parts.ts";
-import { recordCommand, recordCreation, type Recorded } from "./record.ts";
+import { type Beginning, recordCommand, recordCreation, type Recorded } from "./record.ts";
 import { startScheduler } from "./schedule.ts";
 
 /** Agents, and the workers that drive them. Every answer is durable when it is given. */
@@ -69,8 +71,8 @@ export function startEngine(parts: Parts, workerId: string): Engine {
     if (row === null) throw new EngramError("not_found", `no agent ${agentId}`);
     return row;
   };
-  const make = async (events: readonly Dated[], request: RequestKey | null): Promise<AgentRow> => {
-    const { agentId, created } = await recordCreation(recording, events, request);
+  const make = async (beginning: Beginning, request: RequestKey | null): Promise<AgentRow> => {
+    const { agentId, created } = await recordCreation(recording, beginning, request);
     const row = await get(agentId);
     // A worker may have it by now; the answer is what the creation made of it.
     return created === null ? row : { ...row, status: statusOf(created) };
@@ -80,21 +82,16 @@ export function startEngine(parts: Parts, workerId: string): Engine {
     create: async (spec, request) => {
       checkSpec(spec);
       const event: Event = { type: "AgentCreated", parent: null, ...spec, workedMs: 0 };
-      return make([{ atMs: clock.nowMs(), event }], request);
+      const first = { atMs: clock.nowMs(), event };
+      const state = fold([{ ...first, sequence: 1 }]);
+      return make({ agentId: Bun.randomUUIDv7(), staged: 0, events: [first], state }, request);
     },
     fork: async (parentId, atSequence, { metadata, request }) => {
       checkMetadata(metadata);
       const parent = await (atSequence === 0
         ? agents.load(parentId)
         : agents.at(parentId, atSequence));
-      const forked: Event = {
-        type: "AgentForked",
-        parent: { agentId: parentId, sequence: parent.sequence },
-        metadata: { ...parent.spec.metadata, ...metadata },
-        workedMs: 0,
-      };
-      const copied = await copyOf(parts, parentId, parent.sequence);
-      return make([...copied, { atMs: clock.nowMs(), event: forked }], request);
+      return make(await forkOf(parts, { parentId, parent, metadata }), request);
     },
     get,
     list: (query) => store.list(query, store.nowMs()),
@@ -131,19 +128,4 @@ async function unreadinessOf({ store, sandbox }: Parts): Promise<string | null> 
   } catch (error) {
     return EngramError.of(error).message;
   }
-}
-
-type Dated = { readonly atMs: number; readonly event: Event };
-
-/** The events 1 to `sequence` of an agent, with their times. */
-async function copyOf(
-  { store }: Parts,
-  agentId: string,
-  sequence: number,
-): Promise<readonly Dated[]> {
-  const copied: Dated[] = [];
-  while (copied.length < sequence)
-    for (const { atMs, event } of await store.read(agentId, copied.length))
-      if (copied.length < sequence) copied.push({ atMs, event });
-  return copied;
 }

@@ -5,7 +5,7 @@ import { fold } from "../agent/fold.ts";
 import type { AgentState } from "../agent/state.ts";
 import { EngramError } from "../errors.ts";
 import { engineLimits } from "../limits.ts";
-import type { Lease } from "../store/store.ts";
+import type { Creation, Lease } from "../store/store.ts";
 import type { Agents } from "./agents.ts";
 import type { Parts } from "./parts.ts";
 import type { Scheduler } from "./schedule.ts";
@@ -50,30 +50,30 @@ async function withRoom<T>(
   }
 }
 
-/** A new agent from its first events; the one made before, where the request id was seen. */
+/** What an agent begins with: events that stand aside for it, those behind them, and the state that all of them give. */
+export type Beginning = Pick<Creation, "agentId" | "staged" | "events" | "state">;
+
+/** A new agent; the one made before, where the request id was seen. */
 export async function recordCreation(
   parts: Recording,
-  events: readonly { readonly atMs: number; readonly event: Event }[],
+  beginning: Beginning,
   request: RequestKey | null,
 ): Promise<{ readonly agentId: string; readonly created: AgentState | null }> {
-  const agentId = Bun.randomUUIDv7();
+  const { agentId, state } = beginning;
   const atMs = parts.clock.nowMs();
-  const state = fold(events.map((entry, index) => ({ ...entry, sequence: index + 1 })));
+  const snapshot = parts.agents.snapshotDue(agentId, state);
   return withRoom(parts, state, atMs, async (due) => {
     const made = await parts.store.create({
-      agentId,
+      ...beginning,
       atMs,
-      staged: 0,
-      events,
       headHash: null,
-      state,
-      snapshot: false,
+      snapshot,
       request,
       moved: null,
       ...due,
     });
     const { nowMs: recordedMs } = due;
-    if (made.created) parts.agents.keep(made.agentId, state, { snapshot: false, recordedMs });
+    if (made.created) parts.agents.keep(made.agentId, state, { snapshot, recordedMs });
     const created = made.created ? state : null;
     return { lease: made.lease, written: { agentId: made.agentId, created } };
   });
