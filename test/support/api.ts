@@ -109,14 +109,16 @@ export function brief({ sequenceId, payload }: ServerMessage): string {
 }
 
 /** An engine with a client of its service, in this process. */
-export const openService = (model: PlayedModel = echoing()) => {
+export const openService = (
+  model: PlayedModel = echoing(),
+): { readonly stage: Stage; readonly engine: Engine; readonly client: ApiClient } => {
   const stage = openStage();
   const engine = stage.start({ model });
   return { stage, engine, client: openApi(engine, stage) };
 };
 
 /** Asks for the tool that the user has named, and then is done. */
-export const usesTools = () =>
+export const usesTools = (): PlayedModel =>
   makePlayedModel(({ messages }) =>
     messages.some(({ role }) => role === "tool")
       ? { text: ["done"] }
