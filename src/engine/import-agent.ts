@@ -11,10 +11,9 @@ import type { Parts } from "./parts.ts";
 /** What was read of a file. */
 type Arrival = {
   readonly head: FileHead;
-  readonly events: LoggedEvent[];
-  /** Behind the events that are folded. */
+  /** Behind the events that stand aside. */
   state: AgentState | null;
-  folded: number;
+  page: LoggedEvent[];
   pageChars: number;
   draft: { readonly call: ModelCall; readonly pieces: DraftPiece[] } | null;
 };
@@ -34,45 +33,59 @@ export async function importAgent(
 ): Promise<Imported> {
   const reader = makeFileReader();
   let arrival: Arrival | null = null;
+  let headHash = "";
   for await (const text of lines) {
     const line = reader.take(text);
     if (line.kind === "head") {
-      await mustBeAbsent(parts, line.head.agentId);
-      arrival = { head: line.head, events: [], state: null, folded: 0, pageChars: 0, draft: null };
+      await makeRoom(parts, line.head.agentId);
+      arrival = { head: line.head, state: null, page: [], pageChars: 0, draft: null };
     }
     if (arrival === null) throw new Error("the first line of a file is its head");
-    if (line.kind === "event") takeEvent(arrival, line.logged, text.length);
+    if (line.kind === "event") await takeEvent(parts, arrival, line.logged, text.length);
     if (line.kind === "draft") arrival.draft = { call: line.call, pieces: [] };
     if (line.kind === "piece") arrival.draft?.pieces.push(line.piece);
+    if (line.kind === "end") headHash = line.hash;
   }
   reader.end();
   if (arrival === null) throw new Error("a file that is whole has a head");
-  return create(parts, arrival);
+  return create(parts, arrival, headHash);
 }
 
-async function mustBeAbsent({ store }: Parts, agentId: string): Promise<void> {
+/** For the agent of a file: it must not be here, and what is left of a file that was not taken is thrown away. */
+async function makeRoom({ store }: Parts, agentId: string): Promise<void> {
   const row = await store.row(agentId, store.nowMs());
-  if (row === null) return;
+  if (row === null) return store.unstage(agentId);
   throw new EngramError(
     "already_exists",
     `agent ${agentId} is here already, with ${row.sequence} events: the file's can be imported once it is deleted`,
   );
 }
 
-function takeEvent(arrival: Arrival, logged: LoggedEvent, chars: number): void {
-  arrival.events.push(logged);
+/** An event, and with the one that fills a page all of it goes aside. */
+async function takeEvent(
+  { store }: Parts,
+  arrival: Arrival,
+  logged: LoggedEvent,
+  chars: number,
+): Promise<void> {
+  const { page, head } = arrival;
+  page.push(logged);
   arrival.pageChars += chars;
-  if (isFullPage(arrival)) foldPage(arrival);
+  const { readEventsMax, readBytesMax } = storeLimits;
+  if (page.length < readEventsMax && arrival.pageChars < readBytesMax) return;
+  const staged = stagedOf(arrival);
+  foldPage(arrival);
+  await store.stage(head.agentId, staged, page, store.nowMs());
+  arrival.page = [];
+  arrival.pageChars = 0;
 }
 
-const isFullPage = ({ events, folded, pageChars }: Arrival): boolean =>
-  events.length - folded >= storeLimits.readEventsMax || pageChars > storeLimits.readBytesMax;
+/** How many events stand aside. */
+const stagedOf = ({ page, state }: Arrival): number =>
+  (page[0]?.sequence ?? (state?.sequence ?? 0) + 1) - 1;
 
 function foldPage(arrival: Arrival): void {
-  const page = arrival.events.slice(arrival.folded);
-  if (page.length > 0) arrival.state = foldAll(page, arrival.state);
-  arrival.folded = arrival.events.length;
-  arrival.pageChars = 0;
+  if (arrival.page.length > 0) arrival.state = foldAll(arrival.page, arrival.state);
 }
 
 /** The state behind a page; where it cannot be folded, the event that cannot stand there is looked for. */
@@ -91,28 +104,32 @@ function foldAll(page: readonly LoggedEvent[], state: AgentState | null): AgentS
   }
 }
 
-async function create({ store, agents }: Importing, arrival: Arrival): Promise<Imported> {
+async function create(
+  { store, agents }: Importing,
+  arrival: Arrival,
+  headHash: string,
+): Promise<Imported> {
   foldPage(arrival);
-  const { head, events, state, draft } = arrival;
+  const { head, page, state, draft } = arrival;
   const { agentId, request, workedMs } = head;
   if (state === null) throw new Error("a log that is whole has events");
   mustRest(state);
+  // What was known of it when it was here before.
+  agents.forget(agentId);
   await store.create({
     agentId,
     atMs: state.updatedAtMs,
     nowMs: store.nowMs(),
-    staged: 0,
-    events,
-    headHash: null,
+    staged: stagedOf(arrival),
+    events: page,
+    headHash,
     state,
-    snapshot: false,
+    snapshot: agents.snapshotDue(agentId, state),
     wakeAtMs: null,
     wish: null,
     request,
     moved: { draft, workedMs, epoch: unusedEpoch() },
   });
-  // What was known of it when it was here before.
-  agents.forget(agentId);
   return { agentId, sequence: state.sequence };
 }
 

@@ -25,6 +25,7 @@ export type Begun = { readonly placed: readonly Placed[]; readonly marks: readon
 /** What stands aside in memory, for the agents that are not there yet. */
 export interface StagedLogs {
   readonly stage: Store["stage"];
+  readonly unstage: Store["unstage"];
   /** Takes over what a creation names, with what it brings. Fails as it does. */
   take(creation: Creation): Begun;
 }
@@ -49,6 +50,7 @@ export function makeStagedLogs(isThere: (agentId: string) => boolean): StagedLog
       };
       return putAside({ add, clear: async () => false }, after, events);
     },
+    unstage: async (agentId) => void logs.delete(agentId),
     take: ({ agentId, nowMs, staged, events, headHash }) => {
       const log = logOf(agentId, nowMs);
       if (log.events.length !== staged) throw otherAside(agentId, log.events.length, staged);

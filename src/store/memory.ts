@@ -84,8 +84,7 @@ function fenced(memory: Memory, { agentId, epoch }: Pick<Holder, "agentId" | "ep
   throw new EngramError("fenced", `epoch ${epoch} of agent ${agentId} is stale`);
 }
 
-const logs = (memory: Memory): Pick<Store, "stage" | "create" | "append" | "read" | "remove"> => ({
-  stage: memory.staged.stage,
+const logs = (memory: Memory): Pick<Store, "create" | "append" | "read" | "remove"> => ({
   create: async (given) => {
     const creation = await allAside(memory.staged.stage, given);
     const { agentId, request } = creation;
@@ -144,7 +143,9 @@ const logs = (memory: Memory): Pick<Store, "stage" | "create" | "append" | "read
   },
 });
 
-const stored = (memory: Memory): Pick<Store, "readStored" | "aside"> => ({
+const stored = (memory: Memory): Pick<Store, "stage" | "unstage" | "readStored" | "aside"> => ({
+  stage: memory.staged.stage,
+  unstage: memory.staged.unstage,
   readStored: async (agentId, after) =>
     chained(agentId, entryOf(memory.agents, agentId).log).slice(
       after,

@@ -175,6 +175,8 @@ export interface Store {
    * when the store is opened.
    */
   stage(agentId: string, after: number, events: readonly Dated[], nowMs: number): Promise<void>;
+  /** Throws away what stands aside for an agent, so that another log can begin there. */
+  unstage(agentId: string): Promise<void>;
   /**
    * A new agent. A request id that was seen answers the agent made then (`created` false), or already_exists where
    * the digest differs. One that moves is made under its own id, or fails with already_exists. Fails with conflict where

@@ -108,6 +108,18 @@ contract("an agent that moves between stores", (at) => {
     });
   });
 
+  test("takes over what stands aside, with its draft", async () => {
+    const dated = logged(log).map(({ atMs, event }) => ({ atMs, event }));
+    await at.store.stage("a", 0, dated.slice(0, 2), at.store.nowMs());
+    const rest = { staged: 2, events: dated.slice(2), nowMs: at.store.nowMs() };
+    const moved = { draft, workedMs: 3, epoch: 5 };
+    await at.store.create(creationOf("a", log, { ...rest, moved, request }));
+    await at.reopen();
+    expect(await readAll(at.store, "a")).toEqual([...logged(log)]);
+    expect(await at.store.readDraft("a", 0)).toEqual({ ...draft, piecesTotal: 3 });
+    expect(await at.store.aside("a")).toEqual({ request, workedMs: 3 });
+  });
+
   describe("is not made", () => {
     test("where its id is there, which changes nothing", async () => {
       await at.store.create(creationOf("a", [born()], { request }));

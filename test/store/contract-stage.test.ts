@@ -65,6 +65,20 @@ contract("events that stand aside", (at) => {
       await expect(at.store.remove("a", 1, true)).rejects.toEqual(codeIs("not_found"));
       await expect(appendTo(at.store, "a", [said("5")])).rejects.toEqual(codeIs("not_found"));
     });
+    test("can be thrown away, so that another log begins there", async () => {
+      await at.store.unstage("a");
+      await stage("a", five);
+      const other = [born({ waitForInput: true }), said("other", key("x", "e"))];
+      await expect(stage("a", other)).rejects.toEqual(conflict);
+      await at.store.unstage("a");
+      await at.store.unstage("b");
+      await stage("a", other);
+      await take("a", 2, other);
+      expect(await readAll(at.store, "a")).toEqual([...logged(other)]);
+      expect(await marked("a", messageKey("x"), messageKey("y"))).toEqual(["message x: 2 e"]);
+      await at.store.unstage("a");
+      expect(await readAll(at.store, "a")).toEqual([...logged(other)]);
+    });
     test("tell no follower", async () => {
       let hints = 0;
       const stops = [at.store.follow("a", () => hints++), at.store.followWakes(() => hints++)];

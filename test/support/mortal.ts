@@ -83,6 +83,7 @@ export function mortalStore(store: Store, life: Life): Store {
     ...reads,
     nowMs: store.nowMs,
     stage: deadly(life, store.stage),
+    unstage: deadly(life, store.unstage),
     create: deadly(life, store.create),
     append: deadly(life, store.append),
     remove: deadly(life, store.remove),

@@ -80,6 +80,7 @@ function whenOpen(opening: Promise<Store>, clock: Clock): Store {
   return {
     nowMs: () => (opened === null ? early() : opened.nowMs()),
     stage: late((store) => store.stage),
+    unstage: late((store) => store.unstage),
     create: late((store) => store.create),
     append: late((store) => store.append),
     read: late((store) => store.read),

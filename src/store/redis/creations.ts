@@ -30,7 +30,9 @@ import type { Aside, Creation, Store } from "../store.ts";
 type Tools = { readonly base: Base; readonly heads: Heads };
 type Made = Awaited<ReturnType<Store["create"]>>;
 
-export const creations = (tools: Tools): Pick<Store, "stage" | "create" | "aside" | "remove"> => ({
+type Creations = Pick<Store, "stage" | "unstage" | "create" | "aside" | "remove">;
+
+export const creations = (tools: Tools): Creations => ({
   ...staging(tools),
   create: async (given) => {
     const creation = await allAside(staging(tools).stage, given);

@@ -22,6 +22,7 @@ import stageText from "./lua/stage.lua" with { type: "text" };
 import tallyText from "./lua/tally.lua" with { type: "text" };
 import unmarkText from "./lua/unmark.lua" with { type: "text" };
 import wakesText from "./lua/wakes.lua" with { type: "text" };
+import unstageText from "./lua/unstage.lua" with { type: "text" };
 import writeDraftText from "./lua/write-draft.lua" with { type: "text" };
 import { replyCode } from "./faults.ts";
 import type { Command } from "./line.ts";
@@ -76,6 +77,7 @@ export const scripts = {
   tally: script(tallyText, false),
   unmark: script(unmarkText, true),
   wakes: script(wakesText, false),
+  unstage: script(unstageText, false),
   writeDraft: script(writeDraftText, true),
 } as const;
 

@@ -21,8 +21,15 @@ import type { Store } from "../store.ts";
 
 type Tools = { readonly base: Base; readonly heads: Heads };
 
-export const staging = (tools: Tools): Pick<Store, "stage"> => ({
+export const staging = (tools: Tools): Pick<Store, "stage" | "unstage"> => ({
   stage: (agentId, after, events) => putAside(asideIn(tools, agentId), after, events),
+  unstage: async (agentId) => {
+    const { base, heads } = tools;
+    const shard = base.shards.of(agentId);
+    const keys = [shard.staged(agentId), shard.stagedLog(agentId), shard.stagedMarks(agentId)];
+    await base.run(shard, scripts.unstage, { keys, args: [] });
+    heads.forget(agentId);
+  },
 });
 
 function asideIn(tools: Tools, agentId: string): Staging {

@@ -97,9 +97,15 @@ export const taken = (sql: Statements, { id, head }: Beginning): void => {
 
 /** The log does not end as the creation says: what stood aside is thrown away with it. */
 export function refuse(sql: Statements, agentId: string, headHash: string): never {
+  unstage(sql, agentId);
+  throw otherHead(agentId, headHash);
+}
+
+/** False: nothing stood aside. */
+export function unstage(sql: Statements, agentId: string): boolean {
   const row = asideOf(sql, agentId);
   if (row !== null) set(sql, thrownAway(row));
-  throw otherHead(agentId, headHash);
+  return row !== null;
 }
 
 const nextNumber = (sql: Statements): number => sql.nextNumber.get()?.next ?? 1;

@@ -17,7 +17,7 @@ import { chainHash, decodeCall, snapshotHash, stateVersion } from "../codec.ts";
 import { chained, thereAlready } from "../staging.ts";
 import { damaged } from "./damage.ts";
 import { storeFault } from "./fault.ts";
-import { begin, refuse, stage, sweep, taken, unmark } from "./perform-staged.ts";
+import { begin, refuse, stage, sweep, taken, unmark, unstage } from "./perform-staged.ts";
 import type { Held, NewAgent, NewHead, Statements } from "./rows.ts";
 import type { Answer, AppendWrite, ClaimWrite, CreateWrite, Write } from "./writes.ts";
 import type { Draft, Holder, Lease, LeaseWish, Moved } from "../store.ts";
@@ -36,6 +36,8 @@ export function perform(db: Database, sql: Statements, write: Write): Answer {
       return { kind, value: stage(sql, write) };
     case "unmark":
       return { kind, value: unmark(sql, write.agentId) };
+    case "unstage":
+      return { kind, value: unstage(sql, write.agentId) };
     case "sweep":
       return { kind, value: sweep(sql, write.beforeMs) };
     case "create":

@@ -112,6 +112,9 @@ function storeOn(
     nowMs: time,
     ...reads,
     stage,
+    unstage: async (agentId) => {
+      if (await write({ kind: "unstage", agentId })) sweeper.sweep();
+    },
     // Asked for at once, where nothing is to be done before.
     create: async (creation) =>
       write(createWrite(creation.staged === 0 ? creation : await allAside(stage, creation))),

@@ -80,6 +80,7 @@ export type ClaimWrite = {
 export type Write =
   | StageWrite
   | { readonly kind: "unmark"; readonly agentId: string }
+  | { readonly kind: "unstage"; readonly agentId: string }
   | { readonly kind: "sweep"; readonly beforeMs: number }
   | CreateWrite
   | AppendWrite
@@ -112,6 +113,8 @@ export type Values = {
   readonly stage: boolean;
   /** Whether there are more. */
   readonly unmark: boolean;
+  /** Whether anything stood aside. */
+  readonly unstage: boolean;
   /** When what was touched last of all that stands aside came there, 0: there is more to remove now; null: nothing does. */
   readonly sweep: number | null;
   readonly create: {

@@ -1,0 +1,3 @@
+-- Throws away what stands aside.
+redis.call('UNLINK', unpack(KEYS))
+return 'done'
