@@ -31,23 +31,40 @@ export async function importAgent(
   parts: Importing,
   lines: AsyncIterable<string>,
 ): Promise<Imported> {
+  const arrivals: Arrival[] = [];
+  try {
+    return await read(parts, lines, arrivals);
+  } catch (error) {
+    // What goes unsaid here is thrown away later, by the store itself.
+    for (const { head } of arrivals) await parts.store.unstage(head.agentId).catch(() => undefined);
+    throw error;
+  }
+}
+
+/** `arrivals` gets the one that is begun. */
+async function read(
+  parts: Importing,
+  lines: AsyncIterable<string>,
+  arrivals: Arrival[],
+): Promise<Imported> {
   const reader = makeFileReader();
-  let arrival: Arrival | null = null;
   let headHash = "";
   for await (const text of lines) {
     const line = reader.take(text);
     if (line.kind === "head") {
       await makeRoom(parts, line.head.agentId);
-      arrival = { head: line.head, state: null, page: [], pageChars: 0, draft: null };
+      arrivals.push({ head: line.head, state: null, page: [], pageChars: 0, draft: null });
     }
-    if (arrival === null) throw new Error("the first line of a file is its head");
+    const [arrival] = arrivals;
+    if (arrival === undefined) throw new Error("the first line of a file is its head");
     if (line.kind === "event") await takeEvent(parts, arrival, line.logged, text.length);
     if (line.kind === "draft") arrival.draft = { call: line.call, pieces: [] };
     if (line.kind === "piece") arrival.draft?.pieces.push(line.piece);
     if (line.kind === "end") headHash = line.hash;
   }
   reader.end();
-  if (arrival === null) throw new Error("a file that is whole has a head");
+  const [arrival] = arrivals;
+  if (arrival === undefined) throw new Error("a file that is whole has a head");
   return create(parts, arrival, headHash);
 }
 

@@ -179,6 +179,23 @@ describe("an import", () => {
     expect(await importing(engine, file)).toEqual({ agentId: unknownId, sequence: 3 });
     await engine.drain();
   });
+  test("leaves nothing aside of a long file that is wrong, nor stumbles over what another left", async () => {
+    const { stage, engine } = open();
+    const events = Array.from({ length: 2 * storeLimits.readEventsMax }, (_, n) => said(`${n}`));
+    const file = fileOf(unknownId, [born({ waitForInput: true }), ...events, paused()]);
+    await expect(importing(engine, file.subarray(0, -100))).rejects.toEqual(
+      codeIs("invalid_argument"),
+    );
+    const dated = [...plain, ...plain].map((event) => ({ atMs: 1, event }));
+    const { store } = stage;
+    await expect(store.stage(unknownId, 6, dated, store.nowMs())).rejects.toEqual(
+      codeIs("conflict", "0 events stand aside"),
+    );
+    await store.stage(unknownId, 0, dated, store.nowMs());
+    expect(await importing(engine, file)).toMatchObject({ sequence: events.length + 2 });
+    expect((await store.snapshot(unknownId))?.sequence).toBe(events.length + 2);
+    await engine.drain();
+  });
   test("of an agent that is there is refused before the rest is read", async () => {
     const { stage, engine } = open();
     const agentId = await stage.create(engine, "goal", { waitForInput: true });

@@ -105,19 +105,18 @@ function storeOn(
     nowMs: time,
     remove: (beforeMs) => write({ kind: "sweep", beforeMs }),
   });
-  const stage = stageBy(writer, sweeper);
+  const staging = stagingBy(writer, sweeper);
   if (holdsStaged(db)) sweeper.sweep();
 
   return {
     nowMs: time,
     ...reads,
-    stage,
-    unstage: async (agentId) => {
-      if (await write({ kind: "unstage", agentId })) sweeper.sweep();
-    },
+    ...staging,
     // Asked for at once, where nothing is to be done before.
     create: async (creation) =>
-      write(createWrite(creation.staged === 0 ? creation : await allAside(stage, creation))),
+      write(
+        createWrite(creation.staged === 0 ? creation : await allAside(staging.stage, creation)),
+      ),
     append: (append) => write(appendWrite(append)),
     remove: async (agentId, atMs, force) =>
       void (await write({ kind: "remove", agentId, atMs, force })),
@@ -153,13 +152,16 @@ function storeOn(
   };
 }
 
-const stageBy =
-  ({ write }: Writer, sweeper: Sweeper): Store["stage"] =>
-  async (agentId, after, events, atMs) => {
+const stagingBy = ({ write }: Writer, sweeper: Sweeper): Pick<Store, "stage" | "unstage"> => ({
+  stage: async (agentId, after, events, atMs) => {
     sweeper.later();
     const aside = {
       add: (page: StagedPage) => write({ kind: "stage", agentId, nowMs: atMs, page }),
       clear: () => write({ kind: "unmark", agentId }),
     };
     await putAside(aside, after, events);
-  };
+  },
+  unstage: async (agentId) => {
+    if (await write({ kind: "unstage", agentId })) sweeper.sweep();
+  },
+});
