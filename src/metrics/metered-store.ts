@@ -47,6 +47,7 @@ export function meterStore(store: Store, instruments: Instruments, clock: Clock)
       return lease;
     },
     stage: timed("stage", store.stage),
+    unstage: timed("unstage", store.unstage),
     read: timed("read", store.read),
     readStored: timed("readStored", store.readStored),
     aside: timed("aside", store.aside),
