@@ -155,6 +155,8 @@ export const serverLimits = {
 export const storeLimits = {
   /** A page of a log: what a fold or a replay reads at once, between turns of the event loop. */
   readEventsMax: 256,
+  /** A first page, before it is known how large a log's events are. */
+  readEventsFirst: 16,
   /** A page ends behind the event that passes this; one event is at most a message. */
   readBytesMax: mib,
   /** A page of events that are put aside for an agent to be made: to hash and write one takes a few ms. */
@@ -377,6 +379,12 @@ export const auditLimits = {
   atOnceBytesMax: 2 * mib,
   /** Between two lines of a long check's progress, in ms. */
   progressMs: 2_000,
+  /** Agents in Redis that are walked at once; a page of each is kept. */
+  agentsAtOnce: 16,
+  /** Looks at an agent in Redis that changes at each. */
+  looksMax: 1_000,
+  /** By how much an engine's idea of the store's time may be wrong, and more. */
+  clockErrorMs: 5_000,
 } as const;
 
 /** Bounds of what /metrics costs. */

@@ -114,6 +114,8 @@ export type Status = keyof typeof statuses;
 
 export const isStatus = (word: string): word is Status => Object.hasOwn(statuses, word);
 
+export const allStatuses: readonly Status[] = Object.keys(statuses).filter(isStatus);
+
 /** The status as the log alone tells it; `processing` is a waiting_for_step that a worker holds just now. */
 export function statusOf(state: AgentState): Status {
   if (state.lifecycle !== "open") return state.lifecycle;

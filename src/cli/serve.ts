@@ -4,7 +4,7 @@ import { adminRoutes } from "../api/admin.ts";
 import { agentRoutes } from "../api/service.ts";
 import { systemClock } from "../clock.ts";
 import { startEngine } from "../engine/engine.ts";
-import { EngramError, messageOf } from "../errors.ts";
+import { messageOf } from "../errors.ts";
 import { cliLimits } from "../limits.ts";
 import type { Model } from "../llm/model.ts";
 import { openOllama } from "../llm/ollama.ts";
@@ -17,6 +17,7 @@ import { nameOf } from "../store/redis/address.ts";
 import { openSqliteStore } from "../store/sqlite/sqlite.ts";
 import { startThread } from "../store/sqlite/worker.ts";
 import type { Store } from "../store/store.ts";
+import { readCa } from "./ca.ts";
 import { makeLog } from "./log.ts";
 import { childCommand } from "./self.ts";
 import { readSettings, type Settings } from "./settings.ts";
@@ -84,18 +85,8 @@ async function openStore(
   const { caPath, ...options } = redis;
   // The client is loaded where it is needed.
   const { openRedisStore } = await import("../store/redis/redis.ts");
-  const ca = caPath === null ? null : await readCa(caPath);
-  const store = await openRedisStore({ ...options, ca, worker, clock, log });
+  const store = await openRedisStore({ ...options, ca: await readCa(caPath), worker, clock, log });
   return { store, warnings: store.warnings };
-}
-
-async function readCa(path: string): Promise<string> {
-  try {
-    return await Bun.file(path).text();
-  } catch (cause) {
-    const message = `REDIS_CA names ${path}, which cannot be read: ${messageOf(cause)}`;
-    throw new EngramError("invalid_argument", message, { cause });
-  }
 }
 
 const openTools = (settings: Settings, log: Log): Promise<WasmSandbox> =>

@@ -102,14 +102,13 @@ export function readSettings(
   const apiKeys = listOf(text("API_KEY"));
   mustBeSafe(host, apiKeys, text("ALLOW_ANONYMOUS"));
   const warnings: string[] = [];
-  const storeType = choice("STORE_TYPE", text("STORE_TYPE"), ["sqlite", "badger", "redis"]);
-  if (storeType === "badger") warnings.push("STORE_TYPE=badger is taken as sqlite");
+  if (storeTypeOf(text) === "badger") warnings.push("STORE_TYPE=badger is taken as sqlite");
   const number = (name: Name, min: number, max: number): number =>
     numberOf(name, text(name), { min, max });
   return {
     ...toolSettingsOf(text),
     acceptDataLoss: choice("ACCEPT_DATA_LOSS", text("ACCEPT_DATA_LOSS"), ["", "1"]) === "1",
-    redis: storeType === "redis" ? redisSettingsOf(text) : null,
+    redis: redisSettingsOf(text),
     host,
     port: number("GRPC_PORT", 0, 65_535),
     apiKeys,
@@ -131,7 +130,12 @@ export function readSettings(
   };
 }
 
-function redisSettingsOf(text: Texts): RedisSettings {
+const storeTypeOf = (text: Texts): "sqlite" | "badger" | "redis" =>
+  choice("STORE_TYPE", text("STORE_TYPE"), ["sqlite", "badger", "redis"]);
+
+/** null: agents are not kept there. */
+function redisSettingsOf(text: Texts): RedisSettings | null {
+  if (storeTypeOf(text) !== "redis") return null;
   const prefix = text("REDIS_KEY_PREFIX");
   // Braces say to a Cluster which keys stand together.
   if (!/^[^{}\s]*$/.test(prefix) || prefix.length > redisLimits.keyPrefixCharsMax)
@@ -164,13 +168,16 @@ export function readToolSettings(
   return { words, settings: toolSettingsOf(text) };
 }
 
-/** The words of a command line that are no flags, in order, and the folder of the store; other flags are known, and not looked at. */
+/** Where a command that reads the store finds it. */
+export type StoreSettings = Pick<Settings, "dbPath" | "redis">;
+
+/** The words of a command line that are no flags, in order, and where the store is; other flags are known, and not looked at. */
 export function readStoreSettings(
   args: readonly string[],
   env: Environment,
-): { readonly words: readonly string[]; readonly dbPath: string } {
+): { readonly words: readonly string[]; readonly settings: StoreSettings } {
   const { words, text } = readCommandLine(args, env);
-  return { words, dbPath: text("DB_PATH") };
+  return { words, settings: { dbPath: text("DB_PATH"), redis: redisSettingsOf(text) } };
 }
 
 /** Where a client's command finds its engine, and with which key; null: without one. */

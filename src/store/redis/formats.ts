@@ -31,6 +31,15 @@ export type Formats = { readonly oldest: number; readonly newest: number };
 
 export const knownFormats: Formats = { oldest: 1, newest: 1 };
 
+/** Why a store of this format is not to be used by who knows these; null: it is. */
+export function formatFault({ oldest, newest }: Formats, format: number): string | null {
+  const has = `the store in Redis has format ${format}, this engine knows formats`;
+  if (format > newest) return `${has} up to ${newest}: start a newer engine`;
+  if (format < oldest)
+    return `${has} from ${oldest} on: start an engine of a version between first`;
+  return null;
+}
+
 /** The store's format as this engine has learnt it. */
 export interface StoreFormat {
   /** null: not yet. */
@@ -43,7 +52,6 @@ export interface StoreFormat {
 
 /** `shut` is called when the store is not this engine's any more. */
 export function makeStoreFormat(known: Formats, log: Log, shut: () => void): StoreFormat {
-  const { oldest, newest } = known;
   let learnt: number | null = null;
   let strange: string | null = null;
   return {
@@ -52,14 +60,11 @@ export function makeStoreFormat(known: Formats, log: Log, shut: () => void): Sto
       if (strange !== null) throw new EngramError("unavailable", strange);
     },
     learn: (format) => {
-      if (format < oldest || format > newest) {
-        const has = `the store in Redis has format ${format}, this engine knows formats`;
-        strange =
-          format > newest
-            ? `${has} up to ${newest}: start a newer engine`
-            : `${has} from ${oldest} on: start an engine of a version between first`;
+      const fault = formatFault(known, format);
+      if (fault !== null) {
+        strange = fault;
         shut();
-        throw new EngramError(learnt === null ? "failed_precondition" : "unavailable", strange);
+        throw new EngramError(learnt === null ? "failed_precondition" : "unavailable", fault);
       }
       if (learnt !== null && format > learnt)
         log("info", "the store in Redis has a newer format now", { format });

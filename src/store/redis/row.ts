@@ -3,14 +3,16 @@ import { isJsonObject } from "../../agent/json.ts";
 import type { AgentRow } from "../../agent/row.ts";
 import { type AgentState, isStatus, type Stats, type Status } from "../../agent/state.ts";
 import { EngramError } from "../../errors.ts";
+import { stateVersion } from "../codec.ts";
 import type { Base } from "./base.ts";
 import type { Group } from "./fleet.ts";
 import { scripts } from "./scripts.ts";
 import { listOf, numberOf, textOf } from "./values.ts";
 
-/** What each append may change of what listings show. */
+/** What each append may change of what listings show; `version`: by whose folding. */
 export const infoOf = (state: AgentState, updatedAtMs: number): string =>
   JSON.stringify({
+    version: stateVersion,
     createdAtMs: state.createdAtMs,
     updatedAtMs,
     reason: state.reason,

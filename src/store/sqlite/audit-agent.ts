@@ -1,7 +1,7 @@
-import { type Stats, statusOf } from "../../agent/state.ts";
-import { Fault, type Place } from "./audit-log.ts";
-import { birthCheck, draftCheck, headCheck, leaseCheck, specCheck } from "./checks.ts";
+import { Fault, type Place } from "../audit/log.ts";
+import { checkFacts, parsed } from "../audit/row.ts";
 import { stateVersion } from "../codec.ts";
+import { birthCheck, draftCheck, headCheck, leaseCheck, specCheck } from "./checks.ts";
 import type { Held } from "./rows.ts";
 
 /** An agent's row as it is found. Its columns are used once its checks hold: until then they may be of any type. */
@@ -17,47 +17,23 @@ export type FoundAgent = Held & {
   readonly wake: number | null;
 };
 
-/** What `stats` counts, in words. */
-const statNames: Readonly<Record<keyof Stats, string>> = {
-  steps: "steps",
-  toolCalls: "tool calls",
-  workedMs: "ms of work",
-  promptTokens: "prompt tokens",
-  completionTokens: "completion tokens",
-  fuelUsed: "fuel",
-};
-
-/** That an agent's log ends where and as its row says. Throws Fault. */
-export function checkHead(row: FoundAgent, { sequence, hash, state }: Place): void {
-  if (state === null) throw new Fault("its log is empty");
-  if (row.head !== sequence)
-    throw new Fault(`its index row says ${row.head} events, its log ${sequence}`);
-  if (!Bun.deepEquals(row.hash, hash))
-    throw new Fault(`event ${sequence} is not the one that its index row ends with`);
-}
-
 /** That an agent's row is what its log gives, but for its end. Throws Fault. */
 export function checkRow(row: FoundAgent, { state }: Place): void {
   checkChecks(row);
-  if (state === null) return;
-  const says = (what: string, kept: unknown, log: unknown): void => {
-    if (!Bun.deepEquals(kept, log))
-      throw new Fault(`its index row says ${brief(kept)}${what}, its log ${brief(log)}`);
-  };
   // Another version may have folded the log to another state.
-  if (row.version !== stateVersion) return;
-  says("", row.status, statusOf(state));
-  const stats = parsed(row.stats, "stats");
-  for (const name of Object.keys(statNames).filter(isStat))
-    says(` ${statNames[name]}`, field(stats, name), state.stats[name]);
-  says(" as its reason", row.reason, state.reason);
-  says(" as its parent", parsed(row.parent, "parent"), state.parent);
-  says(" as the time of its creation", row.created_at, state.createdAtMs);
-  says(" as the time of its last change", row.updated_at, state.updatedAtMs);
-  const spec = parsed(row.spec, "spec");
-  for (const [name, value] of Object.entries(state.spec))
-    if (!Bun.deepEquals(field(spec, name), value))
-      throw new Fault(`its index row has another ${name} than its log`);
+  if (state === null || row.version !== stateVersion) return;
+  checkFacts(
+    {
+      status: row.status,
+      reason: row.reason,
+      stats: parsed(row.stats, "stats"),
+      parent: parsed(row.parent, "parent"),
+      createdAtMs: row.created_at,
+      updatedAtMs: row.updated_at,
+      spec: parsed(row.spec, "spec"),
+    },
+    state,
+  );
 }
 
 /** Whether the row's end of the log is what was written. */
@@ -78,27 +54,4 @@ function checkChecks(row: FoundAgent): void {
     ["its draft was changed", draftCheck(row), row.draft_check],
   ] as const;
   for (const [fault, found, kept] of groups) if (found !== kept) throw new Fault(fault);
-}
-
-const isStat = (name: string): name is keyof Stats => Object.hasOwn(statNames, name);
-
-const field = (value: unknown, name: string): unknown =>
-  typeof value === "object" && value !== null
-    ? Object.getOwnPropertyDescriptor(value, name)?.value
-    : undefined;
-
-const shownCharsMax = 60;
-
-/** A stored value as a message can show it. */
-function brief(value: unknown): string {
-  const text = (typeof value === "string" && value) || (JSON.stringify(value) ?? "nothing");
-  return text.length > shownCharsMax ? `${text.slice(0, shownCharsMax)}...` : text;
-}
-
-function parsed(json: unknown, column: string): unknown {
-  try {
-    return JSON.parse(String(json));
-  } catch {
-    throw new Fault(`its index row was changed: its ${column} cannot be read`);
-  }
 }

@@ -1,14 +1,17 @@
 import type { Database, SQLQueryBindings, Statement } from "bun:sqlite";
 import { messageOf } from "../../errors.ts";
-import { checkHead, checkRow, checkWake, type FoundAgent, knowsHead } from "./audit-agent.ts";
-import { type DerivedAudit, type MarkCount, openDerivedAudit } from "./audit-derived.ts";
-import { Fault, type LogAudit, openLogAudit, type Place, startOf } from "./audit-log.ts";
+import { makeMarkCount, type MarkCount } from "../audit/derived.ts";
+import { Fault, type Place, startOf } from "../audit/log.ts";
+import { checkHead } from "../audit/row.ts";
+import { checkRow, checkWake, type FoundAgent, knowsHead } from "./audit-agent.ts";
+import { type DerivedAudit, openDerivedAudit } from "./audit-derived.ts";
+import { type LogAudit, openLogAudit } from "./audit-log.ts";
 
 /** An agent as the walk through all of them finds it. */
 export type AuditedAgent = { readonly id: number; readonly agentId: string };
 
 /** Shows that a database is what was written; reads only, in transactions of a page each, so that an engine can write beside it. */
-export interface Audit {
+export interface FileAudit {
   /** The next agents behind row `after` (0: the first ones), in the order in which they were made; none: the end. */
   agents(after: number): readonly AuditedAgent[];
   find(agentId: string): AuditedAgent | null;
@@ -23,7 +26,7 @@ export interface Audit {
  * `db` is left open; of one of format 1, which keeps no checks, the logs alone are walked. `strict`: what
  * no changed byte explains counts too, such as an agent that nobody would look at.
  */
-export function openAudit(db: Database, format: number, strict: boolean): Audit {
+export function openAudit(db: Database, format: number, strict: boolean): FileAudit {
   const finalizers: (() => void)[] = [];
   const prepare = <Row, Params extends SQLQueryBindings[]>(text: string) => {
     const statement = db.prepare<Row, Params>(text);
@@ -53,7 +56,7 @@ export function openAudit(db: Database, format: number, strict: boolean): Audit 
     size: () => size.get() ?? { agents: 0, events: 0 },
     *agent(agent) {
       if (typeof agent.agentId !== "string") return "its id was changed";
-      const walk: Walk = { place: startOf(agent.agentId), marks: derived?.marks(agent.id) ?? null };
+      const walk: Walk = { place: startOf(agent.agentId), marks: makeMarkCount() };
       try {
         logs.begin(agent.id);
         for (;;) {
@@ -71,7 +74,7 @@ export function openAudit(db: Database, format: number, strict: boolean): Audit 
   };
 }
 
-type Walk = { place: Place; readonly marks: MarkCount | null };
+type Walk = { place: Place; readonly marks: MarkCount };
 
 type Parts = {
   readonly row: Statement<FoundAgent, [number]>;
@@ -96,13 +99,14 @@ function makeStep({ row, find, logs, derived, strict }: Parts) {
       { id, head, until: ahead ? snapshotAt : Infinity },
       walk.place,
     );
-    for (const logged of events) walk.marks?.seen(logged);
+    if (derived !== null)
+      for (const logged of events) walk.marks.seen(logged, (key) => derived.mark(id, key));
     walk.place = place;
     if (place.sequence === snapshotAt) derived?.checkSnapshot(id, place);
     if (events.length > 0) return false;
     checkHead(found, place);
     if (derived !== null) checkRow(found, place);
-    walk.marks?.end();
+    if (derived !== null) walk.marks.end(derived.marks(id));
     derived?.checkDraft(found, strict);
     if (strict) checkWake(found);
     if (find.get(agent.agentId)?.id !== id) throw new Fault("it cannot be found by its id");

@@ -2,7 +2,8 @@ import type { Database } from "bun:sqlite";
 import { marksOf } from "../../agent/mark.ts";
 import { statusOf } from "../../agent/state.ts";
 import type { LoggedEvent } from "../../agent/event.ts";
-import { Fault, openLogAudit, type Place, startOf } from "./audit-log.ts";
+import { Fault, type Place, startOf } from "../audit/log.ts";
+import { openLogAudit } from "./audit-log.ts";
 import {
   birthCheck,
   draftCheck,
