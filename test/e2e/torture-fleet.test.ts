@@ -37,6 +37,7 @@ test.each([
     await rm(folder, { recursive: true });
     expect(stderr).toBe("");
     expect(stdout).toContain("All of it held");
+    expect(stdout).toMatch(/^ {2}engram verify .*all is as it was written$/m);
     expect(exitCode).toBe(0);
     expect(counted(stdout, "violations")).toBe(0);
     expect(counted(stdout, "faults")).toBe(faults);

@@ -12,6 +12,7 @@ import { number, type Row } from "./rows.ts";
 import { makeTakeovers } from "./takeovers.ts";
 import type { World, WorldParts } from "./world.ts";
 import { fleetLimits, tortureLimits } from "./torture-limits.ts";
+import { verify } from "./verify.ts";
 
 export type FleetParts = WorldParts & { readonly fleet: FleetOptions };
 
@@ -71,8 +72,12 @@ export function makeFleetWorld(parts: FleetParts): World {
     end: async () => {
       await mustHaveNothingDue(redis, report);
       await Promise.all(members.map(({ lives }) => lives.stop()));
+      const verdict = await verify(folder, storeOf(redis.settings), report);
       await redis.stop();
-      return [["engines that tell all alike", number(members.length)]];
+      return [
+        ["engines that tell all alike", number(members.length)],
+        ["engram verify", verdict],
+      ];
     },
     abandon: async () => {
       await Promise.all([...members.map(({ lives }) => lives.abandon()), redis.stop()]);
@@ -85,6 +90,12 @@ export function makeFleetWorld(parts: FleetParts): World {
     ],
   };
 }
+
+const storeOf = (redis: Readonly<Record<string, string>>) => ({
+  STORE_TYPE: "redis",
+  ...redis,
+  REDIS_KEY_PREFIX: keyPrefix,
+});
 
 /** `fenced`: steps that an engine gave up because another had taken its agent meanwhile. */
 type FleetCounts = LivesCounts & { fenced: number };
@@ -109,9 +120,7 @@ function makeMember(
     name,
     folder: own,
     settings: {
-      STORE_TYPE: "redis",
-      ...settings,
-      REDIS_KEY_PREFIX: keyPrefix,
+      ...storeOf(settings),
       LEASE_TTL_MS: `${fleetLimits.leaseTtlMs}`,
       HEARTBEAT_MS: `${fleetLimits.heartbeatMs}`,
       TOOLS_PATH: options.toolsPath,

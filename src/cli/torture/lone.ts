@@ -1,10 +1,10 @@
-import { selfCommand } from "../self.ts";
 import { livesRows, makeLives, noCounts } from "./engine.ts";
 import type { Random } from "./random.ts";
 import { makeRecovery } from "./recovery.ts";
 import { type Row, times } from "./rows.ts";
 import { type Host, within, type World, type WorldParts } from "./world.ts";
 import { tortureLimits } from "./torture-limits.ts";
+import { verify } from "./verify.ts";
 
 /** Share of the starts after which nothing is killed until every agent is going again. */
 const calmShare = 0.08;
@@ -66,7 +66,7 @@ export function makeLoneWorld(parts: WorldParts): World {
     each: () => [host],
     end: async () => {
       await lives.stop();
-      return [["engram verify", await verify(folder, report)]];
+      return [["engram verify", await verify(folder, { DB_PATH: `${folder}/data` }, report)]];
     },
     abandon: lives.abandon,
     progress: () => `${counts.kills} kills`,
@@ -81,26 +81,4 @@ export function makeLoneWorld(parts: WorldParts): World {
 function gapMs(random: Random): number {
   if (random.chance(0.25)) return random.between(0, 30);
   return random.chance(0.65) ? random.between(30, 500) : random.between(500, 2_000);
-}
-
-/** The engine's own look at the data folder. */
-async function verify(
-  folder: string,
-  report: (rule: string, detail: string) => void,
-): Promise<string> {
-  const child = Bun.spawn([...selfCommand, "verify"], {
-    cwd: folder,
-    env: { DB_PATH: `${folder}/data` },
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  const [stdout, stderr, exitCode] = await Promise.all([
-    child.stdout.text(),
-    child.stderr.text(),
-    child.exited,
-  ]);
-  const said = `${stdout}${stderr}`.trim();
-  if (exitCode !== 0) report("verify", `exit code ${exitCode}: ${said.slice(0, 2_000)}`);
-  return stdout.trim().split("\n").at(-1) ?? "";
 }

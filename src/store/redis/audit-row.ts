@@ -65,19 +65,23 @@ export const wholeNumber = (text: string): number | null =>
 /** That an agent's row is what its log gives. Throws Fault. */
 export function checkRow(row: FoundRow, place: Place): void {
   checkHead({ head: numberIn(row, "head"), hash: hashOf(textIn(row, "hash")) }, place);
+  if (!isStatus(textIn(row, "status"))) throw new Fault("its index row was changed: its status");
   const info = parsed(textIn(row, "info"), "info");
   const spec = parsed(textIn(row, "spec"), "spec");
-  if (!isStatus(textIn(row, "status"))) throw new Fault("its index row was changed: its status");
+  const { state } = place;
   // Another version may have folded the log to another state.
-  if (place.state !== null && versionIn(info) === stateVersion)
-    checkAll(row, { info, spec }, place.state);
+  if (state !== null && versionIn(info) === stateVersion)
+    checkAll(row, { info: completed(info, state), spec }, state);
   for (const name of ["epoch", "claims", "worked"] as const) numberIn(row, name);
   if (textIn(row, "worker") === "" && numberIn(row, "lease") !== 0)
     throw new Fault("nobody drives it, but it has a lease");
 }
 
-/** Rows of the first version do not say. */
 const versionIn = (info: unknown): unknown => field(info, "version") ?? 1;
+
+/** The first engines said no version, and of a creation not when its last event was but when they wrote it. */
+const completed = (info: unknown, { updatedAtMs }: AgentState): unknown =>
+  field(info, "version") === undefined ? { ...Object(info), version: 1, updatedAtMs } : info;
 
 function checkAll(
   row: FoundRow,
@@ -97,7 +101,6 @@ function checkAll(
     state,
   );
   const same = (kept: unknown, json: string): boolean => Bun.deepEquals(kept, JSON.parse(json));
-  const whole = { version: 1, ...Object(info) };
-  if (!same(whole, infoOf(state, state.updatedAtMs)) || !same(spec, specOf(state)))
+  if (!same(info, infoOf(state)) || !same(spec, specOf(state)))
     throw new Fault("its index row says more than its log gives");
 }

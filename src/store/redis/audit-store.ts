@@ -62,15 +62,15 @@ export async function* listedIn(
   // Only where all have the same score they stand in the order of their letters.
   if (strange.some((count) => count !== 0)) fault(`${shard.index} has scores that are not 0`);
   for await (const members of indexPages(reader, shard)) {
-    const listed: string[] = [];
+    const [listed, others]: [string[], string[]] = [[], []];
     for (const member of members) {
       const colon = member.indexOf(":");
       const [place, agentId] = [member.slice(0, colon), member.slice(colon + 1)];
       if (!places.includes(place) || !belongs(agentId))
         fault(`${shard.index} has ${brief(member)}, which does not belong there`);
       else if (place === "all") listed.push(agentId);
+      else others.push(member);
     }
-    const others = members.filter((member) => !member.startsWith("all:"));
     for (const member of await strays(reader, shard, { key: shard.index, members: others }))
       fault(`agent ${idIn(member)}: it is in the index as ${brief(member)}, but not listed`);
     yield listed;

@@ -29,7 +29,7 @@ export async function writeCreation(
   creation: Creation,
   reserved: boolean,
 ): Promise<Written> {
-  const { events, staged, headHash, state, atMs, nowMs, wakeAtMs, wish, request, moved } = creation;
+  const { events, staged, headHash, state, nowMs, wakeAtMs, wish, request, moved } = creation;
   const draft = moved?.draft ?? null;
   const shard = base.shards.of(agentId);
   const from = staged === 0 ? beginning(agentId) : await stagedHead(base, agentId);
@@ -57,7 +57,7 @@ export async function writeCreation(
         `${head.sequence}`,
         head.hash,
         statusOf(state),
-        infoOf(state, atMs),
+        infoOf(state),
         specOf(state),
         `${nowMs}`,
         given(wakeAtMs),

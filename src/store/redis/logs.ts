@@ -134,7 +134,7 @@ async function tryAppend(
         `${head.sequence}`,
         head.hash,
         statusOf(state),
-        infoOf(state, atMs),
+        infoOf(state),
         specChanged ? specOf(state) : "",
         `${nowMs}`,
         given(wakeAtMs),

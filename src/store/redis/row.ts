@@ -10,14 +10,8 @@ import { scripts } from "./scripts.ts";
 import { listOf, numberOf, textOf } from "./values.ts";
 
 /** What each append may change of what listings show; `version`: by whose folding. */
-export const infoOf = (state: AgentState, updatedAtMs: number): string =>
-  JSON.stringify({
-    version: stateVersion,
-    createdAtMs: state.createdAtMs,
-    updatedAtMs,
-    reason: state.reason,
-    stats: state.stats,
-  });
+export const infoOf = ({ createdAtMs, updatedAtMs, reason, stats }: AgentState): string =>
+  JSON.stringify({ version: stateVersion, createdAtMs, updatedAtMs, reason, stats });
 
 /** What few do. */
 export const specOf = ({ spec, parent }: AgentState): string => JSON.stringify({ spec, parent });

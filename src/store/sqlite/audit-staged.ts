@@ -1,7 +1,9 @@
 import type { Database } from "bun:sqlite";
 import { messageOf } from "../../errors.ts";
+import { makeMarkCount } from "../audit/derived.ts";
+import { Fault, startOf } from "../audit/log.ts";
 import { openDerivedAudit } from "./audit-derived.ts";
-import { Fault, openLogAudit, startOf } from "./audit-log.ts";
+import { openLogAudit } from "./audit-log.ts";
 import { stagedCheck } from "./checks.ts";
 import type { StagedRow } from "./rows.ts";
 
@@ -36,17 +38,17 @@ function faultOf(db: Database, row: StagedRow): string | null {
   const logs = openLogAudit(db);
   const derived = openDerivedAudit(db);
   try {
-    const marks = row.forked === 0 ? derived.marks(row.agent) : null;
+    const marks = row.forked === 0 ? makeMarkCount() : null;
     const stretch = { id: row.agent, head: row.head, until: Infinity };
     let place = startOf(row.agent_id);
     logs.begin(row.agent);
     for (let page = logs.next(stretch, place); page.events.length > 0;) {
-      for (const logged of page.events) marks?.seen(logged);
+      for (const logged of page.events) marks?.seen(logged, (key) => derived.mark(row.agent, key));
       ({ place } = page);
       page = logs.next(stretch, place);
     }
     if (!Bun.deepEquals(place.hash, row.hash)) throw new Fault(`event ${row.head} is another`);
-    marks?.end();
+    marks?.end(derived.marks(row.agent));
     return null;
   } catch (error) {
     return `what stands aside for agent ${row.agent_id}: ${messageOf(error)}`;
