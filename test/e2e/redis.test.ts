@@ -18,18 +18,10 @@ import {
 } from "../support/engine-process.ts";
 import { makeListener } from "../support/listener.ts";
 import { numbersIn, numbersTo, wordsIn } from "../support/numbered-words.ts";
-import { type RedisServer, startCluster, startRedis, syncing } from "../support/redis-server.ts";
+import { deployments, type RedisServer, startRedis, syncing } from "../support/redis-server.ts";
 import { urlOf } from "../support/redis-stores.ts";
 
 setDefaultTimeout(60_000);
-
-const deployments: {
-  readonly name: string;
-  readonly start: () => Promise<readonly RedisServer[]>;
-}[] = [
-  { name: "one Redis", start: async () => [await startRedis()] },
-  { name: "a Redis Cluster", start: () => startCluster() },
-];
 
 describe.each(deployments)("engines that share $name", ({ start }) => {
   let servers: readonly RedisServer[] = [];

@@ -12,24 +12,12 @@ import {
   openEngine,
   runBinary,
 } from "../support/engine-process.ts";
-import {
-  damageRedis,
-  makeAgents,
-  redisDamages,
-  type StoredAgents,
-} from "../support/redis-agents.ts";
-import { freePort, type RedisServer, startCluster, startRedis } from "../support/redis-server.ts";
+import { makeAgents, type StoredAgents } from "../support/redis-agents.ts";
+import { damageRedis, redisDamages } from "../support/redis-damage.ts";
+import { deployments, freePort, type RedisServer, startRedis } from "../support/redis-server.ts";
 import { urlOf } from "../support/redis-stores.ts";
 
 setDefaultTimeout(60_000);
-
-const deployments: {
-  readonly name: string;
-  readonly start: () => Promise<readonly RedisServer[]>;
-}[] = [
-  { name: "one Redis", start: async () => [await startRedis()] },
-  { name: "a Redis Cluster", start: () => startCluster() },
-];
 
 let folder = "";
 beforeAll(async () => {

@@ -108,3 +108,12 @@ export async function startCluster(
     while (!server.cli("cluster", "info").includes("cluster_state:ok")) await Bun.sleep(20);
   return servers;
 }
+
+/** What engines may share: each starts servers of its own. */
+export const deployments: readonly {
+  readonly name: string;
+  readonly start: () => Promise<readonly RedisServer[]>;
+}[] = [
+  { name: "one Redis", start: async () => [await startRedis()] },
+  { name: "a Redis Cluster", start: () => startCluster() },
+];

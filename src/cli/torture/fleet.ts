@@ -72,12 +72,9 @@ export function makeFleetWorld(parts: FleetParts): World {
     end: async () => {
       await mustHaveNothingDue(redis, report);
       await Promise.all(members.map(({ lives }) => lives.stop()));
-      const verdict = await verify(folder, storeOf(redis.settings), report);
+      const found = await verify(folder, storeOf(redis.settings), report);
       await redis.stop();
-      return [
-        ["engines that tell all alike", number(members.length)],
-        ["engram verify", verdict],
-      ];
+      return endRows(members.length, found);
     },
     abandon: async () => {
       await Promise.all([...members.map(({ lives }) => lives.abandon()), redis.stop()]);
@@ -90,6 +87,11 @@ export function makeFleetWorld(parts: FleetParts): World {
     ],
   };
 }
+
+const endRows = (engines: number, found: string): readonly Row[] => [
+  ["engines that tell all alike", number(engines)],
+  ["engram verify", found],
+];
 
 const storeOf = (redis: Readonly<Record<string, string>>) => ({
   STORE_TYPE: "redis",
