@@ -155,8 +155,6 @@ export const serverLimits = {
 export const storeLimits = {
   /** A page of a log: what a fold or a replay reads at once, between turns of the event loop. */
   readEventsMax: 256,
-  /** A first page, before it is known how large a log's events are. */
-  readEventsFirst: 16,
   /** A page ends behind the event that passes this; one event is at most a message. */
   readBytesMax: mib,
   /** A page of events that are put aside for an agent to be made: to hash and write one takes a few ms. */
@@ -371,20 +369,6 @@ export const fileLimits = {
   lineBytesMax: 56 * mib,
   /** Of one message of the stream: what is sent in one turn of the loop, far below what a message may have. */
   pieceBytesMax: 256 * kib,
-} as const;
-
-/** Bounds of the checks of what is stored. */
-export const auditLimits = {
-  /** A store of more is walked while it is served, so that the start stays below a tenth of a second. */
-  atOnceBytesMax: 2 * mib,
-  /** Between two lines of a long check's progress, in ms. */
-  progressMs: 2_000,
-  /** Agents in Redis that are walked at once; a page of each is kept. */
-  agentsAtOnce: 16,
-  /** Looks at an agent in Redis that changes at each. */
-  looksMax: 1_000,
-  /** By how much an engine's idea of the store's time may be wrong, and more. */
-  clockErrorMs: 5_000,
 } as const;
 
 /** Bounds of what /metrics costs. */

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { systemClock } from "../clock.ts";
 import { EngramError } from "../errors.ts";
-import { auditLimits } from "../limits.ts";
+import { auditLimits } from "../store/audit/audit-limits.ts";
 import type { Audit, Tell } from "../store/audit/audit.ts";
 import { openFileAudit } from "../store/sqlite/audit-file.ts";
 import { readCa } from "./ca.ts";

@@ -1,5 +1,6 @@
 import { EngramError, messageOf } from "../../errors.ts";
-import { auditLimits, turnLimits } from "../../limits.ts";
+import { turnLimits } from "../../limits.ts";
+import { auditLimits } from "../audit/audit-limits.ts";
 import { checkDraftPlace, draftPlace, makeDraftEnds, pieceOf } from "../audit/derived.ts";
 import { Fault } from "../audit/log.ts";
 import { brief, field } from "../audit/row.ts";

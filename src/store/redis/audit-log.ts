@@ -1,6 +1,7 @@
 import type { LoggedEvent } from "../../agent/event.ts";
 import { marksOf } from "../../agent/mark.ts";
 import { storeLimits } from "../../limits.ts";
+import { auditLimits } from "../audit/audit-limits.ts";
 import { checkSnapshot, type FoundMark, makeMarkCount, type MarkCount } from "../audit/derived.ts";
 import { Fault, type FoundEvent, pageOf, type Place, startOf } from "../audit/log.ts";
 import { type FoundRow, numberIn, numberOrNull, wholeNumber } from "./audit-row.ts";
@@ -61,7 +62,7 @@ export function walkLog(reader: Reader, agentId: string, read: (events: number) 
 
 /** How many events to read at once, from what the last ones were like: Redis bounds a page by their number alone. */
 function makePageCounts(): (last: readonly FoundEvent[]) => number {
-  let count: number = storeLimits.readEventsFirst;
+  let count: number = auditLimits.firstEventsMax;
   return (last) => {
     if (last.length === 0) return count;
     let bytes = 1;

@@ -1,5 +1,6 @@
 import { allStatuses } from "../../agent/state.ts";
-import { auditLimits, storeLimits } from "../../limits.ts";
+import { storeLimits } from "../../limits.ts";
+import { auditLimits } from "../audit/audit-limits.ts";
 import { Fault } from "../audit/log.ts";
 import { findRow, type FoundRow } from "./audit-row.ts";
 import type { Reader } from "./reader.ts";

@@ -1,5 +1,5 @@
 import { EngramError } from "../../errors.ts";
-import { auditLimits } from "../../limits.ts";
+import { auditLimits } from "../audit/audit-limits.ts";
 import type { Audit } from "../audit/audit.ts";
 import { nameOf } from "./address.ts";
 import { auditAgent } from "./audit-agent.ts";

@@ -1,6 +1,6 @@
 import { Database } from "bun:sqlite";
 import { EngramError } from "../../errors.ts";
-import { auditLimits } from "../../limits.ts";
+import { auditLimits } from "../audit/audit-limits.ts";
 import type { Log } from "../../log.ts";
 import { leaseCheck, stagedCheck } from "./checks.ts";
 import { damaged, type KnownDamage } from "./damage.ts";
