@@ -135,6 +135,27 @@ describe("engines that share a store", () => {
   });
 });
 
+test("who is longest due is taken first, however unevenly they are spread", async () => {
+  const store = await open();
+  const shards = makeShards(prefix);
+  const all = Array.from({ length: 2_000 }, (_, n) => `a${n}`);
+  const together = all.filter((agentId) => shards.of(agentId) === shards.first).slice(0, 30);
+  const others = all.filter((agentId) => !together.includes(agentId)).slice(0, 300);
+  // Behind every other one of those stands one from anywhere.
+  const due = together.flatMap((agentId, n) => [
+    agentId,
+    ...others.slice(n, n % 2 === 0 ? n + 1 : n),
+  ]);
+  const later = others.filter((agentId) => !due.includes(agentId));
+  const make = (agentId: string, n: number) =>
+    store.create(creationOf(agentId, [born()], { wakeAtMs: n }));
+  await Promise.all([...due, ...later].map(make));
+  for (const limit of [1, 20, 15]) {
+    const taken = await store.claim({ worker: "1", untilMs: 9_000 }, 1_000, limit);
+    expect(taken.map(({ agentId }) => agentId)).toEqual(due.splice(0, limit));
+  }
+});
+
 test("a page of more rows than are read at once is whole and in order, though the index names some that are gone", async () => {
   const store = await open();
   const ids = Array.from({ length: 3 * redisLimits.rowsAtOnce }, (_, n) => `a${1000 + n}`);
