@@ -165,6 +165,9 @@ describe("the tally of a long SQLite file", () => {
     expect(due).toBe(2 * (slice + 2) + 2 * slice);
     expect(dueSinceMs).toBe(1);
     expect(turns).toBeGreaterThan(10);
+    const driven = await counter.driven(slice);
+    expect(new Set(driven).size).toBe(2 * rows);
+    expect(driven.length).toBe(2 * rows);
     counter.finalize();
     db.close(true);
   });

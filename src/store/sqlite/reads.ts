@@ -33,7 +33,7 @@ import {
   type Statements,
   type StoredRow,
 } from "./rows.ts";
-import { openCounter } from "./tally.ts";
+import { type Counter, openCounter } from "./tally.ts";
 import type { Aside, Draft, DraftPiece, ListQuery, Store, StoredEvent } from "../store.ts";
 
 /** The reading half of a store; `finalize` before the database is closed. */
@@ -98,7 +98,12 @@ export function openReads(db: Database, known: KnownDamage): Reads {
           throw damaged(agentId, "its index row was changed");
         return found === null ? null : agentRowOf(found, nowMs);
       }),
-    list: async (query, nowMs) => together(() => readList(sql, { query, nowMs, known })),
+    list: async (query, nowMs) => {
+      const listing = { query, nowMs, known };
+      if (query.status !== "processing") return together(() => readList(sql, listing));
+      const ids = await drivenIds(counter, listing);
+      return together(() => readEach(sql, ids ?? idsBefore(sql, listing), listing));
+    },
     tally: counter.tally,
     readDraft: async (agentId, from) => together(() => readDraft(sql, agentId, from)),
     nextWakeMs: async (skip) =>
@@ -111,10 +116,7 @@ export function openReads(db: Database, known: KnownDamage): Reads {
       }),
     finalize: () => {
       closed = true;
-      sql.finalize();
-      counter.finalize();
-      begin.finalize();
-      end.finalize();
+      for (const statements of [sql, counter, begin, end]) statements.finalize();
     },
   };
 }
@@ -138,23 +140,47 @@ function readList(sql: Statements, listing: Listing): readonly AgentRow[] {
       found = sql.list({ ...query, limit }, nowMs);
     } catch (error) {
       if (storeFault(error).code !== "corrupt") throw error;
-      return readOneByOne(sql, listing);
+      return readEach(sql, idsBefore(sql, listing), listing);
     }
     const rows = found.flatMap((row) => readable(row, listing) ?? []);
     if (rows.length >= query.limit || found.length < limit) return rows.slice(0, query.limit);
   }
 }
 
-/** Where a page of rows cannot be read as a whole: the ids are in an index of their own. */
-function readOneByOne(sql: Statements, listing: Listing): readonly AgentRow[] {
-  const { status, limit, beforeAgentId } = listing.query;
+/** Of these agents, newest first, those that belong on the page: each row is read by itself. */
+function readEach(sql: Statements, ids: Iterable<string>, listing: Listing): readonly AgentRow[] {
+  const { status, limit } = listing.query;
   const rows: AgentRow[] = [];
-  for (const { agent_id: agentId } of sql.ids.iterate(beforeAgentId ?? behindAllIds)) {
+  for (const agentId of ids) {
+    if (rows.length >= limit) break;
     const row = readAlone(sql, agentId, listing);
     if (row !== null && (status === null || row.status === status)) rows.push(row);
-    if (rows.length >= limit) break;
   }
   return rows;
+}
+
+/** Where a page of rows cannot be read as a whole: the ids are in an index of their own. */
+function* idsBefore(sql: Statements, { query }: Listing): Generator<string> {
+  for (const { agent_id: agentId } of sql.ids.iterate(query.beforeAgentId ?? behindAllIds))
+    yield agentId;
+}
+
+/**
+ * Who is driven is found by the leases, which are few: the index of the status holds all that wait as well. null: they
+ * cannot be read as a whole.
+ */
+async function drivenIds(
+  counter: Counter,
+  { query, nowMs }: Listing,
+): Promise<readonly string[] | null> {
+  const before = query.beforeAgentId ?? behindAllIds;
+  try {
+    const ids = await counter.driven(nowMs);
+    return ids.filter((agentId) => agentId < before).toSorted((a, b) => (a < b ? 1 : -1));
+  } catch (error) {
+    if (EngramError.of(error).code !== "corrupt") throw error;
+    return null;
+  }
 }
 
 function readAlone(sql: Statements, agentId: string, listing: Listing): AgentRow | null {

@@ -272,7 +272,7 @@ const logStatements = (prepare: Prepare) => ({
 /** Ids are lower-case hex; a tilde stands behind all of them. */
 export const behindAllIds = "~";
 
-/** One statement for each way to filter, so that each walks an index from the page's start. */
+/** One statement for each way to filter by what is stored, so that each walks an index from the page's start. */
 function listing(prepare: Prepare) {
   type Page = { readonly before: string; readonly limit: number };
   const page = <More extends object>(condition: string) =>
@@ -280,16 +280,15 @@ function listing(prepare: Prepare) {
       `SELECT ${rowColumns} FROM agent WHERE agent_id < $before AND ${condition}
        ORDER BY agent_id DESC LIMIT $limit`,
     );
-  const driven = "(worker IS NOT NULL AND lease_until > $nowMs)";
   const any = page<object>("1");
   const stored = page<{ readonly status: string }>("status = $status");
-  const queued = page<{ readonly nowMs: number }>(`status = 'waiting_for_step' AND NOT ${driven}`);
-  const processing = page<{ readonly nowMs: number }>(`status = 'waiting_for_step' AND ${driven}`);
+  const queued = page<{ readonly nowMs: number }>(
+    "status = 'waiting_for_step' AND NOT (worker IS NOT NULL AND lease_until > $nowMs)",
+  );
   return ({ status, limit, beforeAgentId }: ListQuery, nowMs: number): StoredRow[] => {
     const bounds = { before: beforeAgentId ?? behindAllIds, limit };
     if (status === null) return any.all(bounds);
     if (status === "waiting_for_step") return queued.all({ ...bounds, nowMs });
-    if (status === "processing") return processing.all({ ...bounds, nowMs });
     return stored.all({ ...bounds, status });
   };
 }

@@ -4,8 +4,13 @@ import { storeLimits } from "../../limits.ts";
 import type { Tally } from "../store.ts";
 import { noAgents } from "../tally.ts";
 
-/** Counts agents without holding up others; `finalize` before the database is closed. */
-export type Counter = { tally(nowMs: number): Promise<Tally>; finalize(): void };
+/** Looks at all agents without holding up others; `finalize` before the database is closed. */
+export type Counter = {
+  tally(nowMs: number): Promise<Tally>;
+  /** The ids of the agents that are processing, in no order. */
+  driven(nowMs: number): Promise<readonly string[]>;
+  finalize(): void;
+};
 
 /** An agent's place in the index of wake times. */
 type Place = { readonly wake: number; readonly id: number };
@@ -33,22 +38,27 @@ export function openCounter(db: Database, reading: <T>(read: () => T) => T): Cou
       return { count: rest?.count ?? 0, next: null };
     });
   /** A live lease ends when the agent is due again; who waits for a retry stands there too. */
-  const driven = (nowMs: number): Promise<number> =>
-    summed<Place>({ wake: nowMs, id: Number.MAX_SAFE_INTEGER }, (after) => {
-      const rows = reading(() => sql.later.all({ ...after, nowMs, limit: storeLimits.tallyRows }));
-      const count = rows.reduce((sum, row) => sum + row.driven, 0);
-      return { count, next: rows.length < storeLimits.tallyRows ? null : (rows.at(-1) ?? null) };
+  const driven = async (nowMs: number): Promise<readonly string[]> => {
+    const ids: string[] = [];
+    const limit = storeLimits.tallyRows;
+    await summed<Place>({ wake: nowMs, id: Number.MAX_SAFE_INTEGER }, (after) => {
+      const rows = reading(() => sql.later.all({ ...after, nowMs, limit }));
+      for (const row of rows) if (row.driven !== null) ids.push(row.driven);
+      return { count: rows.length, next: rows.length < limit ? null : (rows.at(-1) ?? null) };
     });
+    return ids;
+  };
 
   return {
     tally: async (nowMs) => {
       const agents = noAgents();
       for (const status of stored) agents[status] = await ofStatus(status);
-      agents.processing = await driven(nowMs);
+      agents.processing = (await driven(nowMs)).length;
       agents.waiting_for_step = Math.max(0, agents.waiting_for_step - agents.processing);
       const first = reading(() => sql.first.get(nowMs))?.wake ?? null;
       return { agents, due: await due(nowMs), dueSinceMs: first };
     },
+    driven,
     finalize: () => {
       for (const statement of Object.values<Statement>(sql)) statement.finalize();
     },
@@ -100,9 +110,9 @@ const statementsOn = (db: Database) => ({
   restDue: db.prepare<Count, [Place & { untilMs: number }]>(
     `SELECT count(*) AS count FROM (${behindPlace("id", "$untilMs")})`,
   ),
-  later: db.prepare<Place & { driven: number }, [Place & { nowMs: number; limit: number }]>(
+  later: db.prepare<Place & { driven: string | null }, [Place & { nowMs: number; limit: number }]>(
     `${behindPlace(
-      "wake, id, (status = 'waiting_for_step' AND worker IS NOT NULL AND lease_until > $nowMs) AS driven",
+      "wake, id, iif(status = 'waiting_for_step' AND worker IS NOT NULL AND lease_until > $nowMs, agent_id, NULL) AS driven",
       `${Number.MAX_SAFE_INTEGER}`,
     )} ORDER BY wake, id LIMIT $limit`,
   ),
