@@ -30,6 +30,9 @@ test("a conversation with a tool call is counted as it went", async () => {
   const engine = stage.start({ store, model: metrics.model(model) });
   const agentId = await stage.create(engine, "go");
   await stage.untilSettled(agentId);
+  // What a client does to an agent that rests is no turn.
+  await engine.command(agentId, { type: "Pause", key: null, reason: "" });
+  await engine.command(agentId, { type: "Resume", key: null });
 
   const found = await scraped(metrics, store);
   expect(found.value("engram_turns_total", { outcome: "answered" })).toBe(1);
