@@ -163,13 +163,18 @@ function makeLookout(
       if (!again) cancelWake = clock.after(engineLimits.emptyClaimMs, poke);
     }
   };
+  let trouble = "";
   const poke = (): void => {
     again = true;
     if (looking) return;
     looking = true;
     void look()
+      .then(() => (trouble = ""))
       .catch((error: unknown) => {
-        log("warn", "could not look for work", { reason: EngramError.of(error).message });
+        const reason = EngramError.of(error).message;
+        // A store may be away for days; it is said once.
+        if (reason !== trouble) log("warn", "could not look for work", { reason });
+        trouble = reason;
         cancelWake = clock.after(engineLimits.storeRetryMs, poke);
       })
       .finally(() => {
