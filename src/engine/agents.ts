@@ -41,14 +41,17 @@ const none: Snapshot = { sequence: 0, chars: 0 };
 export function makeAgents(store: Store): Agents {
   const cache = makeCache();
   const load = async (agentId: string): Promise<AgentState> => {
-    const { state: known, snapshot } = cache.get(agentId) ?? (await saved(store, agentId));
+    const kept = cache.get(agentId);
+    const { state: known, snapshot } = kept ?? (await saved(store, agentId));
     let state = known;
     for (;;) {
       let page;
       try {
-        page = await store.read(agentId, state?.sequence ?? 0);
+        page = await store.read(agentId, state?.sequence ?? 0, state?.updatedAtMs);
       } catch (error) {
         cache.forget(agentId);
+        // What was kept is of a life that has ended: the agent was deleted, and brought back through another engine.
+        if (kept !== undefined && EngramError.of(error).code === "conflict") return load(agentId);
         throw error;
       }
       if (page.length > 0) state = fold(page, state);

@@ -16,6 +16,7 @@ import {
 import { type Hints, makeHints, wakes } from "./hints.ts";
 import { type Begun, makeStagedLogs, type StagedLogs } from "./memory-staged.ts";
 import { makePeers } from "./peers.ts";
+import { mustBeKnown } from "./known.ts";
 import { allAside, thereAlready } from "./staging.ts";
 import { noAgents } from "./tally.ts";
 import type {
@@ -121,14 +122,17 @@ const logs = (memory: Memory): Pick<Store, "create" | "append" | "read" | "remov
     memory.hints.send(wakes);
     return lease;
   },
-  read: async (agentId, after) =>
-    entryOf(memory.agents, agentId)
-      .log.slice(after, after + storeLimits.readEventsMax)
+  read: async (agentId, after, knownAtMs) => {
+    const { log } = entryOf(memory.agents, agentId);
+    mustBeKnown(agentId, knownAtMs, log[after - 1]?.atMs);
+    return log
+      .slice(after, after + storeLimits.readEventsMax)
       .map(({ sequence, atMs, body }): LoggedEvent => ({
         sequence,
         atMs,
         event: decodeEvent(body),
-      })),
+      }));
+  },
   remove: async (agentId, _atMs, force) => {
     if (!force && entryOf(memory.agents, agentId).row.status === "waiting_for_step")
       throw new EngramError(

@@ -188,8 +188,12 @@ export interface Store {
   ): Promise<{ readonly agentId: string; readonly created: boolean; readonly lease: Lease | null }>;
   /** Fails with conflict, fenced or not_found; the lease is given where it was wished for and free. */
   append(append: Append): Promise<Lease | null>;
-  /** Events behind `after`, in order: as many as fit a page of the store's choosing, none at the head. Fails with not_found or corrupt. */
-  read(agentId: string, after: number): Promise<readonly LoggedEvent[]>;
+  /**
+   * Events behind `after`, in order: as many as fit a page of the store's choosing, none at the head. Fails with not_found or
+   * corrupt. Who goes on with what it knows says when it has event `after` recorded, `knownAtMs`: it fails with conflict where
+   * the log has no such event, since the agent was deleted, and brought back with another past.
+   */
+  read(agentId: string, after: number, knownAtMs?: number): Promise<readonly LoggedEvent[]>;
   /** What `read` reads, as it is kept. */
   readStored(agentId: string, after: number): Promise<readonly StoredEvent[]>;
   /** Fails with not_found. */

@@ -247,6 +247,36 @@ describe("an import", () => {
     await engine.drain();
   });
 
+  test("brings back what another engine had known more of", async () => {
+    const stage = openStage();
+    const [one, other] = [stage.start({ name: "one" }), stage.start({ name: "other" })];
+    const agentId = await stage.create(one, "goal", { waitForInput: true });
+    const file = await fileFrom(one, agentId);
+    for (const said of ["hello", "again"]) {
+      await stage.say(one, agentId, said);
+      await stage.untilSettled(agentId);
+      await other.stateAt(agentId, 1);
+    }
+    await one.remove(agentId, false);
+    await importing(one, file);
+    for (const [engine, content] of [
+      [other, "from the start"],
+      [one, "and on"],
+    ] as const) {
+      stage.clock.advance(5);
+      await stage.say(engine, agentId, content);
+      await stage.untilSettled(agentId);
+    }
+    const state = await stage.state(agentId);
+    expect(state.transcript.map((item) => item.content)).toEqual([
+      "from the start",
+      "you said: from the start",
+      "and on",
+      "you said: and on",
+    ]);
+    await Promise.all([one.drain(), other.drain()]);
+  });
+
   const wrong: readonly (readonly [string, () => Uint8Array, string])[] = [
     [
       "ends while the agent works",

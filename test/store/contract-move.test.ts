@@ -148,6 +148,22 @@ contract("an agent that moves between stores", (at) => {
     });
   });
 
+  test("is not taken for the one that was read, where it comes back with another past", async () => {
+    const events = [born(), said("1"), said("2")];
+    await at.create("a", ...events.slice(1));
+    const [first, second, third] = logged(events).map(({ atMs }) => atMs);
+    const known = (after: number, atMs: number | undefined) => at.store.read("a", after, atMs);
+    expect(await known(1, first)).toHaveLength(2);
+    expect(await known(2, second)).toHaveLength(1);
+    expect(await known(3, third)).toEqual([]);
+    for (const [after, atMs] of [
+      [1, second],
+      [2, first],
+      [3, second],
+      [4, third],
+    ] as const)
+      await expect(known(after, atMs)).rejects.toEqual(codeIs("conflict"));
+  });
   test("comes back where it was deleted, with its request id, and can be deleted again", async () => {
     await at.store.create(creationOf("a", log, { request, wakeAtMs: 0 }));
     const { epoch } = await claimOne("w", 0);

@@ -15,6 +15,7 @@ import type { Base } from "./base.ts";
 import type { Head, Heads } from "./heads.ts";
 import { leaseOf } from "./leases.ts";
 import { infoOf, specOf } from "./row.ts";
+import { mustBeKnown } from "../known.ts";
 import { scripts } from "./scripts.ts";
 import { flag, given, hashOf, listOf, numberOf, textOf, textOrNull } from "./values.ts";
 import { chainedEvents } from "./chain.ts";
@@ -46,8 +47,9 @@ export const logs = (
         throw new EngramError("conflict", `the log of ${agentId} changes all the time`);
     }
   },
-  read: async (agentId, after) => (await readEvents(base, heads, agentId, after)).map(decoded),
-  readStored: (agentId, after) => readEvents(base, heads, agentId, after),
+  read: async (agentId, after, knownAtMs) =>
+    (await readEvents({ base, heads }, agentId, after, knownAtMs)).map(decoded),
+  readStored: (agentId, after) => readEvents({ base, heads }, agentId, after),
   marks: async (agentId, keys) => {
     if (keys.length === 0) return new Map();
     const shard = base.shards.of(agentId);
@@ -171,10 +173,10 @@ const decoded = ({ sequence, atMs, body }: StoredEvent): LoggedEvent => ({
 
 /** A page of the log, its hashes checked against the chain. */
 async function readEvents(
-  base: Base,
-  heads: Heads,
+  { base, heads }: { readonly base: Base; readonly heads: Heads },
   agentId: string,
   after: number,
+  knownAtMs?: number,
 ): Promise<readonly StoredEvent[]> {
   const shard = base.shards.of(agentId);
   const { readEventsMax, readBytesMax } = storeLimits;
@@ -188,18 +190,21 @@ async function readEvents(
   const head: Head = { sequence: numberOf(reply[1]), hash: textOf(reply[2]) };
   heads.set(agentId, head);
   const page: StoredEvent[] = [];
+  const entries = listOf(reply[3]).map((entry) => listOf(entry).map(textOf));
+  const [id, at] = entries[0] ?? [];
+  if (after > 0) mustBeKnown(agentId, knownAtMs, id === `0-${after}` ? Number(at) : undefined);
   if (after >= head.sequence) return page;
   let previous = after === 0 ? genesisHash(agentId) : null;
   // The event before the page comes with it, for its hash.
   let expected = Math.max(1, after);
-  for (const entry of listOf(reply[3])) {
-    const [id = "", at = "", body = "", kept = ""] = listOf(entry).map(textOf);
-    if (id !== `0-${expected}`) break;
+  for (const [place = "", atText = "", body = "", kept = ""] of entries) {
+    const atMs = Number(atText);
+    if (place !== `0-${expected}`) break;
     if (previous !== null) {
-      const hash = chainHash(previous, expected, Number(at), body).toHex();
+      const hash = chainHash(previous, expected, atMs, body).toHex();
       if (hash !== kept || (expected === head.sequence && hash !== head.hash))
         throw damaged(agentId, expected, "was changed");
-      page.push({ sequence: expected, atMs: Number(at), body, hash });
+      page.push({ sequence: expected, atMs, body, hash });
     }
     previous = hashOf(kept);
     expected++;

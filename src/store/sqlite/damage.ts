@@ -55,7 +55,8 @@ export function guardDamaged(store: Store, known: KnownDamage): Store {
   return {
     ...store,
     append: (append) => guarded(append.agentId, () => store.append(append)),
-    read: (agentId, after) => guarded(agentId, () => store.read(agentId, after)),
+    read: (agentId, after, knownAtMs) =>
+      guarded(agentId, () => store.read(agentId, after, knownAtMs)),
     readStored: (agentId, after) => guarded(agentId, () => store.readStored(agentId, after)),
     aside: (agentId) => guarded(agentId, () => store.aside(agentId)),
     marks: (agentId, keys) => guarded(agentId, () => store.marks(agentId, keys)),

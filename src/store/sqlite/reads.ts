@@ -23,6 +23,7 @@ import {
   pieceCheck,
 } from "./checks.ts";
 import { damaged, type KnownDamage } from "./damage.ts";
+import { mustBeKnown } from "../known.ts";
 import { storeFault } from "./fault.ts";
 import {
   agentRowOf,
@@ -85,7 +86,8 @@ export function openReads(db: Database, known: KnownDamage): Reads {
       }
     });
   return {
-    read: async (agentId, after) => together(() => readEvents(sql, agentId, after).map(decoded)),
+    read: async (agentId, after, knownAtMs) =>
+      together(() => readEvents(sql, agentId, after, knownAtMs).map(decoded)),
     readStored: async (agentId, after) =>
       together(() => readEvents(sql, agentId, after).map(shown)),
     aside: async (agentId) => together(() => readAside(sql, agentId)),
@@ -260,11 +262,19 @@ function readSnapshot(sql: Statements, agentId: string): AgentState | null {
 }
 
 /** A page of the log, its hashes checked against the chain. */
-function readEvents(sql: Statements, agentId: string, after: number): readonly EventRow[] {
+function readEvents(
+  sql: Statements,
+  agentId: string,
+  after: number,
+  knownAtMs?: number,
+): readonly EventRow[] {
   const held = heldOf(sql, agentId);
   if (held === null) throw new EngramError("not_found", `no agent ${agentId}`);
   const page: EventRow[] = [];
-  if (after >= held.head) return page;
+  if (after >= held.head) {
+    mustBeKnown(agentId, knownAtMs, after === held.head ? held.updated_at : undefined);
+    return page;
+  }
   let previous = after === 0 ? genesisHash(agentId) : null;
   let bytes = 0;
   // The event before the page is read for its hash.
@@ -279,7 +289,7 @@ function readEvents(sql: Statements, agentId: string, after: number): readonly E
         throw damaged(agentId, `event ${row.sequence} was changed`);
       page.push(row);
       bytes += row.body.length;
-    }
+    } else mustBeKnown(agentId, knownAtMs, row.at);
     previous = row.hash;
     expected++;
     if (bytes > storeLimits.readBytesMax) break;
