@@ -253,8 +253,8 @@ describe("an import", () => {
     const [one, other] = [stage.start({ name: "one" }), stage.start({ name: "other" })];
     const agentId = await stage.create(one, "goal", { waitForInput: true });
     const file = await fileFrom(one, agentId);
-    for (const said of ["hello", "again"]) {
-      await stage.say(one, agentId, said);
+    for (const word of ["hello", "again"]) {
+      await stage.say(one, agentId, word);
       await stage.untilSettled(agentId);
       await other.stateAt(agentId, 1);
     }
