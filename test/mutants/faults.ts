@@ -6,6 +6,7 @@ const log = "test/store/contract-log.test.ts";
 const index = "test/store/contract-index.test.ts";
 const derived = "test/store/contract-derived.test.ts";
 const work = "test/store/contract-work.test.ts";
+const staged = "test/store/contract-stage.test.ts";
 const changed = "test/store/sqlite.test.ts";
 const commit = "test/store/sqlite-commit.test.ts";
 const clocks = "test/engine/clocks.test.ts";
@@ -15,6 +16,23 @@ const room = "test/engine/room.test.ts";
 const fold = "test/agent/fold.test.ts";
 const decide = "test/agent/decide.test.ts";
 const accept = "test/agent/accept.test.ts";
+
+const staging: readonly Fault[] = [
+  {
+    name: "other events are taken for those that stand aside already",
+    file: "src/store/staging.ts",
+    text: "if (!Bun.deepEquals(hash, hashAt(page.after + common))) return null;",
+    by: "",
+    tests: [staged],
+  },
+  {
+    name: "a fork that was put aside keeps its parent's message ids",
+    file: "src/store/staging.ts",
+    text: "while (stale) stale = await aside.clear();",
+    by: "stale = false;",
+    tests: [staged],
+  },
+];
 
 const memory: readonly Fault[] = [
   {
@@ -223,6 +241,20 @@ const engine: readonly Fault[] = [
 
 const sqlite: readonly Fault[] = [
   {
+    name: "SQLite: an agent gets the number under which another's events stand aside",
+    file: "src/store/sqlite/rows.ts",
+    text: "coalesce((SELECT max(agent) FROM staged), 0)",
+    by: "0",
+    tests: [staged, "test/store/sqlite-staged.test.ts"],
+  },
+  {
+    name: "SQLite: what stands aside is thrown away while it is still gone on with",
+    file: "src/store/sqlite/perform-staged.ts",
+    text: "oldest.agent_id !== null && oldest.touched > beforeMs",
+    by: "oldest.agent_id !== null && oldest.touched < 0",
+    tests: ["test/store/sqlite-staged.test.ts"],
+  },
+  {
     name: "SQLite: a worker that was replaced writes on",
     file: "src/store/sqlite/perform.ts",
     text: "if (held.epoch === epoch) return held;",
@@ -309,4 +341,11 @@ const sqlite: readonly Fault[] = [
 ];
 
 /** Where a promise of the product hangs on one line. */
-export const faults: readonly Fault[] = [...memory, ...agent, ...engine, ...sqlite, ...redis];
+export const faults: readonly Fault[] = [
+  ...staging,
+  ...memory,
+  ...agent,
+  ...engine,
+  ...sqlite,
+  ...redis,
+];

@@ -8,6 +8,20 @@ const redisOwn = "test/store/redis.test.ts";
 /** Where a promise hangs on one line of the store on Redis. */
 export const redis: readonly Fault[] = [
   {
+    name: "Redis: what a creation took over goes after a while",
+    file: "src/store/redis/lua/create.lua",
+    text: "  redis.call('PERSIST', log)\n",
+    by: "",
+    tests: ["test/store/redis-staged.test.ts"],
+  },
+  {
+    name: "Redis: a creation takes over more than it names from aside",
+    file: "src/store/redis/lua/create.lua",
+    text: "if at ~= aside or",
+    by: "if aside == '0' and at ~= aside or",
+    tests: ["test/store/contract-stage.test.ts"],
+  },
+  {
     name: "Redis: a worker that was replaced writes on",
     file: "src/store/redis/lua/append.lua",
     text: "if epoch ~= NONE and held[5] ~= epoch then",

@@ -65,6 +65,15 @@ async function fill(store: Store): Promise<void> {
   await draft(store, "delta");
 }
 
+/** Leaves the first events of an agent that is still to be made. */
+async function putAside(store: Store): Promise<void> {
+  const events = [
+    born(),
+    ...["x", "y"].map((id) => said(id, { messageId: id, digest: `of ${id}` })),
+  ];
+  await store.stage("yankee", 0, creationOf("yankee", events).events, store.nowMs());
+}
+
 /** Leaves an answer half written. */
 async function draft(store: Store, agentId: string): Promise<void> {
   await appendTo(store, agentId, [said("tell me more")], { wakeAtMs: 0 });
@@ -90,6 +99,7 @@ export async function makeSamples(): Promise<{ readonly data: string; readonly k
   const again = openStore(data);
   for (const agentId of agentIds)
     await appendTo(again, agentId, [said(`late to ${agentId}`)], { wakeAtMs: 1e15 });
+  await putAside(again);
   mkdirSync(killed);
   copyStore(data, killed);
   await again.close();
@@ -148,6 +158,7 @@ export function contents(folder: string): string {
       "SELECT * FROM mark",
       "SELECT * FROM snapshot",
       "SELECT * FROM tombstone",
+      "SELECT * FROM staged",
       "SELECT * FROM store",
       "SELECT * FROM agent",
     ];

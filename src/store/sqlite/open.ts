@@ -17,6 +17,13 @@ export type OpenParts = {
   readonly acceptDataLoss?: boolean;
 };
 
+export type OpenDatabase = {
+  readonly db: Database;
+  readonly stopScrub: () => void;
+  /** Something stands aside that nobody will take. */
+  readonly hasStaged: boolean;
+};
+
 /**
  * The connection that reads. Before that it makes the file ready, while nobody else has it, and shows it to be what was
  * written: a large one meanwhile, until `stopScrub`. Fails with corrupt where the file as a whole is not to be gone on with.
@@ -25,7 +32,7 @@ export function openDatabase(
   path: string,
   { log, acceptDataLoss = false }: OpenParts,
   known: KnownDamage,
-): { readonly db: Database; readonly stopScrub: () => void } {
+): OpenDatabase {
   // First, since a file that is refused is not to be changed.
   const keep = checkPromise(path, { log, acceptDataLoss });
   const small = bytesOf(path) <= auditLimits.atOnceBytesMax;
@@ -37,12 +44,12 @@ export function openDatabase(
     db.run("PRAGMA journal_mode = WAL");
     db.run("PRAGMA synchronous = FULL");
     freeLeases(db);
-    throwStagedAway(db);
+    const hasStaged = throwStagedAway(db);
     db.run("PRAGMA query_only = ON");
     const found = findingTo(known, log);
-    if (!small) return { db, stopScrub: startScrub(path, found).stop };
+    if (!small) return { db, hasStaged, stopScrub: startScrub(path, found).stop };
     for (const finding of findingsOf(db)) if (finding !== null) found(finding);
-    return { db, stopScrub: () => undefined };
+    return { db, hasStaged, stopScrub: () => undefined };
   } catch (error) {
     db.close(true);
     throw error;
@@ -86,16 +93,14 @@ function freeLeases(db: Database): void {
   })();
 }
 
-/** Whoever put events aside is gone with its engine: their ids are free, and a sweep removes what is left of them. */
-function throwStagedAway(db: Database): void {
+/** Whoever put events aside is gone with its engine: their ids are free, and a sweep removes the rest. True: there is some. */
+function throwStagedAway(db: Database): boolean {
   const set = db.query<null, [StagedRow]>(
     "UPDATE staged SET agent_id = $agent_id, touched = $touched, row_check = $row_check WHERE agent = $agent",
   );
+  const rows = db.query<StagedRow, []>("SELECT * FROM staged").all();
   db.transaction(() => {
-    for (const row of db.query<StagedRow, []>("SELECT * FROM staged").all())
-      if (stagedCheck(row) === row.row_check) set.run(thrownAway(row));
+    for (const row of rows) if (stagedCheck(row) === row.row_check) set.run(thrownAway(row));
   })();
+  return rows.length > 0;
 }
-
-export const holdsStaged = (db: Database): boolean =>
-  db.query("SELECT 1 FROM staged LIMIT 1").get() !== null;

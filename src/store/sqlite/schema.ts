@@ -51,11 +51,11 @@ const others = `
 
 /**
  * What stands aside for agents that are still to be made, as format 3 brought it: their events and marks are in their
- * tables, under the number that the agent will have. Without an id: thrown away, until all of it is removed.
+ * tables, under the number that the agent will have. Without an id: thrown away, until all of it is removed. They are few.
  */
 const staged = `
   CREATE TABLE staged(
-    agent INTEGER PRIMARY KEY, agent_id TEXT UNIQUE, head INTEGER NOT NULL, hash BLOB NOT NULL,
+    agent INTEGER PRIMARY KEY, agent_id TEXT, head INTEGER NOT NULL, hash BLOB NOT NULL,
     forked INTEGER NOT NULL, touched INTEGER NOT NULL, row_check INTEGER NOT NULL
   );
 `;

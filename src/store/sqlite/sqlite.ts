@@ -8,7 +8,7 @@ import { guardDamaged, type KnownDamage, makeKnownDamage } from "./damage.ts";
 import { makeHints, wakes } from "../hints.ts";
 import { makePeers } from "../peers.ts";
 import { storeFault } from "./fault.ts";
-import { holdsStaged, openDatabase } from "./open.ts";
+import { type OpenDatabase, openDatabase } from "./open.ts";
 import { openReads } from "./reads.ts";
 import type { WriterThread } from "./worker.ts";
 import { openWriter, type Writer } from "./writer.ts";
@@ -36,8 +36,8 @@ export function openSqliteStore(folder: string, parts: SqliteParts): Store {
   try {
     const path = join(folder, "engram.db");
     const known = makeKnownDamage(parts.log);
-    const { db, stopScrub } = openDatabase(path, parts, known);
-    return guardDamaged(storeOn(db, { path, lock, known, stopScrub }, parts), known);
+    const opened = openDatabase(path, parts, known);
+    return guardDamaged(storeOn({ ...opened, path, lock, known }, parts), known);
   } catch (error) {
     lock.close(true);
     throw storeFault(error);
@@ -74,16 +74,14 @@ function openLock(folder: string): Database {
   }
 }
 
-type Opened = {
+type Opened = OpenDatabase & {
   readonly path: string;
   readonly lock: Database;
   readonly known: KnownDamage;
-  readonly stopScrub: () => void;
 };
 
 function storeOn(
-  db: Database,
-  { path, lock, known, stopScrub }: Opened,
+  { db, path, lock, known, stopScrub, hasStaged }: Opened,
   { clock, log, startThread }: SqliteParts,
 ): Store {
   const { finalize, ...reads } = openReads(db, known);
@@ -106,7 +104,7 @@ function storeOn(
     remove: (beforeMs) => write({ kind: "sweep", beforeMs }),
   });
   const staging = stagingBy(writer, sweeper);
-  if (holdsStaged(db)) sweeper.sweep();
+  if (hasStaged) sweeper.sweep();
 
   return {
     nowMs: time,
