@@ -261,8 +261,12 @@ describe("an agent that", () => {
   });
 
   test("moved is sound in every store", async () => {
-    for (const engine of [home, back]) {
-      const verified = await runBinary(engine.folder, ["verify"]);
+    for (const [engine, settings] of [
+      [home, {}],
+      [away, { STORE_TYPE: "redis", REDIS_URL: urlOf(redis) }],
+      [back, {}],
+    ] as const) {
+      const verified = await runBinary(engine.folder, ["verify"], settings);
       expect(verified).toMatchObject({ exitCode: 0, stderr: "" });
       expect(verified.stdout).toContain("all is as it was written");
     }
