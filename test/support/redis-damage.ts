@@ -140,6 +140,11 @@ export const redisDamages: readonly RedisDamage[] = [
       "hset KEY epoch -1",
       "its index row was changed: its epoch is no number",
     ],
+    [
+      "a work that is none",
+      "hset KEY worked x",
+      "its index row was changed: its worked is no time",
+    ],
     ["what made it", "hset KEY request another", "its request another stands for nothing"],
     ["an agent's row removed", "del KEY", "it is listed, but not there"],
   ]),

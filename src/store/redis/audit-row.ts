@@ -72,7 +72,10 @@ export function checkRow(row: FoundRow, place: Place): void {
   // Another version may have folded the log to another state.
   if (state !== null && versionIn(info) === stateVersion)
     checkAll(row, { info: completed(info, state), spec }, state);
-  for (const name of ["epoch", "claims", "worked"] as const) numberIn(row, name);
+  for (const name of ["epoch", "claims"] as const) numberIn(row, name);
+  // An agent that came from a file may have worked a part of a millisecond.
+  if (!(Number(textIn(row, "worked")) >= 0))
+    throw new Fault("its index row was changed: its worked is no time");
   if (textIn(row, "worker") === "" && numberIn(row, "lease") !== 0)
     throw new Fault("nobody drives it, but it has a lease");
 }
