@@ -9,6 +9,8 @@ export const requestLimits = {
   messageBytesMax: 4 * mib,
   /** Fields, entries and items of one message: parsing takes up to 3 us each. 128 tools may have 75 each. */
   messagePartsMax: 10_000,
+  /** What an agent is told in all, as JSON: half a message, so that an answer has room for it. */
+  specBytesMax: 2 * mib,
   goalBytesMax: 256 * kib,
   systemPromptBytesMax: 256 * kib,
   modelNameBytesMax: 512,
@@ -27,6 +29,15 @@ export const requestLimits = {
   pageSizeMax: 1000,
   sendMessageTimeoutMsDefault: 60_000,
   sendMessageTimeoutMsMax: 24 * 3600_000,
+} as const;
+
+/** Bounds of JSON, whoever wrote it. */
+export const jsonLimits = {
+  /**
+   * Objects and lists in one another. Protobuf's parsers give up at 100 messages in one another, a level of a Struct has
+   * three, and what a Struct is sent in has some too: more could be stored, but never be read by a client again.
+   */
+  levelsMax: 30,
 } as const;
 
 /** Bounds of one turn and its model calls. */

@@ -1,6 +1,20 @@
+import { jsonLimits } from "../limits.ts";
+
 export type JsonValue = null | boolean | number | string | readonly JsonValue[] | JsonObject;
 
 export type JsonObject = { readonly [key: string]: JsonValue };
 
 export const isJsonObject = (value: unknown): value is JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** How many values there are: this one, and those inside of it at every depth. Infinity: it is nested too deep. */
+export function valuesIn(value: JsonValue, levelsLeft: number = jsonLimits.levelsMax): number {
+  if (typeof value !== "object" || value === null) return 1;
+  if (levelsLeft === 0) return Infinity;
+  let values = 1;
+  for (const inner of Object.values(value)) values += valuesIn(inner, levelsLeft - 1);
+  return values;
+}
+
+/** Objects and lists in one another, more than JSON may have where it can be sent to a client. */
+export const isTooDeep = (value: JsonValue): boolean => valuesIn(value) === Infinity;

@@ -1,6 +1,7 @@
 import { EngramError } from "../errors.ts";
-import { requestLimits } from "../limits.ts";
+import { jsonLimits, requestLimits } from "../limits.ts";
 import type { AgentSpec, Attachment } from "./event.ts";
+import { type JsonObject, valuesIn } from "./json.ts";
 
 const utf8 = new TextEncoder();
 
@@ -20,6 +21,8 @@ export function checkSpec(spec: AgentSpec): void {
   checkMetadata(spec.metadata);
   checkConfig(spec);
   checkTools(spec);
+  checkSchemas(spec);
+  checkSize(spec);
 }
 
 /** Throws invalid_argument, naming the field, where the metadata is past its bounds. */
@@ -72,6 +75,53 @@ function checkTools({ tools, config }: AgentSpec): void {
     if (seen.has(name)) throw invalid("tools", `names ${name} twice`);
     seen.add(name);
   }
+}
+
+function checkSchemas({ config, tools }: AgentSpec): void {
+  const schemas = new Map<string, JsonObject | null>([
+    ["config.response_schema", config.responseSchema],
+    ...tools.map(({ parameters }, at) => [fieldOfSchema(at), parameters] as const),
+  ]);
+  let left = requestLimits.messagePartsMax;
+  for (const [field, schema] of schemas) {
+    if (schema === null) continue;
+    const values = valuesIn(schema);
+    if (values === Infinity)
+      throw invalid(
+        field,
+        `has more than ${jsonLimits.levelsMax} objects and lists in one another: make it flatter`,
+      );
+    left -= values;
+    if (left < 0)
+      throw invalid(
+        field,
+        `is too much: all schemas together may have ${requestLimits.messagePartsMax} values`,
+      );
+  }
+}
+
+const fieldOfSchema = (toolIndex: number): string => `tools[${toolIndex}].parameters_schema`;
+
+/** Bounds all at once what each edit could add to. The largest part is the one to be named. */
+function checkSize(spec: AgentSpec): void {
+  const bytesMax = requestLimits.specBytesMax;
+  if (JSON.stringify(spec).length * 3 <= bytesMax) return;
+  const { goal, model, systemPrompt, metadata, config, tools } = spec;
+  const parts = Object.entries({
+    goal,
+    model,
+    system_prompt: systemPrompt,
+    metadata,
+    "config.response_schema": config.responseSchema,
+    tools,
+  }).map(([field, part]) => ({ field, bytes: bytesOf(JSON.stringify(part)) }));
+  const bytes = parts.reduce((sum, part) => sum + part.bytes, 0);
+  const largest = parts.toSorted((a, b) => b.bytes - a.bytes)[0];
+  if (bytes > bytesMax && largest !== undefined)
+    throw invalid(
+      largest.field,
+      `has ${largest.bytes} of ${bytes} bytes that the agent is told in all, the limit is ${bytesMax}: shorten it`,
+    );
 }
 
 /** Throws invalid_argument where a message of a client cannot be taken. */

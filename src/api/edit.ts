@@ -6,12 +6,11 @@ import {
   type JsonValue as WireValue,
   toJson,
 } from "@bufbuild/protobuf";
-import { applyPatch, type Operation } from "rfc6902";
 import type { AgentSpec } from "../agent/event.ts";
 import { checkSpec } from "../agent/spec.ts";
 import { EngramError, messageOf } from "../errors.ts";
 import { CreateAgentRequestSchema } from "../gen/engram/api/v1/agent_pb.ts";
-import { requestLimits } from "../limits.ts";
+import { operated, type Place } from "./json-patch.ts";
 import { specOf } from "./spec.ts";
 import { specFields } from "./wire.ts";
 
@@ -31,11 +30,13 @@ export function patched(spec: AgentSpec, patch: WireObject): AgentSpec {
   );
   if (!isObject(document)) throw invalid("does not fit");
   delete document["requestId"];
-  const operations = patch["json_patch"];
+  const { json_patch: operations, ...fields } = patch;
+  if (operations !== undefined && Object.keys(fields).length > 0)
+    throw invalid("has fields beside json_patch: send the one or the other");
   const changed =
     operations === undefined
-      ? merged(document, inJsonNames(CreateAgentRequestSchema, patch))
-      : operated(document, operations);
+      ? merged(document, inJsonNames(CreateAgentRequestSchema, fields))
+      : operated(document, operations, placeOf);
   if (!isObject(changed)) throw invalid("must leave an object");
   const unknown = Object.keys(changed).find((name) => !editable.includes(name));
   if (unknown !== undefined)
@@ -66,38 +67,6 @@ function merged(target: WireValue | undefined, patch: WireValue): WireValue {
   return Object.fromEntries(result);
 }
 
-function operated(document: WireObject, operations: WireValue): WireObject {
-  if (!Array.isArray(operations) || operations.length > requestLimits.patchOperationsMax)
-    throw invalid(
-      `has a json_patch that is not a list of at most ${requestLimits.patchOperationsMax} operations`,
-    );
-  const list = operations.map((operation, index) => operationOf(operation, index));
-  const fault = applyPatch(document, list).find((error) => error !== null);
-  if (fault) throw invalid(`cannot be applied: ${fault.message}`);
-  return document;
-}
-
-const verbs = ["add", "remove", "replace", "move", "copy", "test"];
-
-function operationOf(given: WireValue, index: number): Operation {
-  const operation = isObject(given) ? { ...given } : {};
-  for (const field of ["path", "from"]) {
-    const path = operation[field];
-    if (typeof path === "string") operation[field] = pathInJsonNames(path);
-  }
-  if (isOperation(operation)) return operation;
-  throw invalid(
-    `has in json_patch[${index}] no RFC 6902 operation: {"op", "path", and "value" or "from"}`,
-  );
-}
-
-function isOperation(value: WireObject): value is WireObject & Operation {
-  const { op, path, from } = value;
-  if (typeof path !== "string" || typeof op !== "string" || !verbs.includes(op)) return false;
-  if (op === "move" || op === "copy") return typeof from === "string";
-  return op === "remove" || value["value"] !== undefined;
-}
-
 const jsonName = (message: DescMessage | undefined, name: string): string =>
   message?.fields.find((field) => field.name === name)?.jsonName ?? name;
 
@@ -121,15 +90,15 @@ function inJsonNames(message: DescMessage | undefined, value: WireValue): WireVa
   );
 }
 
-function pathInJsonNames(path: string): string {
+/** A place by the JSON names, where the client may have written the proto's. */
+function placeOf(given: readonly string[]): Place {
   let message: DescMessage | undefined = CreateAgentRequestSchema;
-  return path
-    .split("/")
-    .map((part) => {
-      if (/^(\d+|-|)$/.test(part)) return part;
-      const name = jsonName(message, part);
-      message = messageUnder(message, name);
-      return name;
-    })
-    .join("/");
+  const tokens = given.map((token) => {
+    // Of a list's items the names are those of their message.
+    if (/^(\d+|-|)$/.test(token)) return token;
+    const name = jsonName(message, token);
+    message = messageUnder(message, name);
+    return name;
+  });
+  return { tokens, named: (value) => inJsonNames(message, value) };
 }

@@ -1,8 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import type { AgentConfig, AgentSpec, AgentTool, Attachment } from "../../src/agent/event.ts";
 import { bytesOf, checkBytes, checkInput, checkSpec } from "../../src/agent/spec.ts";
+import type { JsonObject } from "../../src/agent/json.ts";
 import { EngramError } from "../../src/errors.ts";
-import { requestLimits } from "../../src/limits.ts";
+import { jsonLimits, requestLimits } from "../../src/limits.ts";
 import { plainConfig, plainSpec } from "../support/events.ts";
 
 /** The message of the refusal; empty: taken. */
@@ -28,14 +29,18 @@ const tool = (name: string): AgentTool => ({
 const entries = (count: number): AgentSpec["metadata"] =>
   Object.fromEntries(Array.from({ length: count }, (_, at) => [`k${at}`, "v"]));
 
+const deep = (levels: number): JsonObject =>
+  JSON.parse(`${'{"a":'.repeat(levels)}1${"}".repeat(levels)}`);
+
 test("a plain spec is taken, and one that is full to its bounds", () => {
   expect(ofSpec({})).toBe("");
+  const nested = deep(jsonLimits.levelsMax);
   const full: AgentSpec = {
     goal: "g".repeat(requestLimits.goalBytesMax),
     model: "m".repeat(requestLimits.modelNameBytesMax),
     systemPrompt: "s".repeat(requestLimits.systemPromptBytesMax),
     metadata: entries(requestLimits.metadataEntriesMax),
-    config: { ...plainConfig, temperature: 5, stepsMax: 1 },
+    config: { ...plainConfig, temperature: 5, stepsMax: 1, responseSchema: nested },
     tools: Array.from({ length: requestLimits.toolsMax }, (_, at) => tool(`t-${at}_A`)),
   };
   expect(ofSpec(full)).toBe("");
@@ -45,7 +50,7 @@ describe("a refused spec names its field:", () => {
   const { goalBytesMax, systemPromptBytesMax, modelNameBytesMax } = requestLimits;
   const { metadataEntriesMax, metadataKeyBytesMax, metadataValueBytesMax } = requestLimits;
   const limits = plainConfig.toolLimits;
-  const cases: readonly (readonly [string, string])[] = [
+  const cases: (readonly [string, string])[] = [
     ["goal", ofSpec({ goal: " \n" })],
     ["goal", ofSpec({ goal: "g".repeat(goalBytesMax + 1) })],
     ["model", ofSpec({ model: "" })],
@@ -77,6 +82,24 @@ describe("a refused spec names its field:", () => {
     ["tools", ofSpec({ tools: [tool("echo")], config: { ...plainConfig, noTools: true } })],
     ["tools", ofSpec({ tools: Array.from({ length: 129 }, (_, at) => tool(`t${at}`)) })],
   ];
+  const wide = (values: number): JsonObject => ({ enum: Array.from({ length: values }, () => 1) });
+  const withSchema = (parameters: JsonObject): AgentTool => ({ ...tool("b"), parameters });
+  const long = { const: "x".repeat(requestLimits.specBytesMax) };
+  const { levelsMax } = jsonLimits;
+  const { messagePartsMax, specBytesMax } = requestLimits;
+  cases.push(
+    ["config.response_schema", ofConfig({ responseSchema: deep(levelsMax + 1) })],
+    ["config.response_schema", ofConfig({ responseSchema: deep(5_000) })],
+    ["config.response_schema", ofConfig({ responseSchema: wide(messagePartsMax - 1) })],
+    ["config.response_schema", ofConfig({ responseSchema: long })],
+    ["tools[1].parameters_schema", ofSpec({ tools: [tool("a"), withSchema(deep(31))] })],
+    [
+      "tools[1].parameters_schema",
+      ofSpec({ tools: [{ ...withSchema(wide(5_000)), name: "a" }, withSchema(wide(5_000))] }),
+    ],
+    ["tools", ofSpec({ tools: [withSchema(long)] })],
+    ["tools", ofSpec({ tools: [{ ...tool("a"), description: "é".repeat(specBytesMax / 2) }] })],
+  );
   test.each(cases)("%s: %s", (field, message) => {
     expect(message).toStartWith(`${field} `);
   });

@@ -116,6 +116,7 @@ describe("a merge patch", () => {
 
 describe("a json_patch", () => {
   const operations = (...list: JsonObject[]): JsonObject => ({ json_patch: list });
+  const toolFields = { name: "echo", description: "", parameters_schema: { type: "object" } };
 
   test.each<[string, JsonObject, AgentSpec]>([
     [
@@ -157,6 +158,23 @@ describe("a json_patch", () => {
         metadata: { system_prompt: "a key of the client's", by: "ann" },
       },
     ],
+    [
+      "takes the whole away and puts it back",
+      operations(
+        { op: "test", path: "/tools/0", value: { ...toolFields, requires_confirmation: true } },
+        { op: "replace", path: "", value: { goal: "sum", model: "m" } },
+        { op: "add", path: "/system_prompt", value: "x" },
+      ),
+      { ...plainSpec, goal: "sum", model: "m", systemPrompt: "x", config: plainConfig, tools: [] },
+    ],
+    [
+      "knows a slash and a tilde in a name",
+      operations(
+        { op: "add", path: "/metadata/a~1b~0~01", value: "x" },
+        { op: "test", path: "/metadata/a~1b~0~01", value: "x" },
+      ),
+      { ...spec, metadata: { ...spec.metadata, "a/b~~1": "x" } },
+    ],
   ])("%s", (_what, patch, expected) => {
     expect(patched(spec, patch)).toEqual(expected);
   });
@@ -164,9 +182,34 @@ describe("a json_patch", () => {
     [
       "a test that fails",
       operations({ op: "test", path: "/goal", value: "x" }),
-      "cannot be applied",
+      "json_patch[0] does not hold",
     ],
-    ["a path that leads nowhere", operations({ op: "remove", path: "/nowhere" }), "cannot be"],
+    [
+      "a path that leads nowhere",
+      operations({ op: "remove", path: "/nowhere" }),
+      "json_patch[0].path",
+    ],
+    ["a pointer without a slash", operations({ op: "remove", path: "goal" }), "[0].path does not"],
+    ["one to take from", operations({ op: "copy", from: "goal", path: "/model" }), "[0].from does"],
+    ["an escape that is none", operations({ op: "remove", path: "/metadata/a~2" }), "[0].path has"],
+    ["half an escape", operations({ op: "remove", path: "/metadata/a~" }), "[0].path has"],
+    ["a value that is nowhere", operations({ op: "move", from: "/x", path: "/goal" }), "[0].from"],
+    ["a place in a text", operations({ op: "add", path: "/goal/0", value: "x" }), "[0].path"],
+    [
+      "a place in a number",
+      operations({ op: "add", path: "/config/maxSteps/x", value: 1 }),
+      "path",
+    ],
+    ["a place past a list", operations({ op: "add", path: "/tools/2", value: {} }), "[0].path"],
+    ["an index that is none", operations({ op: "replace", path: "/tools/00", value: {} }), "path"],
+    ["what lists have in JavaScript", operations({ op: "remove", path: "/tools/length" }), "path"],
+    ["a move into itself", operations({ op: "move", from: "/tools", path: "/tools/0" }), "path"],
+    ["to remove the whole", operations({ op: "remove", path: "" }), "must leave an object"],
+    [
+      "fields beside it",
+      { json_patch: [{ op: "replace", path: "/goal", value: "sum" }], model: "m" },
+      "beside json_patch",
+    ],
     ["another operation", operations({ op: "smash", path: "/goal" }), "json_patch[0]"],
     ["an operation without a value", operations({ op: "add", path: "/goal" }), "json_patch[0]"],
     ["what is no list", { json_patch: { op: "remove" } }, "json_patch"],
@@ -190,6 +233,32 @@ describe("a json_patch", () => {
     ],
   ])("refuses %s", (_what, patch, named) => {
     expect(refusal(patch)).toContain(named);
+  });
+  test("cannot grow an agent by copies of copies, however often it removes them again", () => {
+    const schema = { op: "add", path: "/config/response_schema/a", value: "x".repeat(1000) };
+    const doubling = Array.from({ length: 40 }, (_, at) => ({
+      op: "copy",
+      from: "/config/response_schema",
+      path: `/config/response_schema/b${at}`,
+    }));
+    expect(refusal(operations(schema, ...doubling))).toContain("may write");
+    const again = Array.from({ length: 990 }, () => [
+      { op: "copy", from: "/config/response_schema", path: "/metadata/copy" },
+      { op: "remove", path: "/metadata/copy" },
+    ]).flat();
+    const large = { ...schema, value: "x".repeat(5_000) };
+    expect(refusal(operations(large, ...again.slice(0, 990)))).toContain("may write");
+  });
+  test("cannot nest deeper than a client could read", () => {
+    const nest = Array.from({ length: 40 }, (_, at) => ({
+      op: "add",
+      path: `/config/response_schema${"/a".repeat(at + 1)}`,
+      value: {},
+    }));
+    expect(refusal(operations(...nest))).toContain("[31].path");
+    expect(refusal(operations(...nest.slice(0, 31)))).toStartWith("config.response_schema ");
+    const deep = JSON.parse(`${'{"a":'.repeat(40)}1${"}".repeat(40)}`);
+    expect(refusal(operations({ op: "add", path: "/metadata/a", value: deep }))).toContain("flat");
   });
   test("does not reach the prototypes", () => {
     for (const path of ["/__proto__/polluted", "/constructor/prototype/polluted"])
