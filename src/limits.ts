@@ -11,6 +11,8 @@ export const requestLimits = {
   messagePartsMax: 10_000,
   /** What an agent is told in all, as JSON: half a message, so that an answer has room for it. */
   specBytesMax: 2 * mib,
+  /** JSON's objects and lists in one another: protobuf's parsers stop at 100 messages, and a Struct has 3 a level. */
+  jsonLevelsMax: 30,
   goalBytesMax: 256 * kib,
   systemPromptBytesMax: 256 * kib,
   modelNameBytesMax: 512,
@@ -29,15 +31,6 @@ export const requestLimits = {
   pageSizeMax: 1000,
   sendMessageTimeoutMsDefault: 60_000,
   sendMessageTimeoutMsMax: 24 * 3600_000,
-} as const;
-
-/** Bounds of JSON, whoever wrote it. */
-export const jsonLimits = {
-  /**
-   * Objects and lists in one another. Protobuf's parsers give up at 100 messages in one another, a level of a Struct has
-   * three, and what a Struct is sent in has some too: more could be stored, but never be read by a client again.
-   */
-  levelsMax: 30,
 } as const;
 
 /** Bounds of one turn and its model calls. */
@@ -139,6 +132,8 @@ export const serverLimits = {
   sessionMemoryMb: 16,
   headerBytesMax: 16 * kib,
   headerPairsMax: 64,
+  /** Of a failure's message in its header: past 8 KiB gRPC clients lose it, past 64 the connection with it. */
+  statusBytesMax: kib,
   /** Calls that a client may cancel at once, and per second after that; past it a cancel storm ends the connection. */
   streamResetsBurst: 200,
   streamResetsPerSecond: 33,

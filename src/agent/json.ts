@@ -1,4 +1,4 @@
-import { jsonLimits } from "../limits.ts";
+import { requestLimits } from "../limits.ts";
 
 export type JsonValue = null | boolean | number | string | readonly JsonValue[] | JsonObject;
 
@@ -8,7 +8,10 @@ export const isJsonObject = (value: unknown): value is JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** How many values there are: this one, and those inside of it at every depth. Infinity: it is nested too deep. */
-export function valuesIn(value: JsonValue, levelsLeft: number = jsonLimits.levelsMax): number {
+export function valuesIn(
+  value: JsonValue,
+  levelsLeft: number = requestLimits.jsonLevelsMax,
+): number {
   if (typeof value !== "object" || value === null) return 1;
   if (levelsLeft === 0) return Infinity;
   let values = 1;

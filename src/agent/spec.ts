@@ -1,5 +1,5 @@
 import { EngramError } from "../errors.ts";
-import { jsonLimits, requestLimits } from "../limits.ts";
+import { requestLimits } from "../limits.ts";
 import type { AgentSpec, Attachment } from "./event.ts";
 import { type JsonObject, valuesIn } from "./json.ts";
 
@@ -89,7 +89,7 @@ function checkSchemas({ config, tools }: AgentSpec): void {
     if (values === Infinity)
       throw invalid(
         field,
-        `has more than ${jsonLimits.levelsMax} objects and lists in one another: make it flatter`,
+        `has more than ${requestLimits.jsonLevelsMax} objects and lists in one another: make it flatter`,
       );
     left -= values;
     if (left < 0)

@@ -1,7 +1,7 @@
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import { valuesIn } from "../agent/json.ts";
 import { EngramError } from "../errors.ts";
-import { jsonLimits, requestLimits } from "../limits.ts";
+import { requestLimits } from "../limits.ts";
 
 /** A place in the document as a client writes it, by the names that the document has. */
 export type Place = {
@@ -19,7 +19,7 @@ type Operation = {
 };
 
 /** With the tools' list, a tool and the document around a schema; and one for the whole's own token. */
-const levelsMax = jsonLimits.levelsMax + 4;
+const levelsMax = requestLimits.jsonLevelsMax + 4;
 
 /** What operations may put into a document, in characters of JSON: copies of copies double it otherwise. */
 type Budget = { chars: number };

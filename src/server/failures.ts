@@ -4,26 +4,29 @@ import type { Log } from "../log.ts";
 import type { Sweep } from "./sweep.ts";
 import { timed } from "./timed.ts";
 import { type CallWatch, nameOf } from "./watch.ts";
+import { sendable } from "./words.ts";
 
 /** How connect names a message that does not parse; it answers INTERNAL, though the client is at fault. */
 const parseFailure = /^parse binary: /;
 
-const asInvalid = (error: ConnectError): { code: Code; rawMessage: string } | null =>
-  error.code === Code.Internal && parseFailure.test(error.rawMessage)
-    ? {
-        code: Code.InvalidArgument,
-        rawMessage: `the request message is not valid protobuf: ${error.rawMessage.replace(parseFailure, "")}`,
-      }
-    : null;
+/** The failure as it is sent; what is wrong about it is mended in place, since connect may hold it already. */
+const corrected = (error: ConnectError): ConnectError => {
+  const isParse = error.code === Code.Internal && parseFailure.test(error.rawMessage);
+  const message = isParse
+    ? `the request message is not valid protobuf: ${error.rawMessage.replace(parseFailure, "")}`
+    : error.rawMessage;
+  const code = isParse ? Code.InvalidArgument : error.code;
+  return Object.assign(error, { code, rawMessage: sendable(message) });
+};
 
 /**
- * Turns the failure behind `signal` into INVALID_ARGUMENT when it is a unary request that does not parse. Connect parses
+ * Corrects the failure behind `signal`: a unary request that does not parse is INVALID_ARGUMENT. Connect parses
  * outside of every interceptor, but aborts the call's signal with the error before it writes the error down.
  */
 export const correctParseFailure = (signal: AbortSignal): void => {
   const correct = (): void => {
     const reason: unknown = signal.reason;
-    if (reason instanceof ConnectError) Object.assign(reason, asInvalid(reason));
+    if (reason instanceof ConnectError) corrected(reason);
   };
   signal.addEventListener("abort", correct, { once: true });
 };
@@ -33,8 +36,7 @@ export const requestFailure = (error: unknown): ConnectError => {
   if (!(error instanceof ConnectError)) {
     return new ConnectError("the client ended the call in mid-request", Code.Canceled);
   }
-  const invalid = asInvalid(error);
-  return invalid === null ? error : new ConnectError(invalid.rawMessage, invalid.code);
+  return corrected(error);
 };
 
 const abortedWith = (signal: AbortSignal): ConnectError | null => {
@@ -60,7 +62,7 @@ type WatchedCall = Call & { readonly watch: CallWatch };
  * cancellation); anything else is a bug, logged with its stack and answered INTERNAL without a word of it.
  */
 export const handlerFailure = (error: unknown, { name, signal, log }: Call): ConnectError => {
-  if (error instanceof ConnectError && error.code !== Code.Unknown) return error;
+  if (error instanceof ConnectError && error.code !== Code.Unknown) return corrected(error);
   const reason = abortedWith(signal);
   if (reason !== null) return reason;
   if (signal.aborted) return new ConnectError("the client ended the call", Code.Canceled);

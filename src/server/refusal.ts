@@ -1,6 +1,7 @@
 import type { Code } from "@connectrpc/connect";
 import { codeToString } from "@connectrpc/connect/protocol-connect";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
+import { sendable } from "./words.ts";
 
 export type Refusal = {
   readonly code: Code;
@@ -17,9 +18,10 @@ const grpcContentType = /^application\/grpc(-web(-text)?)?(\+(proto|json))?(?=;|
 export const refuse = (
   request: HttpRequest,
   response: HttpResponse,
-  { code, httpStatus, message, headers = {} }: Refusal,
+  { code, httpStatus, message: full, headers = {} }: Refusal,
 ): void => {
   if (response.destroyed) return;
+  const message = sendable(full);
   const grpc = grpcContentType.exec(request.headers["content-type"] ?? "")?.[0];
   if (grpc !== undefined) {
     const status = { "grpc-status": String(code), "grpc-message": encodeURIComponent(message) };

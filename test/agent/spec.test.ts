@@ -3,7 +3,7 @@ import type { AgentConfig, AgentSpec, AgentTool, Attachment } from "../../src/ag
 import { bytesOf, checkBytes, checkInput, checkSpec } from "../../src/agent/spec.ts";
 import type { JsonObject } from "../../src/agent/json.ts";
 import { EngramError } from "../../src/errors.ts";
-import { jsonLimits, requestLimits } from "../../src/limits.ts";
+import { requestLimits } from "../../src/limits.ts";
 import { plainConfig, plainSpec } from "../support/events.ts";
 
 /** The message of the refusal; empty: taken. */
@@ -34,7 +34,7 @@ const deep = (levels: number): JsonObject =>
 
 test("a plain spec is taken, and one that is full to its bounds", () => {
   expect(ofSpec({})).toBe("");
-  const nested = deep(jsonLimits.levelsMax);
+  const nested = deep(requestLimits.jsonLevelsMax);
   const full: AgentSpec = {
     goal: "g".repeat(requestLimits.goalBytesMax),
     model: "m".repeat(requestLimits.modelNameBytesMax),
@@ -85,7 +85,7 @@ describe("a refused spec names its field:", () => {
   const wide = (values: number): JsonObject => ({ enum: Array.from({ length: values }, () => 1) });
   const withSchema = (parameters: JsonObject): AgentTool => ({ ...tool("b"), parameters });
   const long = { const: "x".repeat(requestLimits.specBytesMax) };
-  const { levelsMax } = jsonLimits;
+  const levelsMax = requestLimits.jsonLevelsMax;
   const { messagePartsMax, specBytesMax } = requestLimits;
   cases.push(
     ["config.response_schema", ofConfig({ responseSchema: deep(levelsMax + 1) })],

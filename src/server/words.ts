@@ -1,0 +1,38 @@
+import { requestLimits, serverLimits } from "../limits.ts";
+
+/** As many characters as take no more than `bytesMax` percent-encoded, as gRPC sends them. None is half a pair. */
+function within(chars: Iterable<string>, bytesMax: number): readonly string[] {
+  const taken: string[] = [];
+  let bytes = 0;
+  for (const char of chars) {
+    bytes += encodeURIComponent(char).length;
+    if (bytes > bytesMax) break;
+    taken.push(char);
+  }
+  return taken;
+}
+
+/** Of what is cut both ends stay: what is wrong stands at the begin of a message, and what to do at its end. */
+const tailBytes = serverLimits.statusBytesMax / 4;
+const headBytes = serverLimits.statusBytesMax - tailBytes - encodeURIComponent(" … ").length;
+
+/** Connect says what its own settings are called, not what to do. */
+const tooLargeToRead = /^message size (?:(\d+) )?is larger than configured readMaxBytes \d+$/;
+
+/** A failure's message as clients are told it: what it quotes is theirs, and may have megabytes. */
+export function sendable(message: string): string {
+  const tooLarge = tooLargeToRead.exec(message);
+  if (tooLarge !== null)
+    return `the message has ${tooLarge[1] ?? "too many"} bytes; at most ${requestLimits.messageBytesMax} are taken: send less at once`;
+  const text = message.toWellFormed();
+  const head = within(
+    text.slice(0, serverLimits.statusBytesMax).toWellFormed(),
+    serverLimits.statusBytesMax,
+  );
+  if (head.join("") === text) return text;
+  const tail = within(
+    [...text.slice(-tailBytes).toWellFormed()].toReversed(),
+    tailBytes,
+  ).toReversed();
+  return `${within(head, headBytes).join("")} … ${tail.join("")}`;
+}
