@@ -50,6 +50,8 @@ export const turnLimits = {
   replyCharsMax: 8 * mib,
   toolCallsPerReplyMax: 32,
   toolInputCharsMax: mib,
+  /** Objects and lists in one another: no client parses them, but checks go down level by level. */
+  toolInputLevelsMax: 200,
 } as const;
 
 /** Bounds of what a model is sent, and how its size is estimated before the model has counted it. */

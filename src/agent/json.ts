@@ -19,5 +19,6 @@ export function valuesIn(
   return values;
 }
 
-/** Objects and lists in one another, more than JSON may have where it can be sent to a client. */
-export const isTooDeep = (value: JsonValue): boolean => valuesIn(value) === Infinity;
+/** Whether it has more objects and lists in one another than `levelsMax`, by default than a client can be sent. */
+export const isTooDeep = (value: JsonValue, levelsMax?: number): boolean =>
+  valuesIn(value, levelsMax) === Infinity;

@@ -1,5 +1,6 @@
 import type { Attachment } from "./event.ts";
-import { isJsonObject, type JsonObject, type JsonValue } from "./json.ts";
+import { isJsonObject, isTooDeep, type JsonObject, type JsonValue } from "./json.ts";
+import { turnLimits } from "../limits.ts";
 import { type AgentState, newestStamped, type TranscriptItem } from "./state.ts";
 
 /** A message as a model server takes it; the adapters only change its spelling. */
@@ -114,6 +115,7 @@ function messageOfItem(item: TranscriptItem, nowMs: number | null): PromptMessag
 function objectOf(inputJson: string): JsonObject {
   try {
     const value: JsonValue = JSON.parse(inputJson);
+    if (isTooDeep(value, turnLimits.toolInputLevelsMax)) return { input: inputJson };
     return isJsonObject(value) ? value : { input: value };
   } catch {
     return { input: inputJson };

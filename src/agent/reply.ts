@@ -1,5 +1,5 @@
 import type { Event, ModelCall, ReplyHead, Usage } from "./event.ts";
-import { isJsonObject, type JsonObject, type JsonValue } from "./json.ts";
+import { isJsonObject, isTooDeep, type JsonObject, type JsonValue } from "./json.ts";
 
 /** A model's whole answer. */
 export type ModelReply = {
@@ -67,7 +67,7 @@ function finalAnswerOf(call: { name: string; inputJson: string }): FinalAnswer |
   const input = parsed(call.inputJson);
   if (!isJsonObject(input) || typeof input["content"] !== "string") return null;
   const structured = input["structured"] ?? null;
-  if (structured !== null && !isJsonObject(structured)) return null;
+  if (structured !== null && (!isJsonObject(structured) || isTooDeep(structured))) return null;
   return { content: input["content"], structured };
 }
 

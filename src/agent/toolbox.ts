@@ -1,5 +1,6 @@
 import type { AgentSpec, AgentTool, ToolDefinition, ToolErrorCode, ToolLimits } from "./event.ts";
 import type { JsonObject } from "./json.ts";
+import { requestLimits } from "../limits.ts";
 import { finalAnswerTool } from "./reply.ts";
 
 /** A file of the tools folder, as it is now. */
@@ -45,7 +46,7 @@ export function toolboxOf(spec: AgentSpec, files: readonly ToolFile[]): Toolbox 
       if (name === finalAnswerTool.name && !spec.config.noTools)
         return {
           code: "TOOL_INVALID_INPUT",
-          message: 'final_answer takes {"content": string, "structured"?: object}',
+          message: `final_answer takes {"content": string, "structured"?: object}, the object with at most ${requestLimits.jsonLevelsMax} objects and lists in one another`,
         };
       const names = definitions.map((definition) => definition.name).join(", ");
       return {

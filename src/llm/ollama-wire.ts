@@ -113,7 +113,16 @@ const callIn = (call: unknown): ModelPiece => {
   const of = isJsonObject(call) ? call["function"] : undefined;
   if (!isJsonObject(of) || typeof of["name"] !== "string")
     throw unreadable("a tool call without a name");
-  return { kind: "toolCall", name: of["name"], inputJson: JSON.stringify(of["arguments"] ?? {}) };
+  return { kind: "toolCall", name: of["name"], inputJson: jsonOf(of["arguments"] ?? {}) };
+};
+
+/** Of some hundred thousand objects in one another there is no text: writing them down goes into each. */
+const jsonOf = (input: unknown): string => {
+  try {
+    return JSON.stringify(input);
+  } catch {
+    throw unreadable("a tool call whose input is nested without end");
+  }
 };
 
 const countIn = (value: unknown): number =>

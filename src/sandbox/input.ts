@@ -1,7 +1,8 @@
 import { type Schema, type OutputUnit, Validator } from "@cfworker/json-schema";
 import type { JsonObject } from "../agent/json.ts";
-import { isJsonObject } from "../agent/json.ts";
+import { isJsonObject, isTooDeep } from "../agent/json.ts";
 import { messageOf } from "../errors.ts";
+import { turnLimits } from "../limits.ts";
 
 const problemsMax = 5;
 const problemCharsMax = 300;
@@ -34,6 +35,11 @@ export const checkInput = (inputJson: string, parameters: JsonObject): InputProb
   }
   if (!isJsonObject(input)) {
     return { isSchemaWrong: false, message: "the input is not a JSON object; send one" };
+  }
+  const { toolInputLevelsMax } = turnLimits;
+  if (isTooDeep(input, toolInputLevelsMax)) {
+    const message = `the input has more than ${toolInputLevelsMax} objects and lists in one another; make it flatter`;
+    return { isSchemaWrong: false, message };
   }
   try {
     const schema: Schema = { ...parameters };

@@ -1,7 +1,7 @@
 import type { ToolLimits } from "../agent/event.ts";
-import { type JsonObject, type JsonValue, isJsonObject } from "../agent/json.ts";
+import { type JsonObject, type JsonValue, isJsonObject, isTooDeep } from "../agent/json.ts";
 import { messageOf } from "../errors.ts";
-import { sandboxLimits, toolCeilings } from "../limits.ts";
+import { requestLimits, sandboxLimits, toolCeilings } from "../limits.ts";
 
 /** What a tool says of itself. 0 in a limit: it does not care. */
 export type ToolMetadata = {
@@ -75,6 +75,10 @@ const limitsOf = (value: JsonValue | undefined): ToolLimits => {
 const parametersOf = (value: JsonValue | undefined): JsonObject => {
   if (value === undefined || value === null) return noMetadata.parameters;
   if (!isJsonObject(value)) return wrong('its "parameters" is not a JSON Schema object');
+  if (isTooDeep(value)) {
+    const most = `${requestLimits.jsonLevelsMax} objects and lists in one another`;
+    return wrong(`its "parameters" have more than ${most}`);
+  }
   const { type } = value;
   if (type !== undefined && type !== "object") {
     return wrong('its "parameters" does not describe an object');

@@ -31,7 +31,7 @@ export function sendable(message: string): string {
   );
   if (head.join("") === text) return text;
   const tail = within(
-    [...text.slice(-tailBytes).toWellFormed()].toReversed(),
+    Array.from(text.slice(-tailBytes).toWellFormed()).toReversed(),
     tailBytes,
   ).toReversed();
   return `${within(head, headBytes).join("")} … ${tail.join("")}`;

@@ -8,6 +8,7 @@ import {
   callAfter,
   headAfter,
   logged,
+  nested,
   plainSpec,
   requested,
   returned,
@@ -168,6 +169,8 @@ describe("what is said", () => {
       ["7", { input: 7 }],
       ["{broken", { input: "{broken" }],
       ["", { input: "" }],
+      ['{"a":{"a":1}}', { a: { a: 1 } }],
+      [nested(40_000), { input: nested(40_000) }],
     ];
     for (const [inputJson, input] of inputs) {
       const event = { ...requested("call_2", 1), inputJson } as Event;

@@ -3,7 +3,8 @@ import fc from "fast-check";
 import type { Event } from "../../src/agent/event.ts";
 import { fold } from "../../src/agent/fold.ts";
 import { type ModelReply, replyEvents } from "../../src/agent/reply.ts";
-import { anyText, born, callAfter, logged } from "../support/events.ts";
+import { requestLimits } from "../../src/limits.ts";
+import { anyText, born, callAfter, logged, nested } from "../support/events.ts";
 import { seeded } from "../support/seed.ts";
 
 const call = callAfter(4);
@@ -70,6 +71,16 @@ describe("a final answer", () => {
       expect(typesOf({ toolCalls: [final(input)] })).toEqual(["ToolRequested"]);
     const broken = { name: "final_answer", inputJson: '{"content":' };
     expect(typesOf({ toolCalls: [broken] })).toEqual(["ToolRequested"]);
+  });
+  test("is no deeper than a client can be sent", () => {
+    const answer = (levels: number) => ({
+      name: "final_answer",
+      inputJson: `{"content":"3","structured":${nested(levels)}}`,
+    });
+    const { jsonLevelsMax } = requestLimits;
+    expect(typesOf({ toolCalls: [answer(jsonLevelsMax)] })).toEqual(["FinalAnswered"]);
+    for (const levels of [jsonLevelsMax + 1, 5_000, 1_000_000])
+      expect(typesOf({ toolCalls: [answer(levels)] })).toEqual(["ToolRequested"]);
   });
   test("behind one that does not fit is taken", () => {
     const toolCalls = [final({}), final({ content: "3" })];

@@ -4,7 +4,7 @@ import { bytesOf, checkBytes, checkInput, checkSpec } from "../../src/agent/spec
 import type { JsonObject } from "../../src/agent/json.ts";
 import { EngramError } from "../../src/errors.ts";
 import { requestLimits } from "../../src/limits.ts";
-import { plainConfig, plainSpec } from "../support/events.ts";
+import { nested, plainConfig, plainSpec } from "../support/events.ts";
 
 /** The message of the refusal; empty: taken. */
 function refusalOf(check: () => void): string {
@@ -29,18 +29,17 @@ const tool = (name: string): AgentTool => ({
 const entries = (count: number): AgentSpec["metadata"] =>
   Object.fromEntries(Array.from({ length: count }, (_, at) => [`k${at}`, "v"]));
 
-const deep = (levels: number): JsonObject =>
-  JSON.parse(`${'{"a":'.repeat(levels)}1${"}".repeat(levels)}`);
+const deep = (levels: number): JsonObject => JSON.parse(nested(levels));
 
 test("a plain spec is taken, and one that is full to its bounds", () => {
   expect(ofSpec({})).toBe("");
-  const nested = deep(requestLimits.jsonLevelsMax);
+  const deepest = deep(requestLimits.jsonLevelsMax);
   const full: AgentSpec = {
     goal: "g".repeat(requestLimits.goalBytesMax),
     model: "m".repeat(requestLimits.modelNameBytesMax),
     systemPrompt: "s".repeat(requestLimits.systemPromptBytesMax),
     metadata: entries(requestLimits.metadataEntriesMax),
-    config: { ...plainConfig, temperature: 5, stepsMax: 1, responseSchema: nested },
+    config: { ...plainConfig, temperature: 5, stepsMax: 1, responseSchema: deepest },
     tools: Array.from({ length: requestLimits.toolsMax }, (_, at) => tool(`t-${at}_A`)),
   };
   expect(ofSpec(full)).toBe("");

@@ -3,7 +3,7 @@ import type { JsonObject } from "@bufbuild/protobuf";
 import type { AgentSpec } from "../../src/agent/event.ts";
 import { patched } from "../../src/api/edit.ts";
 import { requestLimits } from "../../src/limits.ts";
-import { plainConfig, plainSpec } from "../support/events.ts";
+import { nested, plainConfig, plainSpec } from "../support/events.ts";
 
 const spec: AgentSpec = {
   ...plainSpec,
@@ -257,7 +257,7 @@ describe("a json_patch", () => {
     }));
     expect(refusal(operations(...nest))).toContain("[31].path");
     expect(refusal(operations(...nest.slice(0, 31)))).toStartWith("config.response_schema ");
-    const deep = JSON.parse(`${'{"a":'.repeat(40)}1${"}".repeat(40)}`);
+    const deep = JSON.parse(nested(40));
     expect(refusal(operations({ op: "add", path: "/metadata/a", value: deep }))).toContain("flat");
   });
   test("does not reach the prototypes", () => {

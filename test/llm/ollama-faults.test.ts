@@ -65,6 +65,7 @@ const expected: Record<
   "null-line": ["model_error", true, /not JSON/, begun],
   "invalid-utf8": ["model_error", true, /not JSON/, begun],
   "odd-shape": ["model_error", true, /content that is not text/, begun],
+  "bottomless-call": ["model_error", true, /without end/, begun],
   "endless-line": ["model_error", true, /without end/, begun],
 };
 

@@ -14,6 +14,8 @@ import {
   spinText,
   startText,
 } from "./harness.ts";
+import { turnLimits } from "../../src/limits.ts";
+import { nested } from "../support/events.ts";
 import { withCustomSection } from "./module-bytes.ts";
 
 let harness: Harness;
@@ -48,6 +50,15 @@ test("input that is not one object is refused before anything runs", async () =>
     expect(error?.code).toBe("TOOL_INVALID_INPUT");
     expect(error?.message).toMatch(/JSON/);
     expect(fuelUsed).toBe(0);
+  }
+});
+
+test("input of too many objects in one another is refused, and never the tool blamed for it", async () => {
+  const { toolInputLevelsMax } = turnLimits;
+  expect((await harness.run("echo", nested(toolInputLevelsMax))).error).toBeNull();
+  for (const levels of [toolInputLevelsMax + 1, 40_000, 150_000]) {
+    const { error } = await harness.run("echo", nested(levels));
+    expect(error?.code).toBe("TOOL_INVALID_INPUT");
   }
 });
 

@@ -26,6 +26,7 @@ import {
   printing,
   startText,
 } from "./harness.ts";
+import { nested } from "../support/events.ts";
 import { withCustomSection } from "./module-bytes.ts";
 import { systemClock } from "../../src/clock.ts";
 
@@ -194,6 +195,7 @@ test("a description that is not one makes the tool unusable, and says why", asyn
     [`{"description": 1}`, /"description"/],
     [`{"parameters": "none"}`, /"parameters"/],
     [`{"parameters": {"type": "string"}}`, /an object/],
+    [`{"parameters": {"properties": ${nested(45)}}}`, /in one another/],
     [`{"requires_confirmation": "yes"}`, /"requires_confirmation"/],
     [`{"limits": {"fuel": -1}}`, /"fuel"/],
     [`{"limits": {"timeout": 5}}`, /"timeout"/],

@@ -14,6 +14,9 @@ import type {
 } from "../../src/agent/event.ts";
 import type { JsonObject } from "../../src/agent/json.ts";
 
+/** JSON of so many objects in one another. */
+export const nested = (levels: number): string => `${'{"a":'.repeat(levels)}1${"}".repeat(levels)}`;
+
 /** When the samples begin, in ms; an event comes each second. */
 export const startMs = Date.UTC(2026, 0, 31, 12);
 

@@ -92,6 +92,12 @@ export const faults = {
     x.raw('{"message":{"role":"assistant","content":[{"type":"text"}]},"done":false}\n');
     x.done();
   },
+  "bottomless-call": (x) => {
+    begin(x);
+    const input = `${'{"a":'.repeat(500_000)}1${"}".repeat(500_000)}`;
+    x.raw(`{"message":{"tool_calls":[{"function":{"name":"a","arguments":${input}}}]}}\n`);
+    x.done();
+  },
   "invalid-utf8": (x) => {
     begin(x);
     x.raw(Buffer.concat([Buffer.from('{"message":{"content":"'), Buffer.from([0xff, 0xfe])]));
