@@ -14,6 +14,7 @@ import { seeded } from "../support/seed.ts";
 
 const kinds = [
   "create",
+  "stage",
   "append",
   "draft",
   "claim",
@@ -49,6 +50,8 @@ type World = {
   readonly ids: string[];
   readonly leases: Lease[];
   readonly logs: Map<string, readonly LoggedEvent[]>;
+  /** What stands aside for those that are not there. */
+  readonly aside: Map<string, readonly LoggedEvent[]>;
 };
 
 const outcomeOf = async (run: () => Promise<unknown>): Promise<unknown> => {
@@ -142,18 +145,37 @@ async function appendIn(world: World, operation: Operation, nowMs: number): Prom
   return granted;
 }
 
+async function stageIn(world: World, operation: Operation, nowMs: number): Promise<unknown> {
+  const agentId = idOf(world, operation.agent);
+  const aside = world.aside.get(agentId) ?? [];
+  // Sometimes of one event ago, as who does not know that it is there.
+  const known = flag(operation, 0) && flag(operation, 1) ? aside.slice(0, -1) : aside;
+  const event = known.length === 0 ? born() : eventFor(fold(known), operation);
+  await world.store.stage(agentId, known.length, [{ atMs: nowMs, event }], nowMs);
+  world.aside.set(agentId, [...known, { sequence: known.length + 1, atMs: nowMs, event }]);
+  return "done";
+}
+
 async function createIn(world: World, operation: Operation, nowMs: number): Promise<unknown> {
   const { n, agent } = operation;
-  const event = born({ waitForInput: flag(operation, 0) });
-  const state = fold([{ sequence: 1, atMs: nowMs, event }]);
+  const agentId = newIdOf(world, agent);
+  const aside = (flag(operation, 4) ? world.aside.get(agentId) : undefined) ?? [];
+  const event =
+    aside.length === 0
+      ? born({ waitForInput: flag(operation, 0) })
+      : eventFor(fold(aside), operation);
+  // What stands aside may be all of it.
+  const behind = aside.length > 0 && n % 2 === 0 ? [] : [event];
+  const sequence = aside.length + 1;
+  const state = fold([...aside, ...behind.map((it) => ({ sequence, atMs: nowMs, event: it }))]);
   const answer = await world.store.create({
-    agentId: newIdOf(world, agent),
+    agentId,
     atMs: nowMs,
     nowMs,
-    staged: 0,
+    staged: aside.length,
     headHash: null,
-    snapshot: false,
-    events: [{ atMs: nowMs, event }],
+    snapshot: flag(operation, 3),
+    events: behind.map((it) => ({ atMs: nowMs, event: it })),
     state,
     wakeAtMs: statusOf(state) === "waiting_for_step" ? nowMs + (n % 2) * 10 : null,
     wish: flag(operation, 1) ? { worker: "w", untilMs: nowMs + 50 } : null,
@@ -163,6 +185,7 @@ async function createIn(world: World, operation: Operation, nowMs: number): Prom
     moved: null,
   });
   if (answer.lease !== null) world.leases.push(answer.lease);
+  if (answer.created) world.aside.delete(agentId);
   return answer;
 }
 
@@ -174,6 +197,8 @@ async function performIn(world: World, operation: Operation, nowMs: number): Pro
   switch (kind) {
     case "create":
       return createIn(world, operation, nowMs);
+    case "stage":
+      return stageIn(world, operation, nowMs);
     case "append":
       return appendIn(world, operation, nowMs);
     case "draft": {
@@ -241,6 +266,7 @@ const worldOf = (store: Store): World => ({
   ids: ["a00", "a01", "a02"],
   leases: [],
   logs: new Map(),
+  aside: new Map(),
 });
 
 const others = backends.filter(({ name }) => name !== "memory");
@@ -282,7 +308,11 @@ test.each(others)(
       "append refused: fenced",
       "draft refused: fenced",
     ];
-    const moreRefusals = ["create refused: already_exists", "remove refused: failed_precondition"];
+    const moreRefusals = [
+      "create refused: already_exists",
+      "stage refused: conflict",
+      "remove refused: failed_precondition",
+    ];
     const rest = ["draft refused: conflict", "append refused: not_found", "draft done"];
     for (const kind of [...kinds.map((it) => `${it} done`), ...refusals, ...moreRefusals, ...rest])
       expect(seen).toContain(kind);

@@ -1,40 +1,25 @@
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import type { Event } from "../../src/agent/event.ts";
 import { messageKey } from "../../src/agent/mark.ts";
 import { storeLimits } from "../../src/limits.ts";
 import { makeShards } from "../../src/store/redis/shards.ts";
 import type { RedisStore } from "../../src/store/redis/redis.ts";
 import { born, logged, said } from "../support/events.ts";
-import { openAt, ownPrefix, sharedRedis, urlOf } from "../support/redis-stores.ts";
-import type { RedisServer } from "../support/redis-server.ts";
+import { openEngines } from "../support/redis-engines.ts";
 import { codeIs } from "../support/store-contract.ts";
 import { appendTo, creationOf, readAll, takingOver } from "../support/stores.ts";
 
 /** What holds of events that stand aside in Redis beyond the contract. */
 
-let redis: RedisServer;
-let prefix: string;
-let stores: RedisStore[];
-beforeEach(async () => {
-  redis = await sharedRedis();
-  prefix = ownPrefix();
-  stores = [];
-});
-afterEach(async () => {
-  await Promise.all(stores.map((store) => store.close()));
-});
-const open = async (): Promise<RedisStore> => {
-  const store = await openAt(urlOf(redis), prefix);
-  stores.push(store);
-  return store;
-};
-const shardOf = (id: string) => makeShards(prefix).of(id);
+const at = openEngines();
+const { open } = at;
+const shardOf = (id: string) => makeShards(at.prefix).of(id);
 const keysOf = (agentId: string): readonly string[] => {
   const shard = shardOf(agentId);
   return [shard.staged(agentId), shard.stagedLog(agentId), shard.stagedMarks(agentId)];
 };
-const until = (key: string): number => Number(redis.cli("pexpiretime", key));
-const isThere = (key: string): boolean => redis.cli("exists", key) === "1";
+const until = (key: string): number => Number(at.redis.cli("pexpiretime", key));
+const isThere = (key: string): boolean => at.redis.cli("exists", key) === "1";
 /** Events with a mark each; those of another word are others. */
 const events = (word = ""): readonly Event[] => [
   born(),
@@ -50,7 +35,7 @@ const stage = (
 const request = { requestId: "r", digest: "d" };
 /** As a creation leaves it that ended behind its first step. */
 const reserve = (agentId: string): void => {
-  redis.cli("set", shardOf(request.requestId).request(request.requestId), `d ${agentId}`);
+  at.redis.cli("set", shardOf(request.requestId).request(request.requestId), `d ${agentId}`);
 };
 
 describe("what stands aside", () => {
@@ -59,10 +44,10 @@ describe("what stands aside", () => {
     await stage(store, "a", events(), [0, 2]);
     const [first = 0, ...others] = keysOf("a").map(until);
     expect(others).toEqual([first, first]);
-    const leftMs = Number(redis.cli("pttl", keysOf("a")[0]!));
+    const leftMs = Number(at.redis.cli("pttl", keysOf("a")[0]!));
     expect(leftMs).toBeLessThanOrEqual(storeLimits.stagedKeptMs);
     expect(leftMs).toBeGreaterThan(storeLimits.stagedKeptMs / 2);
-    for (const key of keysOf("a")) redis.cli("pexpire", key, "60000");
+    for (const key of keysOf("a")) at.redis.cli("pexpire", key, "60000");
     await stage(store, "a", events(), [2, 4]);
     const [later = 0, ...rest] = keysOf("a").map(until);
     expect(rest).toEqual([later, later]);
@@ -80,7 +65,7 @@ describe("what stands aside", () => {
   test("and is gone, is missed", async () => {
     const store = await open();
     await stage(store, "a", events(), [0, 2]);
-    for (const key of keysOf("a")) redis.cli("pexpire", key, "-1");
+    for (const key of keysOf("a")) at.redis.cli("pexpire", key, "-1");
     await expect(stage(store, "a", events(), [2, 4])).rejects.toEqual(codeIs("conflict"));
     await expect(store.create(takingOver("a", 2, events()))).rejects.toEqual(codeIs("conflict"));
     expect(await store.row("a", 0)).toBeNull();
@@ -166,8 +151,8 @@ test("stale marks that an engine left behind a fork are cleared by whoever repea
   await stage(store, "a", whole);
   // As the engine leaves it that dies before it clears them.
   const shard = shardOf("a");
-  redis.cli("hset", shard.staged("a"), "forked", "5");
-  redis.cli("hset", shard.stagedMarks("a"), "message 2", "3 d");
+  at.redis.cli("hset", shard.staged("a"), "forked", "5");
+  at.redis.cli("hset", shard.stagedMarks("a"), "message 2", "3 d");
   await expect(store.create(takingOver("a", 6, whole))).rejects.toEqual(codeIs("conflict"));
   await expect(stage(store, "a", [...whole, said("7")], [6, 7])).rejects.toEqual(
     codeIs("conflict"),

@@ -1,32 +1,17 @@
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { type Clock, systemClock } from "../../src/clock.ts";
 import { redisLimits } from "../../src/limits.ts";
 import { makeShards } from "../../src/store/redis/shards.ts";
 import type { RedisStore } from "../../src/store/redis/redis.ts";
 import { born, callAfter, paused, said, spoke } from "../support/events.ts";
-import { openAt, ownPrefix, sharedRedis, urlOf } from "../support/redis-stores.ts";
-import type { RedisServer } from "../support/redis-server.ts";
+import { openEngines } from "../support/redis-engines.ts";
 import { codeIs } from "../support/store-contract.ts";
 import { appendOf, appendTo, creationOf, holder, readAll } from "../support/stores.ts";
 
 /** What holds of a store on Redis beyond the contract. */
 
-let redis: RedisServer;
-let prefix: string;
-let stores: RedisStore[];
-beforeEach(async () => {
-  redis = await sharedRedis();
-  prefix = ownPrefix();
-  stores = [];
-});
-afterEach(async () => {
-  await Promise.all(stores.map((store) => store.close()));
-});
-const open = async (): Promise<RedisStore> => {
-  const store = await openAt(urlOf(redis), prefix);
-  stores.push(store);
-  return store;
-};
+const at = openEngines();
+const { open } = at;
 /** Resolves at the next hint. */
 const hint = (follow: (told: () => void) => () => void): Promise<void> => {
   const { promise, resolve } = Promise.withResolvers<void>();
@@ -114,7 +99,7 @@ describe("engines that share a store", () => {
   });
   test("have one time, that of the server", async () => {
     const [one, other] = [await open(), await open()];
-    const [seconds = "0"] = redis.cli("time").split("\n");
+    const [seconds = "0"] = at.redis.cli("time").split("\n");
     expect(Math.abs(one.nowMs() - Number(seconds) * 1000)).toBeLessThan(60_000);
     expect(Math.abs(one.nowMs() - other.nowMs())).toBeLessThan(1_000);
   });
@@ -137,7 +122,7 @@ describe("engines that share a store", () => {
 
 test("who is longest due is taken first, however unevenly they are spread", async () => {
   const store = await open();
-  const shards = makeShards(prefix);
+  const shards = makeShards(at.prefix);
   const all = Array.from({ length: 2_000 }, (_, n) => `a${n}`);
   const together = all.filter((agentId) => shards.of(agentId) === shards.first).slice(0, 30);
   const others = all.filter((agentId) => !together.includes(agentId)).slice(0, 300);
@@ -163,8 +148,8 @@ test("a page of more rows than are read at once is whole and in order, though th
     ids.map((agentId) => store.create(creationOf(agentId, [born()], { wakeAtMs: 0 }))),
   );
   const gone = ids.filter((_, n) => n % 7 === 0);
-  const shards = makeShards(prefix);
-  redis.cli("del", ...gone.map((agentId) => shards.of(agentId).agent(agentId)));
+  const shards = makeShards(at.prefix);
+  at.redis.cli("del", ...gone.map((agentId) => shards.of(agentId).agent(agentId)));
   const there = ids.filter((agentId) => !gone.includes(agentId)).toReversed();
   const limit = 2 * redisLimits.rowsAtOnce + 7;
   const page = await store.list({ status: "waiting_for_step", limit, beforeAgentId: null }, 0);
@@ -182,7 +167,7 @@ describe("hints that are lost", () => {
       hint((it) => other.follow("a", it)),
       hint((it) => other.followWakes(it)),
     ]);
-    redis.cli("client", "kill", "type", "pubsub");
+    at.redis.cli("client", "kill", "type", "pubsub");
     await appendTo(one, "a", [said("x")]);
     await told;
   });
@@ -190,14 +175,14 @@ describe("hints that are lost", () => {
 
 describe("a request id", () => {
   const request = { requestId: "r1", digest: "d1" };
-  const shards = () => makeShards(prefix);
+  const shards = () => makeShards(at.prefix);
   const reservation = (): string => shards().of("r1").request("r1");
   const make = (store: RedisStore, agentId: string, over = {}) =>
     store.create(creationOf(agentId, [born()], { request: { ...request, ...over } }));
 
   test("that was reserved by a creation which broke off makes that agent", async () => {
     const store = await open();
-    redis.cli("set", reservation(), "d1 a");
+    at.redis.cli("set", reservation(), "d1 a");
     expect(await make(store, "b")).toMatchObject({ agentId: "a", created: true });
     expect(await make(store, "c")).toMatchObject({ agentId: "a", created: false });
     expect(await readAll(store, "a")).toHaveLength(1);
@@ -205,16 +190,16 @@ describe("a request id", () => {
   });
   test("that was reserved for other content is refused, though its agent is not there yet", async () => {
     const store = await open();
-    redis.cli("set", reservation(), "d2 a");
+    at.redis.cli("set", reservation(), "d2 a");
     await expect(make(store, "b")).rejects.toEqual(codeIs("already_exists"));
   });
   test("makes a new agent where a deletion broke off before it was freed", async () => {
     const store = await open();
     await make(store, "a");
     await store.remove("a", 1, true);
-    redis.cli("set", reservation(), "d1 a");
+    at.redis.cli("set", reservation(), "d1 a");
     expect(await make(store, "b")).toMatchObject({ agentId: "b", created: true });
-    redis.cli("set", reservation(), "d9 a");
+    at.redis.cli("set", reservation(), "d9 a");
     expect(await make(store, "c")).toMatchObject({ agentId: "c", created: true });
   });
   test("does not bring back an agent that was made by its repetition and deleted since", async () => {
@@ -222,7 +207,7 @@ describe("a request id", () => {
     await make(store, "a");
     await store.remove("a", 1, true);
     // The slow first call reserves nothing new: what it finds is its own.
-    redis.cli("set", reservation(), "d1 a");
+    at.redis.cli("set", reservation(), "d1 a");
     expect(await make(store, "a")).toMatchObject({ agentId: "a", created: false });
     expect(await store.row("a", 0)).toBeNull();
   });
@@ -230,8 +215,8 @@ describe("a request id", () => {
     const store = await open();
     await store.create(creationOf("a", [born()]));
     await expect(make(store, "a")).rejects.toEqual(codeIs("already_exists"));
-    expect(redis.cli("exists", reservation())).toBe("0");
-    redis.cli("set", reservation(), "d1 a");
+    expect(at.redis.cli("exists", reservation())).toBe("0");
+    at.redis.cli("set", reservation(), "d1 a");
     expect(await make(store, "b")).toMatchObject({ agentId: "b", created: true });
   });
   test("is one agent's for all engines that repeat it at once", async () => {
@@ -243,7 +228,7 @@ describe("a request id", () => {
 });
 
 describe("bytes that were changed", () => {
-  const keys = () => makeShards(prefix).of("a");
+  const keys = () => makeShards(at.prefix).of("a");
   const filled = async (): Promise<RedisStore> => {
     const store = await open();
     await store.create(creationOf("a", [born(), said("1"), said("2")]));
@@ -251,26 +236,26 @@ describe("bytes that were changed", () => {
   };
   test("in the head's hash are corrupt", async () => {
     const store = await filled();
-    redis.cli("hset", keys().agent("a"), "hash", "00".repeat(32));
+    at.redis.cli("hset", keys().agent("a"), "hash", "00".repeat(32));
     await expect(store.read("a", 0)).rejects.toEqual(codeIs("corrupt"));
     await expect(store.read("a", 2)).rejects.toEqual(codeIs("corrupt"));
   });
   test("by an event that is gone are corrupt", async () => {
     const store = await filled();
-    redis.cli("xdel", keys().log("a"), "0-2");
+    at.redis.cli("xdel", keys().log("a"), "0-2");
     await expect(store.read("a", 1)).rejects.toEqual(codeIs("corrupt"));
     expect(await store.read("a", 0)).toHaveLength(1);
   });
   test("in an event are corrupt", async () => {
     const store = await filled();
-    const [, , , , , hash = ""] = redis
+    const [, , , , , hash = ""] = at.redis
       .cli("xrange", keys().log("a"), "0-3", "0-3")
       .split("\n")
       .slice(1);
-    redis.cli("xdel", keys().log("a"), "0-3");
-    redis.cli("xsetid", keys().log("a"), "0-2");
+    at.redis.cli("xdel", keys().log("a"), "0-3");
+    at.redis.cli("xsetid", keys().log("a"), "0-2");
     const body = JSON.stringify(said("3"));
-    redis.cli("xadd", keys().log("a"), "0-3", "at", "1", "body", body, "hash", hash);
+    at.redis.cli("xadd", keys().log("a"), "0-3", "at", "1", "body", body, "hash", hash);
     await expect(store.read("a", 0)).rejects.toEqual(codeIs("corrupt"));
   });
   test("in a row or a draft are corrupt", async () => {
@@ -280,15 +265,15 @@ describe("bytes that were changed", () => {
     await store.writeDraft(holder("a", lease!.epoch), callAfter(4), [
       { kind: "text", offset: 0, content: "x" },
     ]);
-    redis.cli("lset", keys().draft("a"), "0", "{}");
+    at.redis.cli("lset", keys().draft("a"), "0", "{}");
     await expect(store.readDraft("a", 0)).rejects.toEqual(codeIs("corrupt"));
-    redis.cli("hset", keys().agent("a"), "info", "{");
+    at.redis.cli("hset", keys().agent("a"), "info", "{");
     await expect(store.row("a", 0)).rejects.toEqual(codeIs("corrupt"));
   });
 });
 
 describe("the store's time", () => {
-  const meta = (): string => makeShards(prefix).first.store;
+  const meta = (): string => makeShards(at.prefix).first.store;
   const hourMs = 3600_000;
 
   test("does not go back with the server's clock", async () => {
@@ -296,7 +281,7 @@ describe("the store's time", () => {
     const aheadMs = first.nowMs() + hourMs;
     await first.close();
     // As if the clock had been an hour ahead, and set right since.
-    redis.cli("hset", meta(), "seen", `${aheadMs}`);
+    at.redis.cli("hset", meta(), "seen", `${aheadMs}`);
     const later = await open();
     expect(later.nowMs()).toBeGreaterThanOrEqual(aheadMs);
   });
@@ -308,12 +293,11 @@ describe("the store's time", () => {
       return () => {};
     };
     const clock = { ...systemClock, after };
-    const store = await openAt(urlOf(redis), prefix, { clock });
-    stores.push(store);
+    const store = await open({ clock });
     const startMs = store.nowMs();
-    redis.cli("hset", meta(), "ahead", `${hourMs}`);
+    at.redis.cli("hset", meta(), "ahead", `${hourMs}`);
     beat();
-    while (Number(redis.cli("hget", meta(), "ahead")) === hourMs) await Bun.sleep(5);
+    while (Number(at.redis.cli("hget", meta(), "ahead")) === hourMs) await Bun.sleep(5);
     await store.probe();
     expect(store.nowMs() - startMs).toBeLessThan(hourMs / 2);
     const other = await open();

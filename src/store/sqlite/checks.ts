@@ -95,13 +95,17 @@ export const markCheck = (row: {
   readonly digest: string;
 }): number => checkOf(row.agent, row.sequence, row.digest, row.key);
 
-/** Of what stands aside for an agent; `agent` is the number that it will have. */
+/** Of what stands aside for an agent. */
 export const stagedCheck = (row: {
+  /** The number of the agent's row to be. */
   readonly agent: number;
+  /** null: it was thrown away. */
   readonly agent_id: string | null;
   readonly head: number;
   readonly hash: Uint8Array;
+  /** Marks of messages from before this event are stale; 0: none is. */
   readonly forked: number;
+  /** When its newest events came. */
   readonly touched: number;
 }): number =>
   checkOf(

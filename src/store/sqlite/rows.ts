@@ -5,7 +5,7 @@ import type { Mark } from "../../agent/mark.ts";
 import type { AgentRow } from "../../agent/row.ts";
 import { type AgentState, isStatus, type Stats } from "../../agent/state.ts";
 import { turnLimits } from "../../limits.ts";
-import { birthCheck, headCheck, specCheck } from "./checks.ts";
+import { birthCheck, headCheck, specCheck, type stagedCheck } from "./checks.ts";
 import { damaged } from "./damage.ts";
 import type { DraftPiece, ListQuery } from "../store.ts";
 
@@ -68,19 +68,7 @@ const heldColumns = `id, ${headColumns}, wake, epoch, claims, worked, draft_call
 const rowColumns = `${headColumns}, ${birthColumns}, spec, parent, spec_check`;
 
 /** What stands aside for an agent. */
-export type StagedRow = {
-  /** The number of the agent's row to be. */
-  readonly agent: number;
-  /** null: it was thrown away. */
-  readonly agent_id: string | null;
-  readonly head: number;
-  readonly hash: Uint8Array;
-  /** Marks of messages from before this event are stale; 0: none is. */
-  readonly forked: number;
-  /** When its newest events came. */
-  readonly touched: number;
-  readonly row_check: number;
-};
+export type StagedRow = Parameters<typeof stagedCheck>[0] & { readonly row_check: number };
 
 /** A new agent's columns, those of its lease and its draft aside. */
 export type NewAgent = Omit<StoredRow, "worker" | "lease_until"> & {
