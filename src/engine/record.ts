@@ -93,7 +93,15 @@ export async function recordCommand(
     const keys = markKeysOf(command);
     const marks = keys.length === 0 ? noMarks : await parts.store.marks(agentId, keys);
     const { events, sequence } = accept(state, command, marks);
-    if (events.length === 0) return { sequence, state, isNew: false };
+    if (events.length === 0) {
+      // Another engine may have recorded it behind the state, which then tells of what was before.
+      const isBehind = sequence > state.sequence;
+      return {
+        sequence,
+        state: isBehind ? await parts.agents.load(agentId) : state,
+        isNew: false,
+      };
+    }
     try {
       return await appendCommand(parts, { agentId, state, events });
     } catch (error) {

@@ -247,7 +247,7 @@ const leases = ({
     const taken = (trusted.length > 0 ? trusted : tried)
       .slice(0, limit)
       .map((entry) => take(entry, wish));
-    hints.send(wakes);
+    if (taken.length > 0) hints.send(wakes);
     return taken;
   },
   renew: async (held, untilMs) =>

@@ -145,3 +145,23 @@ describe("input that comes just as an agent is let go of", () => {
     await engine.drain();
   });
 });
+
+test("a repetition whose first is just being recorded elsewhere is answered with what came of that", async () => {
+  const stage = openStage();
+  const cancel: Command = { type: "Cancel", key: { messageId: "m", digest: "d" } };
+  const engine = stage.start({ model: held() });
+  const agentId = await stage.create(engine, "hello");
+  const other = stage.start({
+    name: "other",
+    store: {
+      ...stage.store,
+      marks: async (...args) => {
+        await engine.command(agentId, cancel);
+        return stage.store.marks(...args);
+      },
+    },
+  });
+  const { state } = await other.command(agentId, cancel);
+  expect(statusOf(state)).toBe("canceled");
+  await Promise.all([engine.drain(), other.drain()]);
+});

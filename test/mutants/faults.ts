@@ -12,6 +12,7 @@ const commit = "test/store/sqlite-commit.test.ts";
 const clocks = "test/engine/clocks.test.ts";
 const drive = "test/engine/drive.test.ts";
 const follow = "test/engine/follow.test.ts";
+const suspects = "test/engine/suspects.test.ts";
 const room = "test/engine/room.test.ts";
 const fold = "test/agent/fold.test.ts";
 const decide = "test/agent/decide.test.ts";
@@ -153,6 +154,13 @@ const agent: readonly Fault[] = [
 ];
 
 const engine: readonly Fault[] = [
+  {
+    name: "two agents that engines have died with are driven at once",
+    file: "src/engine/schedule.ts",
+    text: "trustedOnly: suspects.some()",
+    by: "trustedOnly: false",
+    tests: [suspects],
+  },
   {
     name: "a follower leaves the rest of an answer",
     file: "src/engine/follow.ts",

@@ -4,6 +4,7 @@ const lease = "test/store/contract-lease.test.ts";
 const formats = "test/store/redis-formats.test.ts";
 const log = "test/store/contract-log.test.ts";
 const redisOwn = "test/store/redis.test.ts";
+const cluster = "test/store/redis-cluster.test.ts";
 
 /** Where a promise hangs on one line of the store on Redis. */
 export const redis: readonly Fault[] = [
@@ -111,5 +112,26 @@ export const redis: readonly Fault[] = [
     text: " || told <= nowMs()",
     by: "",
     tests: [redisOwn],
+  },
+  {
+    name: "Redis: what no replica has is shown, and acknowledged when it is repeated",
+    file: "src/store/redis/base.ts",
+    text: "ask: (shard, ...command) => guarded(() => servers.sure(shard, command))",
+    by: "ask: (shard, ...command) => guarded(() => servers.send(shard, command))",
+    tests: [cluster],
+  },
+  {
+    name: "Redis: a master that is replaced while it waits for replicas fails the agent",
+    file: "src/store/redis/confirm.ts",
+    text: ".catch(unconfirmed)",
+    by: "",
+    tests: [cluster],
+  },
+  {
+    name: "Redis: a slot on its way is not waited for",
+    file: "src/store/redis/servers.ts",
+    text: '"MOVED", "ASK", "TRYAGAIN"',
+    by: '"MOVED", "ASK"',
+    tests: [cluster],
   },
 ];

@@ -335,6 +335,9 @@ contract("the leases of a store", (at) => {
     expect(await told(() => create("a", 0))).toBe(true);
     const lease = await claimOne("w", 0);
     expect(hints).toBe(2);
+    // Else who was told would look again, and claim in vain again, without end.
+    const inVain = { worker: "v", untilMs: 900 };
+    expect(await told(() => at.store.claim(inVain, 0, 1))).toBe(false);
     expect(await told(() => at.store.release(lease, null, 50))).toBe(true);
     const due = { wakeAtMs: 20 };
     expect(await told(() => appendTo(at.store, "a", [said("hello")], due))).toBe(true);

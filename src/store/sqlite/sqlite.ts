@@ -120,8 +120,11 @@ function storeOn(
       void (await write({ kind: "remove", agentId, atMs, force })),
     writeDraft: async (holder, call, pieces) =>
       void (await write({ kind: "draft", holder, call, pieces })),
-    claim: (wish, nowMs, limit, skip) =>
-      write({ kind: "claim", wish, nowMs, limit, skip: [...(skip ?? [])] }),
+    claim: async (wish, nowMs, limit, skip) => {
+      const taken = await write({ kind: "claim", wish, nowMs, limit, skip: [...(skip ?? [])] });
+      if (taken.length > 0) hints.send(wakes);
+      return taken;
+    },
     renew: (holders, untilMs) => write({ kind: "renew", holders, untilMs }),
     release: (holder, after, wakeAtMs) => write({ kind: "release", holder, after, wakeAtMs }),
     ...makePeers(),

@@ -212,6 +212,6 @@ export function agentOf(write: Write): string | null {
   }
 }
 
-/** Whether the next wake time may be nearer after a write. */
+/** Whether the next wake time may be nearer after a write; after a claim that depends on what it gave. */
 export const movesWakes = ({ kind }: Write): boolean =>
-  kind === "create" || kind === "append" || kind === "claim" || kind === "release";
+  kind === "create" || kind === "append" || kind === "release";
