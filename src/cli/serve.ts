@@ -37,6 +37,7 @@ export async function serve(args: readonly string[]): Promise<number> {
   try {
     const sandbox = await openTools(settings, log);
     opened.unshift(() => sandbox.close());
+    for (const warning of await sandbox.warnings()) log("warn", warning);
     const { drain, url } = await start(settings, { store, warnings, worker, sandbox, log }, opened);
     const { redis, dbPath, toolsPath } = settings;
     const place = redis === null ? dbPath : redis.place.addresses.map(nameOf).join(",");
@@ -147,7 +148,8 @@ async function start(
         adminRoutes(engine)(router);
       },
       ready: engine.unreadiness,
-      warnings: async () => [...(await warnings()), ...(await engine.differences())],
+      warnings: async () =>
+        (await Promise.all([warnings(), sandbox.warnings(), engine.differences()])).flat(),
       metrics: () =>
         metrics.scrape(store, () => ({ steps: engine.steps(), tools: sandbox.load() })),
       watch: metrics.port,

@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { parseArgs } from "node:util";
 import type { ToolLimits } from "../agent/event.ts";
 import { isJsonObject, type JsonObject } from "../agent/json.ts";
@@ -80,7 +81,7 @@ export const settingsTable = [
 type Name = (typeof settingsTable)[number][0];
 
 /** Flags without a value, which stand for 1. */
-const switches: ReadonlySet<string> = new Set(["ACCEPT_DATA_LOSS"]);
+const switches: ReadonlySet<string> = new Set(["ACCEPT_DATA_LOSS", "ALLOW_ANONYMOUS"]);
 
 const flagOf = (name: Name): string => name.toLowerCase().replaceAll("_", "-");
 
@@ -99,21 +100,21 @@ export function readSettings(
       `${JSON.stringify(words[0])} is one word too many; see engram --help`,
     );
   const host = text("HOST");
-  const apiKeys = listOf(text("API_KEY"));
-  mustBeSafe(host, apiKeys, text("ALLOW_ANONYMOUS"));
+  const apiKeys = apiKeysOf(text("API_KEY"));
+  mustBeSafe(host, apiKeys, switchOf("ALLOW_ANONYMOUS", text("ALLOW_ANONYMOUS")));
   const warnings: string[] = [];
   if (storeTypeOf(text) === "badger") warnings.push("STORE_TYPE=badger is taken as sqlite");
   const number = (name: Name, min: number, max: number): number =>
     numberOf(name, text(name), { min, max });
   return {
     ...toolSettingsOf(text),
-    acceptDataLoss: choice("ACCEPT_DATA_LOSS", text("ACCEPT_DATA_LOSS"), ["", "1"]) === "1",
+    acceptDataLoss: switchOf("ACCEPT_DATA_LOSS", text("ACCEPT_DATA_LOSS")),
     redis: redisSettingsOf(text),
     host,
     port: number("GRPC_PORT", 0, 65_535),
     apiKeys,
     tls: tlsOf(text("TLS_CERT"), text("TLS_KEY")),
-    corsOrigins: listOf(text("CORS_ORIGINS")),
+    corsOrigins: listOf(text("CORS_ORIGINS")).map(originOf),
     llmProvider: choice("LLM_PROVIDER", text("LLM_PROVIDER"), ["ollama", "scripted"]),
     ollamaUrl: text("OLLAMA_URL"),
     llmTimeoutMs: number("LLM_TIMEOUT_MS", 1, 24 * 3600_000),
@@ -192,7 +193,7 @@ export function readClientSettings(
   const url = text("URL");
   if (!/^https?:\/\/[^/?#]+\/?$/.test(url) || !URL.canParse(url))
     throw bad("URL", url, "it must be http:// or https://, a host and a port");
-  const [apiKey] = listOf(text("API_KEY"));
+  const [apiKey] = apiKeysOf(text("API_KEY"));
   return { words, settings: { url, apiKey: apiKey ?? null } };
 }
 
@@ -222,6 +223,8 @@ function readCommandLine(
   const defaults = new Map<string, string>(settingsTable.map(([name, value]) => [name, value]));
   const text: Texts = (name) => {
     const flag = flags[flagOf(name)];
+    // Who writes --api-key "$KEY" means to have one.
+    if (flag === "" && name === "API_KEY") throw bad(name, flag, noKey);
     if (typeof flag === "string") return flag;
     if (flag === true) return "1";
     return env[name] || (defaults.get(name) ?? "");
@@ -268,6 +271,35 @@ function choice<T extends string>(name: Name, value: string, words: readonly T[]
   return word;
 }
 
+/** Whether a setting that is 1 or nothing is 1. */
+function switchOf(name: Name, value: string): boolean {
+  if (value === "" || value === "1") return value === "1";
+  throw bad(name, value, "it must be 1, or be left out");
+}
+
+const noKey = "it holds no key; name one, or leave it out";
+
+function apiKeysOf(value: string): readonly string[] {
+  const keys = listOf(value);
+  if (value !== "" && keys.length === 0) throw bad("API_KEY", value, noKey);
+  return keys;
+}
+
+/** A page's origin as its browser sends it. Of other schemes than the web's no more than the form is known. */
+function originOf(value: string): string {
+  const origin = value.replace(/\/$/, "").toLowerCase();
+  if (origin === "*") return origin;
+  if (!/^[a-z][a-z0-9+.-]*:\/\/[^/?#@\s]+$/.test(origin) || !URL.canParse(origin))
+    throw bad(
+      "CORS_ORIGINS",
+      value,
+      "it must be * or origins, such as https://app.example.com:8443",
+    );
+  const { origin: sent } = new URL(origin);
+  if (sent === origin || !/^https?:/.test(origin)) return origin;
+  throw bad("CORS_ORIGINS", value, `a browser sends it as ${sent}`);
+}
+
 function objectOf(name: Name, value: string): JsonObject {
   if (value === "") return {};
   let parsed: unknown;
@@ -293,10 +325,13 @@ function tlsOf(certPath: string, keyPath: string): Settings["tls"] {
   return { certPath, keyPath };
 }
 
-function mustBeSafe(host: string, apiKeys: readonly string[], allowAnonymous: string): void {
-  if (host === "") throw bad("HOST", host, "it must be an address");
-  const loopback = /^(localhost|127(\.\d{1,3}){3}|::1)$/.test(host);
-  if (loopback || apiKeys.length > 0 || allowAnonymous === "1") return;
+function mustBeSafe(host: string, apiKeys: readonly string[], allowAnonymous: boolean): void {
+  // What looks like an address is no name.
+  const isAddress = isIP(host) !== 0;
+  if (host === "" || (!isAddress && /^[\d.]+$|:/.test(host)))
+    throw bad("HOST", host, "it must be an address or a name of this machine");
+  const loopback = host === "localhost" || host === "::1" || (isAddress && host.startsWith("127."));
+  if (loopback || apiKeys.length > 0 || allowAnonymous) return;
   throw bad(
     "HOST",
     host,

@@ -40,6 +40,8 @@ export type WasmSandbox = Sandbox & {
   inspect(name: string): Promise<ToolInspection | null>;
   /** The children that tools run in, and the calls that wait for one. */
   load(): PoolLoad;
+  /** What the operator should know of the tools folder. */
+  warnings(): Promise<readonly string[]>;
 };
 
 const forever = new AbortController().signal;
@@ -245,14 +247,25 @@ const run = async (parts: Parts, call: ToolCall, signal: AbortSignal): Promise<T
 
 const inspectionOf = ({ file, info }: Tool): ToolInspection => ({ file, info });
 
+/** What stands at a path; null: nothing. */
+const kindAt = async (path: string): Promise<"folder" | "file" | null> => {
+  try {
+    return (await stat(path)).isDirectory() ? "folder" : "file";
+  } catch {
+    return null;
+  }
+};
+
 /**
  * Opens the tools folder; starts no child before there is something to do. Fails as unavailable where the cache's
- * folder cannot be made. Close it.
+ * folder cannot be made, and with invalid_argument where the tools folder is none. Close it.
  */
 export const openSandbox = async (given: SandboxOptions): Promise<WasmSandbox> => {
   // Children have another working folder.
   const options = { ...given, cacheDir: resolve(given.cacheDir) };
-  const { childCommand: command, clock, log, cacheDir } = options;
+  const { childCommand: command, clock, log, cacheDir, toolsPath } = options;
+  if ((await kindAt(toolsPath)) === "file")
+    throw new EngramError("invalid_argument", `TOOLS_PATH is ${toolsPath}, which is no folder`);
   try {
     await mkdir(cacheDir, { recursive: true });
   } catch (error) {
@@ -301,6 +314,10 @@ export const openSandbox = async (given: SandboxOptions): Promise<WasmSandbox> =
       return tool === null ? null : inspectionOf(tool);
     },
     load: runners.load,
+    warnings: async () => {
+      if ((await kindAt(toolsPath)) === "folder") return [];
+      return [`TOOLS_PATH is ${toolsPath}, where no folder is: there are no tools until one is`];
+    },
     close: async () => {
       isClosed = true;
       folder.close();

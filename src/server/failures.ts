@@ -1,6 +1,7 @@
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { serverLimits } from "../limits.ts";
 import type { Log } from "../log.ts";
+import { tooLarge } from "./frames.ts";
 import type { Sweep } from "./sweep.ts";
 import { timed } from "./timed.ts";
 import { type CallWatch, nameOf } from "./watch.ts";
@@ -9,21 +10,30 @@ import { sendable } from "./words.ts";
 /** How connect names a message that does not parse; it answers INTERNAL, though the client is at fault. */
 const parseFailure = /^parse binary: /;
 
+/** And one that is too large: by the name of an option. */
+const sizeFailure = /^message size (?:(\d+) )?is larger than configured readMaxBytes/;
+
 /** The failure as it is sent; what is wrong about it is mended in place, since connect may hold it already. */
 const corrected = (error: ConnectError): ConnectError => {
-  const isParse = error.code === Code.Internal && parseFailure.test(error.rawMessage);
-  const message = isParse
-    ? `the request message is not valid protobuf: ${error.rawMessage.replace(parseFailure, "")}`
-    : error.rawMessage;
-  const code = isParse ? Code.InvalidArgument : error.code;
-  return Object.assign(error, { code, rawMessage: sendable(message) });
+  const { code, rawMessage } = rightOf(error);
+  return Object.assign(error, { code, rawMessage: sendable(rawMessage) });
 };
 
+function rightOf({ code, rawMessage }: ConnectError): { code: Code; rawMessage: string } {
+  if (code === Code.Internal && parseFailure.test(rawMessage))
+    return {
+      code: Code.InvalidArgument,
+      rawMessage: `the request message is not valid protobuf: ${rawMessage.replace(parseFailure, "")}`,
+    };
+  const size = sizeFailure.exec(rawMessage);
+  return { code, rawMessage: size === null ? rawMessage : tooLarge(size[1] ?? "more") };
+}
+
 /**
- * Corrects the failure behind `signal`: a unary request that does not parse is INVALID_ARGUMENT. Connect parses
+ * Corrects the failure behind `signal`: a unary request that cannot be read is the client's fault. Connect reads it
  * outside of every interceptor, but aborts the call's signal with the error before it writes the error down.
  */
-export const correctParseFailure = (signal: AbortSignal): void => {
+export const correctReadFailure = (signal: AbortSignal): void => {
   const correct = (): void => {
     const reason: unknown = signal.reason;
     if (reason instanceof ConnectError) corrected(reason);

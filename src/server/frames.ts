@@ -56,12 +56,13 @@ export function makeFrames(): Frames {
 function lengthIn(head: Buffer): number {
   const length = head.readUInt32BE(1);
   if (length > requestLimits.messageBytesMax)
-    throw new ConnectError(
-      `the message has ${length} bytes; at most ${requestLimits.messageBytesMax} are taken`,
-      Code.ResourceExhausted,
-    );
+    throw new ConnectError(tooLarge(`${length}`), Code.ResourceExhausted);
   return length;
 }
+
+/** Of a message with so many bytes ("more", where it was not read to its end), for who sent it. */
+export const tooLarge = (bytes: string): string =>
+  `the message has ${bytes} bytes; at most ${requestLimits.messageBytesMax} are taken: send less, or let a tool read what is large`;
 
 /** A message as it goes over the wire, not compressed. */
 export function frameOf(message: Uint8Array): Buffer {

@@ -75,12 +75,13 @@ export const makeSocketServer = async (
 
 const listenOnce = async (server: NetServer, host: string, port: number): Promise<unknown> =>
   new Promise((resolve) => {
-    const failed = (error: Error): void => resolve(error);
-    server.once("error", failed);
-    server.listen({ host, port, backlog: serverLimits.listenBacklog }, () => {
-      server.off("error", failed);
-      resolve(null);
-    });
+    const end = (outcome: Error | null): void => {
+      server.off("error", end).off("listening", done);
+      resolve(outcome);
+    };
+    const done = (): void => end(null);
+    server.once("error", end).once("listening", done);
+    server.listen({ host, port, backlog: serverLimits.listenBacklog });
   });
 
 /** Listens, and gives the port that was bound. A port in use is tried again for `listenRetryMs`; then `unavailable`. */

@@ -19,7 +19,7 @@ import type {
 import { messageOf } from "../errors.ts";
 import { requestLimits, serverLimits } from "../limits.ts";
 import { clampDeadline } from "./deadline-header.ts";
-import { correctParseFailure, makeGuard, requestFailure } from "./failures.ts";
+import { correctReadFailure, makeGuard, requestFailure } from "./failures.ts";
 import type { Log } from "../log.ts";
 import { pace } from "./pace.ts";
 import { refuse, type Refusal } from "./refusal.ts";
@@ -152,7 +152,7 @@ export const makeRpc = (parts: RpcOptions): Rpc => {
     requestGate: (context) => {
       gate(context);
       // Before the watch listens: it is to be told the corrected code.
-      if (context.method.methodKind === "unary") correctParseFailure(context.signal);
+      if (context.method.methodKind === "unary") correctReadFailure(context.signal);
       watch.began(context.method, context.signal);
     },
     shutdownSignal,

@@ -1,8 +1,9 @@
 import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
 import type { DescMessage } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { requestLimits } from "../limits.ts";
-import { makeFrames } from "./frames.ts";
+import { makeFrames, tooLarge } from "./frames.ts";
 import { mustHaveFewFields, mustHaveFewValues } from "./parts.ts";
 
 type Form = {
@@ -16,7 +17,7 @@ type Look = (message: Uint8Array, isZipped: boolean) => Promise<void>;
 
 const unzip = promisify(gunzip);
 
-/** A request's body, of which each message is looked at before it is passed on: RESOURCE_EXHAUSTED where one has too many parts. */
+/** A request's body, of which each message is looked at before it is passed on: RESOURCE_EXHAUSTED where one has too many parts, or unzips to too much. */
 export function vetted(
   body: AsyncIterable<Uint8Array>,
   { type, contentType, contentEncoding }: Form,
@@ -61,6 +62,13 @@ async function* whole(
   yield all;
 }
 
-/** What cannot be unzipped, or grows too large, is refused by the reader: here it is nothing. */
-const unzipped = (message: Uint8Array): Promise<Uint8Array> =>
-  unzip(message, { maxOutputLength: requestLimits.messageBytesMax }).catch(() => new Uint8Array());
+/** What cannot be unzipped is refused by the reader: here it is nothing. */
+async function unzipped(message: Uint8Array): Promise<Uint8Array> {
+  try {
+    return await unzip(message, { maxOutputLength: requestLimits.messageBytesMax });
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ERR_BUFFER_TOO_LARGE")
+      throw new ConnectError(tooLarge("more"), Code.ResourceExhausted);
+    return new Uint8Array();
+  }
+}

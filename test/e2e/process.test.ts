@@ -1,6 +1,7 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { Code } from "@connectrpc/connect";
-import { copyFile, rm } from "node:fs/promises";
+import { copyFile, mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
 import { makeCertificate } from "../support/certificate.ts";
 import { createAgent, historyOf, openChat, refusalOf, talk } from "../support/conversation.ts";
 import { curl, json } from "../support/curl.ts";
@@ -48,18 +49,23 @@ test("a second engine on the same folder is refused with one line", async () => 
 
 test("a start that cannot be is refused with one line that names the setting", async () => {
   const folder = await makeFolder();
+  const file = join(folder, "file");
+  await Bun.write(file, "no folder");
   const refused = {
     HOST: "0.0.0.0",
     GRPC_PORT: "http",
     LLM_PROVIDER: "oracle",
     LEASE_TTL_MS: "-1",
     TLS_CERT: "cert.pem",
+    API_KEY: ",",
+    DB_PATH: file,
+    TOOLS_PATH: file,
   };
   const ends = Object.entries(refused).map(async ([name, value]) => {
     const { exitCode, stderr } = await runBinary(folder, [], { [name]: value });
     expect(stderr.trim().split("\n").length).toBe(1);
     expect(stderr).toContain(name);
-    expect(exitCode).not.toBe(0);
+    expect(exitCode).toBe(2);
   });
   await Promise.all(ends);
   const flag = await runBinary(folder, ["--grpc-port", "70000"]);
@@ -95,6 +101,19 @@ test("a bound address beyond loopback serves who has the key, and only them", as
   expect(JSON.stringify(engine.logged)).not.toMatch(/third|second/);
   expect((await curl(`${url}/healthz`)).status).toBe(200);
   expect((await curl(`${url}/readyz`)).status).toBe(200);
+});
+
+test("a start without a tools folder is told of, until there is one", async () => {
+  await using engine = await openEngine({ TOOLS_PATH: "later" });
+  const warned = engine.logged.filter(({ level }) => level === "warn");
+  expect(warned.map(({ message }) => message).join()).toContain("TOOLS_PATH is later");
+  expect((await curl(`${engine.url}/readyz`)).body).toContain("TOOLS_PATH is later");
+  await mkdir(join(engine.folder, "later"));
+  const { status, body } = await curl(`${engine.url}/readyz`);
+  expect({ status, body }).toEqual({
+    status: 200,
+    body: expect.not.stringContaining("TOOLS_PATH"),
+  });
 });
 
 test("SIGHUP takes renewed TLS files; the process and what is open go on", async () => {

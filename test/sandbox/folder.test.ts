@@ -239,11 +239,13 @@ test("metered modules outlast the engine, and are made anew where they are lost 
   }
 });
 
-test("a folder that is not there yet is an empty one", async () => {
+test("a folder that is not there yet is an empty one, and the operator is told", async () => {
   await rm(harness.toolsPath, { recursive: true });
   expect(await harness.sandbox.list()).toEqual([]);
+  expect(await harness.sandbox.warnings()).toEqual([expect.stringContaining(harness.toolsPath)]);
   await expectError("one", "TOOL_NOT_FOUND", /"one"/);
   await mkdir(harness.toolsPath);
+  expect(await harness.sandbox.warnings()).toEqual([]);
   await harness.put("one", printing("one"));
   expect((await harness.run("one")).output).toBe("one");
 });

@@ -69,6 +69,32 @@ for (const [name, headers, body] of [
     await taken.body?.cancel();
   });
 
+const large = JSON.stringify({ goal: "x".repeat(requestLimits.messageBytesMax) });
+const streamed = { "content-type": "application/connect+json" };
+for (const [name, method, headers, body] of [
+  ["as it is", "CreateAgent", { "content-type": "application/json" }, large],
+  [
+    "zipped",
+    "CreateAgent",
+    { "content-type": "application/json", "content-encoding": "gzip" },
+    Bun.gzipSync(large),
+  ],
+  ["for a stream", "Replay", streamed, envelope(Buffer.from(large))],
+  [
+    "for a stream, zipped",
+    "Replay",
+    { ...streamed, "connect-content-encoding": "gzip" },
+    envelope(Bun.gzipSync(large), 1),
+  ],
+] as const)
+  test(`who sends a message that is too large is told what to do: ${name}`, async () => {
+    await using server = await openTestServer();
+    const url = `${server.url}/engram.api.v1.AgentService/${method}`;
+    const answer = await (await fetch(url, { method: "POST", headers, body })).text();
+    expect(answer).toContain("resource_exhausted");
+    expect(answer).toContain(`at most ${requestLimits.messageBytesMax} are taken: send less`);
+  });
+
 const refused = (look: () => void): boolean => {
   try {
     look();

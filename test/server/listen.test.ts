@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
-import { connect } from "node:net";
+import { connect, createServer } from "node:net";
 import { serverLimits } from "../../src/limits.ts";
+import { listen } from "../../src/server/listen.ts";
 import { curl } from "../support/curl.ts";
 import { makeManualClock } from "../support/manual-clock.ts";
 import { openTestServer } from "../support/server.ts";
@@ -35,6 +36,22 @@ test("a port that stays in use is a clear error", async () => {
     code: "unavailable",
     message: expect.stringContaining("GRPC_PORT"),
   });
+});
+
+test("each try to listen takes back what it has asked of the port", async () => {
+  const clock = makeManualClock();
+  await using before = await openTestServer();
+  const server = createServer();
+  const tried = new Set<number>();
+  const attempts = 12;
+  for (let attempt = 0; attempt < attempts; attempt++) {
+    const asked = Promise.withResolvers<void>();
+    const stuck = { ...clock, after: () => (asked.resolve(), () => {}) };
+    void listen(server, { host: "127.0.0.1", port: before.port }, stuck, () => {});
+    await asked.promise;
+    tried.add(server.listenerCount("listening") + server.listenerCount("error"));
+  }
+  expect([...tried]).toEqual([0]);
 });
 
 test("a host that is not here is a clear error at once", async () => {

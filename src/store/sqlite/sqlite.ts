@@ -67,12 +67,18 @@ function openLock(folder: string): Database {
     return new Database(join(folder, "lock.db"), { create: true });
   } catch (cause) {
     throw new EngramError(
-      "failed_precondition",
+      isFile(cause) ? "invalid_argument" : "failed_precondition",
       `nothing can be stored in ${folder} (${messageOf(cause)}): mend it, or choose another DB_PATH`,
       { cause },
     );
   }
 }
+
+/** Whether a folder could not be made since a file is there. */
+const isFile = (error: unknown): boolean =>
+  error instanceof Error &&
+  "code" in error &&
+  (error.code === "EEXIST" || error.code === "ENOTDIR");
 
 type Opened = OpenDatabase & {
   readonly path: string;
