@@ -128,6 +128,8 @@ export const serverLimits = {
   connectionsMaxUnknown: 4_096,
   /** A client's gRPC channel is one connection, so this is how many chats a client can hold; each costs about 50 KiB. */
   streamsPerConnectionMax: 1_024,
+  /** Until a connection's first request message: a flood of empty streams takes 20 us each, at once. */
+  streamsAtFirst: 128,
   /** Over all connections: 800 MiB at 50 KiB each. */
   callsMax: 16_384,
   /** One HTTP/2 connection's buffers, in MB. */

@@ -26,6 +26,8 @@ export type Connection = {
   readonly sniff: () => void;
   readonly callBegan: () => void;
   readonly callEnded: () => void;
+  /** A request has come on it, or was answered: it is a client, and may have more calls at once. */
+  readonly hasAsked: () => void;
   /** Ends it when no call runs, else after the last call. */
   readonly goodbye: () => void;
   readonly destroy: () => void;
@@ -71,6 +73,7 @@ export const makeConnection = (socket: Socket, surroundings: Surroundings): Conn
   let session: ServerHttp2Session | null = null;
   let calls = 0;
   let leaving = false;
+  let trusted = false;
   let gone = false;
   let cancelDeadline = sweep.watch(serverLimits.sniffMs, () => socket.destroy());
   const setDeadline = (delayMs: number, onLate: () => void): void => {
@@ -116,6 +119,11 @@ export const makeConnection = (socket: Socket, surroundings: Surroundings): Conn
       if (calls > 0) return;
       if (leaving) end();
       else setDeadline(serverLimits.idleMs, end);
+    },
+    hasAsked: () => {
+      if (trusted || session === null || session.closed) return;
+      trusted = true;
+      session.settings({ maxConcurrentStreams: serverLimits.streamsPerConnectionMax });
     },
     goodbye: () => {
       leaving = true;

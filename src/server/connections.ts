@@ -17,6 +17,8 @@ export type Connections = {
   readonly enter: (request: IncomingMessage, response: ServerResponse) => void;
   /** Counts an HTTP/2 stream, which is one request. */
   readonly enterStream: (stream: ServerHttp2Stream) => void;
+  /** The first message of a stream has come. */
+  readonly hasAsked: (stream: ServerHttp2Stream) => void;
   /** How many calls run. */
   readonly calls: () => number;
   /** Ends every connection, one with calls after them. Settles when all are gone. */
@@ -47,6 +49,8 @@ export const makeConnections = (options: ConnectionsOptions): Connections => {
     ...options,
     onSession: (session, connection) => void bySession.set(session, connection),
   };
+  const connectionOf = (stream: ServerHttp2Stream): Connection | undefined =>
+    bySession.get(stream.session ?? stream);
   let calls = 0;
   let leaving: PromiseWithResolvers<void> | null = null;
   const began = (connection: Connection | undefined, answer: Writable): void => {
@@ -80,9 +84,14 @@ export const makeConnections = (options: ConnectionsOptions): Connections => {
       if (leaving !== null) response.setHeader("connection", "close");
     },
     enterStream: (stream) => {
-      began(bySession.get(stream.session ?? stream), stream);
-      stream.once("finish", () => endUnread(stream, sweep, () => stream.close()));
+      const connection = connectionOf(stream);
+      began(connection, stream);
+      stream.once("finish", () => {
+        connection?.hasAsked();
+        endUnread(stream, sweep, () => stream.close());
+      });
     },
+    hasAsked: (stream) => connectionOf(stream)?.hasAsked(),
     calls: () => calls,
     goodbye: async () => {
       leaving ??= Promise.withResolvers<void>();

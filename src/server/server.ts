@@ -82,7 +82,7 @@ const makeHttpServers = (): { http1: Http1Server; http2: Http2Server } => {
   });
   const http2 = createHttp2Server({
     settings: {
-      maxConcurrentStreams: serverLimits.streamsPerConnectionMax,
+      maxConcurrentStreams: serverLimits.streamsAtFirst,
       maxHeaderListSize: serverLimits.headerBytesMax,
     },
     maxSessionMemory: serverLimits.sessionMemoryMb,
@@ -231,7 +231,14 @@ export const openServer = async (options: ServerOptions): Promise<Server> => {
   });
   const checkOrigin = makeOriginCheck(options.corsOrigins);
   const dispatch = makeDispatch({ ...options, rpc, checkOrigin, hasKey });
-  const grpc = makeGrpc({ ...options, services: rpc.services, gate, shutdownSignal, sweep });
+  const grpc = makeGrpc({
+    ...options,
+    services: rpc.services,
+    gate,
+    shutdownSignal,
+    sweep,
+    hasAsked: connections.hasAsked,
+  });
   handRequests({ http1, http2, connections }, dispatch, grpc);
 
   const warnFull = makeThrottledWarning(log, clock);

@@ -1,9 +1,17 @@
 import { expect, test } from "bun:test";
-import { constants } from "node:http2";
+import { type ClientHttp2Session, constants } from "node:http2";
 import { connect } from "node:net";
 import { serverLimits } from "../../src/limits.ts";
 import { curl } from "../support/curl.ts";
-import { endHeaders, frame, greeting, grpcHead, openSession, post } from "../support/raw-http2.ts";
+import {
+  endHeaders,
+  envelope,
+  frame,
+  greeting,
+  grpcHead,
+  openSession,
+  post,
+} from "../support/raw-http2.ts";
 import { openTestServer } from "../support/server.ts";
 
 const chat = {
@@ -21,15 +29,29 @@ const goawayCode = (bytes: Buffer): number | null => {
   return null;
 };
 
-test("a connection is told how many calls it may have, and how long a head may be", async () => {
+const untilTold = async (session: ClientHttp2Session, streams: number): Promise<void> => {
+  while (session.remoteSettings.maxConcurrentStreams !== streams)
+    await new Promise((resolve) => session.once("remoteSettings", resolve));
+};
+
+test("a connection is told how long a head may be, and may have few calls until it has asked something", async () => {
   await using server = await openTestServer();
-  const session = await openSession(server.url);
-  await post(session, "/healthz", { ":method": "GET" }, Buffer.of());
-  expect(session.remoteSettings).toMatchObject({
-    maxConcurrentStreams: serverLimits.streamsPerConnectionMax,
-    maxHeaderListSize: serverLimits.headerBytesMax,
-  });
-  session.destroy();
+  const asked = {
+    "an answer": (session: ClientHttp2Session) =>
+      post(session, "/healthz", { ":method": "GET" }, Buffer.of()),
+    "a first message": async (session: ClientHttp2Session) => {
+      session.request(chat).write(envelope(Uint8Array.of()));
+      await server.agents.untilRunning(1);
+    },
+  };
+  for (const ask of Object.values(asked)) {
+    const session = await openSession(server.url);
+    await untilTold(session, serverLimits.streamsAtFirst);
+    expect(session.remoteSettings.maxHeaderListSize).toBe(serverLimits.headerBytesMax);
+    await ask(session);
+    await untilTold(session, serverLimits.streamsPerConnectionMax);
+    session.destroy();
+  }
 });
 
 test("a storm of resets ends its connection and leaves no handler; others are served", async () => {

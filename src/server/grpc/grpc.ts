@@ -31,11 +31,13 @@ type GrpcOptions = {
   readonly shutdownSignal: AbortSignal;
   readonly sweep: Sweep;
   readonly watch: PortWatch;
+  /** Called with a stream whose first message has come. */
+  readonly hasAsked: (stream: ServerHttp2Stream) => void;
   readonly clock: Clock;
   readonly log: Log;
 };
 
-type Surroundings = Pick<GrpcOptions, "gate" | "sweep" | "watch" | "clock" | "log"> & {
+type Surroundings = Pick<GrpcOptions, "gate" | "sweep" | "watch" | "hasAsked" | "clock" | "log"> & {
   /** Aborts the calls that run. */
   readonly running: Set<(reason: ConnectError) => void>;
 };
@@ -63,13 +65,14 @@ const ended = new ConnectError("the call has ended", Code.Canceled);
 const gone = new ConnectError("the client ended the call", Code.Canceled);
 
 export function makeGrpc(options: GrpcOptions): Grpc {
-  const { services, gate, shutdownSignal, sweep, watch, clock, log } = options;
+  const { services, shutdownSignal } = options;
   const methods: ReadonlyMap<string, MethodImplSpec> = new Map(
     services.flatMap(({ service, methods: all }) =>
       Object.values(all).map((spec) => [`/${service.typeName}/${spec.method.name}`, spec] as const),
     ),
   );
   const running: Surroundings["running"] = new Set();
+  const surroundings = { ...options, running };
   shutdownSignal.addEventListener("abort", () => {
     const reason: unknown = shutdownSignal.reason;
     for (const abort of running) abort(ConnectError.from(reason, Code.Unavailable));
@@ -81,7 +84,7 @@ export function makeGrpc(options: GrpcOptions): Grpc {
       const spec = isPlain(headers) ? methods.get(path) : undefined;
       if (spec === undefined) return false;
       stream.on("error", () => {});
-      void answer({ gate, sweep, watch, clock, log, running }, spec, { stream, headers });
+      void answer(surroundings, spec, { stream, headers });
       return true;
     },
   };
@@ -89,7 +92,7 @@ export function makeGrpc(options: GrpcOptions): Grpc {
 
 /** Answers one call; never fails. */
 async function answer(
-  { gate, sweep, watch, clock, log, running }: Surroundings,
+  { gate, sweep, watch, hasAsked, clock, log, running }: Surroundings,
   spec: MethodImplSpec,
   { stream, headers }: Asked,
 ): Promise<void> {
@@ -123,6 +126,7 @@ async function answer(
     // Until there is one, a call is no more than its stream: floods of heads alone stay cheap.
     const first = await input.next();
     if (first === null) throw nothingAsked(spec);
+    hasAsked(stream);
     await perform(spec, { first, input, output, context }, cancelLate);
     output.end(null);
     tellEnd(context.reason === null ? "ok" : codeOf(context.reason));
