@@ -5,7 +5,7 @@ import { type Clock, evenClock } from "../../clock.ts";
 import { EngramError, messageOf } from "../../errors.ts";
 import type { Log } from "../../log.ts";
 import { guardDamaged, type KnownDamage, makeKnownDamage } from "./damage.ts";
-import { makeHints, wakes } from "../hints.ts";
+import { type Hints, makeHints, wakes } from "../hints.ts";
 import { makePeers } from "../peers.ts";
 import { storeFault } from "./fault.ts";
 import { type OpenDatabase, openDatabase } from "./open.ts";
@@ -86,6 +86,14 @@ type Opened = OpenDatabase & {
   readonly known: KnownDamage;
 };
 
+const claimBy =
+  ({ write }: Writer, hints: Hints): Store["claim"] =>
+  async (wish, nowMs, limit, skip) => {
+    const taken = await write({ kind: "claim", wish, nowMs, limit, skip: [...(skip ?? [])] });
+    if (taken.length > 0) hints.send(wakes);
+    return taken;
+  };
+
 function storeOn(
   { db, path, lock, known, stopScrub, hasStaged }: Opened,
   { clock, log, startThread }: SqliteParts,
@@ -126,11 +134,7 @@ function storeOn(
       void (await write({ kind: "remove", agentId, atMs, force })),
     writeDraft: async (holder, call, pieces) =>
       void (await write({ kind: "draft", holder, call, pieces })),
-    claim: async (wish, nowMs, limit, skip) => {
-      const taken = await write({ kind: "claim", wish, nowMs, limit, skip: [...(skip ?? [])] });
-      if (taken.length > 0) hints.send(wakes);
-      return taken;
-    },
+    claim: claimBy(writer, hints),
     renew: (holders, untilMs) => write({ kind: "renew", holders, untilMs }),
     release: (holder, after, wakeAtMs) => write({ kind: "release", holder, after, wakeAtMs }),
     ...makePeers(),
