@@ -2,6 +2,7 @@ import { EngramError } from "../errors.ts";
 import { requestLimits } from "../limits.ts";
 import type { AgentSpec, Attachment } from "./event.ts";
 import { type JsonObject, valuesIn } from "./json.ts";
+import { schemaFault } from "./schema.ts";
 
 const utf8 = new TextEncoder();
 
@@ -91,6 +92,8 @@ function checkSchemas({ config, tools }: AgentSpec): void {
         field,
         `has more than ${requestLimits.jsonLevelsMax} objects and lists in one another: make it flatter`,
       );
+    const fault = schemaFault(schema);
+    if (fault !== null) throw new EngramError("invalid_argument", field + fault);
     left -= values;
     if (left < 0)
       throw invalid(

@@ -1,5 +1,6 @@
 import type { ToolLimits } from "../agent/event.ts";
 import { type JsonObject, type JsonValue, isJsonObject, isTooDeep } from "../agent/json.ts";
+import { schemaFault } from "../agent/schema.ts";
 import { messageOf } from "../errors.ts";
 import { requestLimits, sandboxLimits, toolCeilings } from "../limits.ts";
 
@@ -79,11 +80,9 @@ const parametersOf = (value: JsonValue | undefined): JsonObject => {
     const most = `${requestLimits.jsonLevelsMax} objects and lists in one another`;
     return wrong(`its "parameters" have more than ${most}`);
   }
-  const { type } = value;
-  if (type !== undefined && type !== "object") {
-    return wrong('its "parameters" does not describe an object');
-  }
-  return type === undefined ? { type: "object", ...value } : value;
+  const fault = schemaFault(value);
+  if (fault !== null) return wrong(`its "parameters"${fault}`);
+  return value["type"] === undefined ? { type: "object", ...value } : value;
 };
 
 const read = (value: unknown): ToolMetadata => {

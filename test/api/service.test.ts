@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { aborted, makePlayedModel } from "../support/played-model.ts";
 import { brief, codeOf, heartbeatMs, openService, usesTools } from "../support/api.ts";
+import { nested } from "../support/events.ts";
 import { EngramError } from "../../src/errors.ts";
 import { makeGate, quiet } from "../support/stage.ts";
 
@@ -156,6 +157,9 @@ describe("CreateAgent and ForkAgent", () => {
     ["config.temperature", { config: { temperature: 9 } }],
     ["metadata", { metadata: { "": "x" } }],
     ["tools", { tools: [{ name: "a/b" }] }],
+    ["tools[0].parameters_schema.type", { tools: [{ name: "a", parametersSchema: { type: 17 } }] }],
+    ["config.response_schema", { config: { responseSchema: { $ref: "#/nowhere" } } }],
+    ["config.response_schema", { config: { responseSchema: JSON.parse(nested(31)) } }],
     ["request_id", { requestId: "r".repeat(257) }],
   ])("refuse a bad %s by its name", async (field, over) => {
     const { engine, client } = openService();

@@ -194,7 +194,11 @@ test("a description that is not one makes the tool unusable, and says why", asyn
     ["[]", /not a JSON object/],
     [`{"description": 1}`, /"description"/],
     [`{"parameters": "none"}`, /"parameters"/],
-    [`{"parameters": {"type": "string"}}`, /an object/],
+    [`{"parameters": {"type": "string"}}`, /"parameters"\.type must be "object"/],
+    [
+      `{"parameters": {"properties": {"n": {"type": "float"}}}}`,
+      /"parameters"\.properties\.n\.type/,
+    ],
     [`{"parameters": {"properties": ${nested(45)}}}`, /in one another/],
     [`{"requires_confirmation": "yes"}`, /"requires_confirmation"/],
     [`{"limits": {"fuel": -1}}`, /"fuel"/],
