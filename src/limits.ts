@@ -25,6 +25,7 @@ export const requestLimits = {
   /** An id is an index key. */
   idBytesMax: 256,
   attachmentsMax: 16,
+  attachmentNameBytesMax: 512,
   reasonBytesMax: 4 * kib,
   patchOperationsMax: 1_000,
   pageSizeDefault: 50,

@@ -1,7 +1,7 @@
 import { EngramError } from "../errors.ts";
 import type { AgentSpec, Attachment, Event, MessageKey } from "./event.ts";
 import { decisionDigest, decisionKey, type Marks, messageKey } from "./mark.ts";
-import type { AgentState } from "./state.ts";
+import { type AgentState, statusOf } from "./state.ts";
 
 /** What a client asks of an agent. */
 export type Command = { readonly key: MessageKey | null } & (
@@ -150,5 +150,5 @@ function mustBeOpen(state: AgentState, what: string): void {
 const refused = (state: AgentState, what: string, advice: string): EngramError =>
   new EngramError(
     "failed_precondition",
-    `the agent is ${state.lifecycle}${state.reason === "" ? "" : ` (${state.reason})`} and ${what}; ${advice}`,
+    `the agent is ${statusOf(state)}${state.reason === "" ? "" : ` (${state.reason})`} and ${what}; ${advice}`,
   );

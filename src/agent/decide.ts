@@ -46,7 +46,7 @@ const contextOverflow: Action = {
   type: "FailTurn",
   code: "CONTEXT_OVERFLOW",
   message:
-    "the goal, the tools and the newest message alone are more than the model can read; raise config.maxContextTokens by an edit and retry",
+    "the goal, the tools and the newest message alone are more than the model can read; raise config.max_context_tokens by an edit and retry",
 };
 
 /**
@@ -67,7 +67,7 @@ export const waitedMs = ({ turn, updatedAtMs }: AgentState, nowMs: number): numb
 export const durationExceeded = (state: AgentState): Action & { readonly type: "FailTurn" } => ({
   type: "FailTurn",
   code: "MAX_DURATION",
-  message: `the turn has worked for its ${state.spec.config.durationMsMax} ms; raise config.maxDuration by an edit and retry`,
+  message: `the turn has worked for its ${state.spec.config.durationMsMax} ms; raise config.max_duration by an edit and retry`,
 });
 
 function modelLimitExceeded(state: AgentState): Action | null {
@@ -77,14 +77,14 @@ function modelLimitExceeded(state: AgentState): Action | null {
     return {
       type: "FailTurn",
       code: "MAX_STEPS",
-      message: `the turn has made its ${steps} model calls; raise config.maxSteps by an edit and retry`,
+      message: `the turn has made its ${steps} model calls; raise config.max_steps by an edit and retry`,
     };
   const used = state.stats.promptTokens + state.stats.completionTokens;
   if (totalTokensMax > 0 && used >= totalTokensMax)
     return {
       type: "FailTurn",
       code: "TOKEN_BUDGET",
-      message: `the agent has used ${used} of its ${totalTokensMax} tokens; raise config.maxTotalTokens by an edit and retry`,
+      message: `the agent has used ${used} of its ${totalTokensMax} tokens; raise config.max_total_tokens by an edit and retry`,
     };
   return null;
 }

@@ -19,15 +19,14 @@ export function checkSpec(spec: AgentSpec): void {
   checkBytes("goal", spec.goal, requestLimits.goalBytesMax);
   checkBytes("model", spec.model, requestLimits.modelNameBytesMax);
   checkBytes("system_prompt", spec.systemPrompt, requestLimits.systemPromptBytesMax);
-  checkMetadata(spec.metadata);
+  checkMetadata(spec);
   checkConfig(spec);
   checkTools(spec);
   checkSchemas(spec);
   checkSize(spec);
 }
 
-/** Throws invalid_argument, naming the field, where the metadata is past its bounds. */
-export function checkMetadata(metadata: AgentSpec["metadata"]): void {
+function checkMetadata({ metadata }: AgentSpec): void {
   const entries = Object.entries(metadata);
   if (entries.length > requestLimits.metadataEntriesMax)
     throw invalid(
@@ -136,12 +135,24 @@ export function checkInput(content: string, attachments: readonly Attachment[]):
       "user_input.attachments",
       `has ${attachments.length} files, the limit is ${requestLimits.attachmentsMax}`,
     );
-  for (const { name, mimeType } of attachments)
-    if (!/^(image\/.+|text\/.+|application\/json)$/.test(mimeType))
-      throw invalid(
-        "user_input.attachments",
-        `has ${JSON.stringify(name)} of the type ${JSON.stringify(mimeType)}: use image/*, text/* or application/json`,
-      );
+  for (const [at, file] of attachments.entries())
+    checkAttachment(`user_input.attachments[${at}]`, file);
+}
+
+/** As recorded: a type's name in small letters. Parameters may follow it. */
+const mimePattern = /^(image\/[^\s;]+|text\/[^\s;]+|application\/json)\s*(;.*)?$/;
+
+function checkAttachment(field: string, { name, mimeType, base64 }: Attachment): void {
+  const bytesMax = requestLimits.attachmentNameBytesMax;
+  checkBytes(`${field}.name`, name, bytesMax);
+  checkBytes(`${field}.mime_type`, mimeType, bytesMax);
+  if (!mimePattern.test(mimeType))
+    throw invalid(
+      `${field}.mime_type`,
+      `is ${JSON.stringify(mimeType)}: use image/*, text/* or application/json`,
+    );
+  if (base64 === "" && mimeType.startsWith("image/"))
+    throw invalid(`${field}.data`, "is empty: an image has bytes");
 }
 
 /** Throws invalid_argument, naming the field, where a client's text is longer than `bytesMax`. */

@@ -1,6 +1,7 @@
 import type { Command } from "../agent/accept.ts";
 import type { Attachment, MessageKey, RequestKey } from "../agent/event.ts";
 import { checkBytes, checkInput } from "../agent/spec.ts";
+import { EngramError } from "../errors.ts";
 import type * as wire from "../gen/engram/api/v1/agent_pb.ts";
 import { requestLimits } from "../limits.ts";
 import { digestOf } from "./digest.ts";
@@ -28,7 +29,7 @@ export function sayOf(input: wire.UserInput | undefined, messageId: string): Com
 
 const attachmentOf = ({ name, mimeType, data }: wire.Attachment): Attachment => ({
   name,
-  mimeType,
+  mimeType: mimeType.trim().replace(/^[^;]*/, (type) => type.toLowerCase()),
   base64: Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("base64"),
 });
 
@@ -52,6 +53,7 @@ export function commandOf(payload: Payload, messageId: string): Command | null {
       return { type: "Retry", key: messageKeyOf(messageId, { type: "Retry" }) };
     case "confirm": {
       const { callId, approve, reason } = payload.value;
+      if (callId === "") throw new EngramError("invalid_argument", "confirm.call_id is missing");
       checkBytes("confirm.reason", reason, requestLimits.reasonBytesMax);
       const key = messageKeyOf(messageId, { type: "Confirm", callId, approve, reason });
       return { type: "Confirm", callId, approve, reason, key };

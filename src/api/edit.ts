@@ -40,7 +40,9 @@ export function patched(spec: AgentSpec, patch: WireObject): AgentSpec {
   if (!isObject(changed)) throw invalid("must leave an object");
   const unknown = Object.keys(changed).find((name) => !editable.includes(name));
   if (unknown !== undefined)
-    throw invalid(`names ${JSON.stringify(unknown)}; what can be edited is ${editable.join(", ")}`);
+    throw invalid(
+      `names ${JSON.stringify(protoName(unknown))}; what can be edited is ${editable.map(protoName).join(", ")}`,
+    );
   let next: AgentSpec;
   try {
     next = specOf(fromJson(CreateAgentRequestSchema, changed));
@@ -69,6 +71,9 @@ function merged(target: WireValue | undefined, patch: WireValue): WireValue {
 
 const jsonName = (message: DescMessage | undefined, name: string): string =>
   message?.fields.find((field) => field.name === name)?.jsonName ?? name;
+
+const protoName = (jsonName: string): string =>
+  CreateAgentRequestSchema.fields.find((field) => field.jsonName === jsonName)?.name ?? jsonName;
 
 const messageUnder = (message: DescMessage | undefined, name: string): DescMessage | undefined => {
   const field = message?.fields.find((one) => one.jsonName === name);

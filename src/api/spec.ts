@@ -21,8 +21,7 @@ export const specOf = (
 const configOf = (config: wire.AgentConfig | undefined): AgentConfig => ({
   stepsMax: config?.maxSteps ?? 0,
   durationMsMax: msOf("config.max_duration", config?.maxDuration),
-  // On the wire 0 is what an unset number looks like.
-  temperature: config?.temperature === 0 ? null : (config?.temperature ?? null),
+  temperature: temperatureOf(config?.temperature ?? 0),
   contextTokensMax: config?.maxContextTokens ?? 0,
   enableThinking: config?.enableThinking ?? false,
   enableObservation: config?.enableObservation ?? false,
@@ -41,6 +40,13 @@ const configOf = (config: wire.AgentConfig | undefined): AgentConfig => ({
   },
 });
 
+/**
+ * null: on the wire 0 is what an unset number looks like. There it has the 24 bits of a float, in JSON it has not; of
+ * both the 7 digits are taken that floats keep, so that 0.7 is 0.7.
+ */
+const temperatureOf = (given: number): number | null =>
+  given === 0 ? null : Number(Math.fround(given).toPrecision(7));
+
 const toolOf = (tool: wire.Tool): AgentTool => ({
   name: tool.name,
   description: tool.description,
@@ -51,9 +57,9 @@ const toolOf = (tool: wire.Tool): AgentTool => ({
 /** A duration in ms, parts of one rounded up; absent: 0. Fails with invalid_argument on a negative one. */
 export function msOf(field: string, duration: Duration | undefined): number {
   if (duration === undefined) return 0;
-  const ms = numberOf(field, duration.seconds) * 1000 + Math.ceil(duration.nanos / 1e6);
-  if (ms < 0) throw new EngramError("invalid_argument", `${field} is negative`);
-  return ms;
+  const { seconds, nanos } = duration;
+  if (seconds < 0n || nanos < 0) throw new EngramError("invalid_argument", `${field} is negative`);
+  return numberOf(field, seconds) * 1000 + Math.ceil(nanos / 1e6);
 }
 
 /** A 64-bit integer as a number. Fails with invalid_argument past 2^53. */

@@ -2,7 +2,7 @@ import type { Command } from "../agent/accept.ts";
 import type { AgentSpec, Event, RequestKey } from "../agent/event.ts";
 import { fold } from "../agent/fold.ts";
 import type { AgentRow } from "../agent/row.ts";
-import { checkMetadata, checkSpec } from "../agent/spec.ts";
+import { checkSpec } from "../agent/spec.ts";
 import { type AgentState, statusOf } from "../agent/state.ts";
 import type { ToolFile } from "../agent/toolbox.ts";
 import { EngramError } from "../errors.ts";
@@ -87,10 +87,14 @@ export function startEngine(parts: Parts, workerId: string): Engine {
       return make({ agentId: Bun.randomUUIDv7(), staged: 0, events: [first], state }, request);
     },
     fork: async (parentId, atSequence, { metadata, request }) => {
-      checkMetadata(metadata);
-      const parent = await (atSequence === 0
-        ? agents.load(parentId)
-        : agents.at(parentId, atSequence));
+      const head = await agents.load(parentId);
+      if (atSequence > head.sequence)
+        throw new EngramError(
+          "invalid_argument",
+          `at_sequence is ${atSequence}, but the log of ${parentId} ends at ${head.sequence}`,
+        );
+      const parent = atSequence === 0 ? head : await agents.at(parentId, atSequence);
+      checkSpec({ ...parent.spec, metadata: { ...parent.spec.metadata, ...metadata } });
       return make(await forkOf(parts, { parentId, parent, metadata }), request);
     },
     get,

@@ -109,7 +109,8 @@ describe("a refusal", () => {
     expect(refusalOf(lives.failed, "say")).toMatch(/failed \(MODEL_ERROR: no\).*retry/);
     expect(refusalOf(lives.canceled, "say")).toMatch(/canceled.*fork/);
     expect(refusalOf(lives.completed, "pause")).toMatch(/completed.*message/);
-    expect(refusalOf(lives.working, "retry")).toMatch(/only a failed/);
+    expect(refusalOf(lives.working, "retry")).toMatch(/waiting_for_step .*only a failed/);
+    expect(refusalOf(lives.paused, "retry")).toMatch(/paused .*only a failed/);
     expect(refusalOf(lives.working, "approve")).toMatch(/call_2/);
   });
 });

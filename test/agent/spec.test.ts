@@ -113,12 +113,33 @@ describe("a message", () => {
     expect(refusalOf(() => checkInput("", []))).toStartWith("user_input.content ");
   });
   test("has files that a model can be shown", () => {
-    for (const type of ["image/png", "text/csv", "application/json"])
+    const params = ["application/json; charset=utf-8", "text/plain;charset=utf-8"];
+    for (const type of ["image/png", "text/csv", "application/json", ...params])
       expect(refusalOf(() => checkInput("hi", [file(type)]))).toBe("");
-    for (const type of ["application/pdf", "image/", "", "x/image/png", "application/json2"])
-      expect(refusalOf(() => checkInput("hi", [file(type)]))).toStartWith(
-        "user_input.attachments ",
+    for (const type of [
+      "application/pdf",
+      "image/",
+      "",
+      "x/image/png",
+      "application/json2",
+      "text/;",
+    ])
+      expect(refusalOf(() => checkInput("hi", [file("text/css"), file(type)]))).toStartWith(
+        "user_input.attachments[1].mime_type ",
       );
+  });
+  test("has files with names of a length, and images that are not empty", () => {
+    const long = "x".repeat(requestLimits.attachmentNameBytesMax + 1);
+    const plain = file("text/plain");
+    for (const [field, wrong] of [
+      ["name", { ...plain, name: long }],
+      ["mime_type", { ...plain, mimeType: `text/${long}` }],
+      ["data", { ...file("image/png"), base64: "" }],
+    ] as const)
+      expect(refusalOf(() => checkInput("hi", [wrong]))).toStartWith(
+        `user_input.attachments[0].${field} `,
+      );
+    expect(refusalOf(() => checkInput("hi", [{ ...plain, base64: "" }]))).toBe("");
   });
   test("has no more files than the limit", () => {
     const files = Array.from({ length: requestLimits.attachmentsMax }, () => file("text/plain"));

@@ -99,7 +99,7 @@ describe("a merge patch", () => {
   });
   test.each<[string, JsonObject, string]>([
     ["an unknown field", { gaol: "x" }, "gaol"],
-    ["what is not to be edited", { request_id: "x" }, "requestId"],
+    ["what is not to be edited", { request_id: "x" }, "request_id"],
     ["an unknown setting", { config: { maxStep: 1 } }, "maxStep"],
     ["another type", { goal: 7 }, "edit.patch"],
     ["a number that is none", { config: { maxSteps: "many" } }, "edit.patch"],

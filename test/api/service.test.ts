@@ -1,3 +1,4 @@
+import { Code } from "@connectrpc/connect";
 import { describe, expect, test } from "bun:test";
 import { aborted, makePlayedModel } from "../support/played-model.ts";
 import { brief, codeOf, heartbeatMs, openService, usesTools } from "../support/api.ts";
@@ -117,6 +118,7 @@ describe("SetAgentStatus and ControlAgent", () => {
         command: { case: "confirm", value: { callId, approve, reason: "no thanks" } },
       });
     expect(await codeOf(confirm("call_99", true))).toBe("NotFound");
+    expect(await codeOf(confirm("", true))).toBe("InvalidArgument");
     const { callId } = (await stage.state(agentId)).pendingCalls[0]!;
     await confirm(callId, false);
     await stage.untilSettled(agentId);
@@ -153,6 +155,8 @@ describe("CreateAgent and ForkAgent", () => {
     ["model", { model: "" }],
     ["config.max_steps", { config: { maxSteps: -1 } }],
     ["config.max_duration", { config: { maxDuration: { seconds: -1n } } }],
+    ["config.max_duration", { config: { maxDuration: { nanos: -500_000 } } }],
+    ["config.max_duration", { config: { maxDuration: { seconds: 1n, nanos: -1 } } }],
     ["config.max_total_tokens", { config: { maxTotalTokens: 2n ** 60n } }],
     ["config.temperature", { config: { temperature: 9 } }],
     ["metadata", { metadata: { "": "x" } }],
@@ -173,10 +177,25 @@ describe("CreateAgent and ForkAgent", () => {
     await engine.drain();
   });
 
+  test("count a fork's metadata with its parent's", async () => {
+    const { engine, client } = openService();
+    const half = (of: string) =>
+      Object.fromEntries(Array.from({ length: 33 }, (_, at) => [`${of}${at}`, "v"]));
+    const { agentId } = await client.createAgent({ ...request, metadata: half("a") });
+    const fork = (metadata: Record<string, string>) => client.forkAgent({ agentId, metadata });
+    await expect(fork(half("b"))).rejects.toMatchObject({
+      code: Code.InvalidArgument,
+      rawMessage: expect.stringContaining("metadata has 66 entries"),
+    });
+    expect(Object.keys((await fork(half("a"))).agent?.metadata ?? {}).length).toBe(33);
+    await engine.drain();
+  });
+
   test("know no place in a log that is not there", async () => {
     const { stage, engine, client } = openService();
     const agentId = await stage.create(engine, "goal", { waitForInput: true });
-    expect(await codeOf(client.forkAgent({ agentId, atSequence: 2n }))).toBe("NotFound");
+    expect(await codeOf(client.forkAgent({ agentId, atSequence: 2n }))).toBe("InvalidArgument");
+    expect(await codeOf(client.forkAgent({ agentId: "nobody" }))).toBe("NotFound");
     expect(await codeOf(client.forkAgent({ agentId, atSequence: -1n }))).toBe("InvalidArgument");
     await engine.drain();
   });

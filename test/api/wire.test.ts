@@ -108,7 +108,6 @@ test("a spec survives the way out and in again", () => {
       ...spec.config,
       stepsMax: steps,
       contextTokensMax: tokens,
-      temperature: spec.config.temperature === null ? null : Math.fround(spec.config.temperature),
     },
   }));
   fc.assert(

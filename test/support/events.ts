@@ -156,7 +156,7 @@ const anyKey: fc.Arbitrary<MessageKey | null> = fc.option(
 const anyConfig: fc.Arbitrary<AgentConfig> = fc.record({
   stepsMax: anyInt32,
   durationMsMax: anyCount,
-  temperature: fc.option(fc.double({ min: 0.01, max: 5, noNaN: true })),
+  temperature: fc.option(fc.integer({ min: 1, max: 500 }).map((hundredths) => hundredths / 100)),
   contextTokensMax: anyInt32,
   enableThinking: fc.boolean(),
   enableObservation: fc.boolean(),
