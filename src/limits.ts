@@ -91,20 +91,6 @@ export const toolCeilings = {
   outputBytesMax: 4 * mib,
 } as const;
 
-/** Bounds of the built-in scripted model; what it reads and writes stays small enough to be instant. */
-export const scriptedLimits = {
-  /** Its rules look at the head of each message only, so that a huge one costs no time. */
-  readCharsMax: 64 * kib,
-  /** Words of a counted, long or told reply. */
-  wordsMax: 20_000,
-  /** Words of a message or a tool result that it quotes. */
-  quotedWordsMax: 60,
-  wordDelayMsDefault: 20,
-  wordDelayMsMax: 60_000,
-  /** Words written without a delay before other work gets its turn. */
-  wordsBetweenYields: 64,
-} as const;
-
 /** Bounds of the port. The times are measured on the monotonic clock by a sweep, so each may be late by its interval. */
 export const serverLimits = {
   sweepIntervalMs: 1_000,

@@ -72,8 +72,8 @@ function merged(target: WireValue | undefined, patch: WireValue): WireValue {
 const jsonName = (message: DescMessage | undefined, name: string): string =>
   message?.fields.find((field) => field.name === name)?.jsonName ?? name;
 
-const protoName = (jsonName: string): string =>
-  CreateAgentRequestSchema.fields.find((field) => field.jsonName === jsonName)?.name ?? jsonName;
+const protoName = (name: string): string =>
+  CreateAgentRequestSchema.fields.find((field) => field.jsonName === name)?.name ?? name;
 
 const messageUnder = (message: DescMessage | undefined, name: string): DescMessage | undefined => {
   const field = message?.fields.find((one) => one.jsonName === name);

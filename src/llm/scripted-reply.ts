@@ -2,8 +2,8 @@ import type { ToolDefinition } from "../agent/event.ts";
 import { condensingHead } from "../agent/context.ts";
 import { isJsonObject } from "../agent/json.ts";
 import type { PromptMessage } from "../agent/prompt.ts";
-import { scriptedLimits } from "../limits.ts";
 import { recall, statementsIn, tellingSentences, type Told } from "./scripted-memory.ts";
+import { scriptedLimits } from "./scripted-limits.ts";
 
 export type ScriptedCall = { readonly name: string; readonly inputJson: string };
 

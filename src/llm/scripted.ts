@@ -2,9 +2,9 @@ import type { Usage } from "../agent/event.ts";
 import type { PromptMessage } from "../agent/prompt.ts";
 import type { Clock } from "../clock.ts";
 import { EngramError } from "../errors.ts";
-import { scriptedLimits } from "../limits.ts";
 import type { Model, ModelPiece, ModelRequest } from "./model.ts";
 import { scriptedReply, type ScriptedReply } from "./scripted-reply.ts";
+import { scriptedLimits } from "./scripted-limits.ts";
 
 type Manner = {
   readonly wordDelayMs: number;

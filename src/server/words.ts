@@ -1,4 +1,4 @@
-import { requestLimits, serverLimits } from "../limits.ts";
+import { serverLimits } from "../limits.ts";
 
 /** As many characters as take no more than `bytesMax` percent-encoded, as gRPC sends them. None is half a pair. */
 function within(chars: Iterable<string>, bytesMax: number): readonly string[] {
@@ -16,14 +16,8 @@ function within(chars: Iterable<string>, bytesMax: number): readonly string[] {
 const tailBytes = serverLimits.statusBytesMax / 4;
 const headBytes = serverLimits.statusBytesMax - tailBytes - encodeURIComponent(" … ").length;
 
-/** Connect says what its own settings are called, not what to do. */
-const tooLargeToRead = /^message size (?:(\d+) )?is larger than configured readMaxBytes \d+$/;
-
 /** A failure's message as clients are told it: what it quotes is theirs, and may have megabytes. */
 export function sendable(message: string): string {
-  const tooLarge = tooLargeToRead.exec(message);
-  if (tooLarge !== null)
-    return `the message has ${tooLarge[1] ?? "too many"} bytes; at most ${requestLimits.messageBytesMax} are taken: send less at once`;
   const text = message.toWellFormed();
   const head = within(
     text.slice(0, serverLimits.statusBytesMax).toWellFormed(),

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import type { PromptMessage } from "../../src/agent/prompt.ts";
 import { systemClock } from "../../src/clock.ts";
 import { EngramError } from "../../src/errors.ts";
-import { scriptedLimits } from "../../src/limits.ts";
+import { scriptedLimits } from "../../src/llm/scripted-limits.ts";
 import { openScripted, withoutMarks } from "../../src/llm/scripted.ts";
 import { asking, assistant, collect, result, toolNamed, user } from "../support/model-reply.ts";
 
