@@ -339,6 +339,8 @@ export const engineLimits = {
   stateCharsMax: 256 * mib,
   /** Events between two snapshots, at least: to fold so many takes a fraction of a millisecond. */
   snapshotEventsMin: 128,
+  /** What a snapshot may hold: one large message's worth. To write, check or read it takes 20 ms, in which others wait. */
+  snapshotCharsMax: 4 * mib,
   /** What an event or a message takes in the store besides its texts, about. */
   eventCharsLeast: 128,
   /** How often a command that meets other writers of the same agent begins again. */

@@ -21,7 +21,8 @@ export interface Agents {
   recordedMs(agentId: string, sequence: number): number | null;
   /**
    * Whether the log has grown enough since the last snapshot that `state` should be one: by half of what the state holds,
-   * so that all snapshots together cost about twice the log at most, and a load reads no more than about a state.
+   * so that all snapshots together cost about twice the log at most, and a load reads no more than about a state. A large
+   * state is never one: it is folded from its log, page by page.
    */
   snapshotDue(agentId: string, state: AgentState): boolean;
   forget(agentId: string): void;
@@ -57,7 +58,8 @@ export function makeAgents(store: Store): Agents {
       if (page.length > 0) state = fold(page, state);
       else if (state === null) throw new EngramError("corrupt", `agent ${agentId} has no log`);
       else break;
-      if (page.length > 1) await nextTurnOfTheLoop();
+      // But for the one event that another has appended: a page may be a single large one.
+      if (state.sequence - (kept?.state.sequence ?? 0) > 1) await nextTurnOfTheLoop();
     }
     cache.keep(agentId, { state, snapshot, recordedMs: null });
     return state;
@@ -87,6 +89,7 @@ export function makeAgents(store: Store): Agents {
       const events = state.sequence - last.sequence;
       if (events < engineLimits.snapshotEventsMin) return false;
       const chars = charsOf(state);
+      if (chars > engineLimits.snapshotCharsMax) return false;
       const grown = Math.max(events * engineLimits.eventCharsLeast, chars - last.chars);
       return grown >= chars / 2;
     },
@@ -107,10 +110,11 @@ const placed = (state: AgentState): Snapshot => ({
   chars: charsOf(state),
 });
 
-/** About how long a state is as a snapshot. */
+/** About how long a state is as a snapshot; of one that is too long for that no more than so. */
 function charsOf(state: AgentState): number {
   const { spec, offeredTools } = state;
   let chars = spec.goal.length + spec.systemPrompt.length + conversationChars(state);
+  if (chars > engineLimits.snapshotCharsMax) return chars;
   for (const { description, parameters } of [...spec.tools, ...offeredTools])
     chars += description.length + JSON.stringify(parameters).length;
   return chars;

@@ -113,6 +113,28 @@ describe("an agent that is loaded", () => {
   });
 });
 
+test("a load lets others have their turns, however few events a page has", async () => {
+  const store = openStore();
+  const log = logOf(20, essays);
+  await write(store, log, () => false);
+  const single: Store = {
+    ...store,
+    read: async (...asked) => (await store.read(...asked)).slice(0, 1),
+  };
+  let turns = 0;
+  const count = (): void => {
+    turns++;
+    turning = setImmediate(count);
+  };
+  let turning = setImmediate(count);
+  try {
+    expect(await makeAgents(single).load("a")).toEqual(fold(log));
+  } finally {
+    clearImmediate(turning);
+  }
+  expect(turns).toBeGreaterThanOrEqual(log.length - 2);
+});
+
 const talk = (sequence: number): Event =>
   sequence % 2 === 0 ? said("What is the weather like?") : spoke("It rains.", sequence - 1);
 const pauses = (sequence: number): Event => (sequence % 2 === 0 ? paused("so") : resumed);
@@ -172,4 +194,11 @@ describe("snapshots of a long life", () => {
       expect(read.chars).toBeLessThan(Math.max(least, 1.2 * state));
     },
   );
+
+  test("are none of a state that is large", async () => {
+    const large = (sequence: number): Event =>
+      sequence <= 50 ? said("x".repeat(100_000)) : pauses(sequence);
+    const { snapshots, read } = await lived(logOf(600, large));
+    expect({ snapshots, events: read.events }).toEqual({ snapshots: 0, events: 600 });
+  });
 });
