@@ -113,11 +113,11 @@ export const serverLimits = {
   descriptorsReserved: 256,
   /** Where the limit of descriptors cannot be read. */
   connectionsMaxUnknown: 4_096,
-  /** A client's gRPC channel is one connection, so this is how many chats a client can hold; each costs about 50 KiB. */
+  /** A client's gRPC channel is one connection, so this is how many chats a client can hold; each takes about 18 KiB. */
   streamsPerConnectionMax: 1_024,
   /** Until a connection's first request message: a flood of empty streams takes 20 us each, at once. */
   streamsAtFirst: 128,
-  /** Over all connections: 800 MiB at 50 KiB each. */
+  /** Over all connections: 300 MiB at 18 KiB each. */
   callsMax: 16_384,
   /** One HTTP/2 connection's buffers, in MB. */
   sessionMemoryMb: 16,

@@ -3,7 +3,7 @@ import { systemClock } from "../clock.ts";
 import { EngramError } from "../errors.ts";
 import { auditLimits } from "../store/audit/audit-limits.ts";
 import type { Audit, Tell } from "../store/audit/audit.ts";
-import { openFileAudit } from "../store/sqlite/audit-file.ts";
+import { openFileAudit } from "../store/sqlite/audit/file.ts";
 import { readCa } from "./ca.ts";
 import { readStoreSettings, type StoreSettings } from "./settings.ts";
 import { plainText } from "./tool-text.ts";
@@ -30,7 +30,7 @@ async function openAudit({ redis, dbPath }: StoreSettings): Promise<Audit> {
   if (redis === null) return openFileAudit(join(dbPath, "engram.db"));
   const { place, prefix, caPath } = redis;
   // The client is loaded where it is needed.
-  const { openRedisAudit } = await import("../store/redis/audit.ts");
+  const { openRedisAudit } = await import("../store/redis/audit/audit.ts");
   return openRedisAudit({ place, prefix, ca: await readCa(caPath), clock: systemClock });
 }
 

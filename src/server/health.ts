@@ -15,7 +15,7 @@ type HealthOptions = {
   readonly clock: Clock;
 };
 
-type HealthService = {
+export type HealthService = {
   readonly implementation: ServiceImpl<typeof Health>;
   /** From now on NOT_SERVING; watchers are told at once, and their calls end. */
   readonly stop: () => void;

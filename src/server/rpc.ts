@@ -39,7 +39,7 @@ export type Rpc = {
   readonly serve: (handler: UniversalHandler, exchange: Exchange) => Promise<void>;
 };
 
-type RpcOptions = {
+export type RpcOptions = {
   readonly routes: (router: ConnectRouter) => void;
   /** Runs before a call's body is read; a ConnectError refuses the call. */
   readonly gate: (context: HandlerContext) => void;

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { rm } from "node:fs/promises";
 import { systemClock } from "../../src/clock.ts";
 import { readRedisUrl } from "../../src/store/redis/address.ts";
-import { openRedisAudit } from "../../src/store/redis/audit.ts";
+import { openRedisAudit } from "../../src/store/redis/audit/audit.ts";
 import { makeShards } from "../../src/store/redis/shards.ts";
 import { createAgent, talk } from "../support/conversation.ts";
 import {

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
 import { readRedisUrl } from "../../src/store/redis/address.ts";
-import { auditAgent } from "../../src/store/redis/audit-agent.ts";
-import { openReader, type Reader } from "../../src/store/redis/reader.ts";
+import { auditAgent } from "../../src/store/redis/audit/agent.ts";
+import { openReader, type Reader } from "../../src/store/redis/audit/reader.ts";
 import type { Lease, Store } from "../../src/store/store.ts";
 import { born, callAfter, said, spoke } from "../support/events.ts";
 import { openAt, ownPrefix, sharedRedis, urlOf } from "../support/redis-stores.ts";

@@ -3,7 +3,7 @@ import { marksOf } from "../../agent/mark.ts";
 import { statusOf } from "../../agent/state.ts";
 import type { LoggedEvent } from "../../agent/event.ts";
 import { Fault, type Place, startOf } from "../audit/log.ts";
-import { openLogAudit } from "./audit-log.ts";
+import { openLogAudit } from "./audit/log.ts";
 import {
   birthCheck,
   draftCheck,

@@ -1,7 +1,7 @@
 import type { Database } from "bun:sqlite";
 import { existsSync, statSync } from "node:fs";
-import { rowFaultsOf } from "./audit-store.ts";
-import { openAudit } from "./audit.ts";
+import { rowFaultsOf } from "./audit/store.ts";
+import { openAudit } from "./audit/audit.ts";
 import { formatVersion } from "./schema.ts";
 
 /** Something wrong; `agentId` null: of no one agent. */

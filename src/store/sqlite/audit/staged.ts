@@ -1,11 +1,11 @@
 import type { Database } from "bun:sqlite";
-import { messageOf } from "../../errors.ts";
-import { makeMarkCount } from "../audit/derived.ts";
-import { Fault, startOf } from "../audit/log.ts";
-import { openDerivedAudit } from "./audit-derived.ts";
-import { openLogAudit } from "./audit-log.ts";
-import { stagedCheck } from "./checks.ts";
-import type { StagedRow } from "./rows.ts";
+import { messageOf } from "../../../errors.ts";
+import { makeMarkCount } from "../../audit/derived.ts";
+import { Fault, startOf } from "../../audit/log.ts";
+import { openDerivedAudit } from "./derived.ts";
+import { openLogAudit } from "./log.ts";
+import { stagedCheck } from "../checks.ts";
+import type { StagedRow } from "../rows.ts";
 
 /** What is wrong with the rows of what stands aside for agents that are still to be made, in plain words. */
 export function* stagedRows(db: Database): Generator<string> {

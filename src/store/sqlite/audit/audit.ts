@@ -1,11 +1,11 @@
 import type { Database, SQLQueryBindings, Statement } from "bun:sqlite";
-import { messageOf } from "../../errors.ts";
-import { makeMarkCount, type MarkCount } from "../audit/derived.ts";
-import { Fault, type Place, startOf } from "../audit/log.ts";
-import { checkHead } from "../audit/row.ts";
-import { checkRow, checkWake, type FoundAgent, knowsHead } from "./audit-agent.ts";
-import { type DerivedAudit, openDerivedAudit } from "./audit-derived.ts";
-import { type LogAudit, openLogAudit } from "./audit-log.ts";
+import { messageOf } from "../../../errors.ts";
+import { makeMarkCount, type MarkCount } from "../../audit/derived.ts";
+import { Fault, type Place, startOf } from "../../audit/log.ts";
+import { checkHead } from "../../audit/row.ts";
+import { checkRow, checkWake, type FoundAgent, knowsHead } from "./agent.ts";
+import { type DerivedAudit, openDerivedAudit } from "./derived.ts";
+import { type LogAudit, openLogAudit } from "./log.ts";
 
 /** An agent as the walk through all of them finds it. */
 export type AuditedAgent = { readonly id: number; readonly agentId: string };

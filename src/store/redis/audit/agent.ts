@@ -1,14 +1,14 @@
-import { EngramError, messageOf } from "../../errors.ts";
-import { turnLimits } from "../../limits.ts";
-import { auditLimits } from "../audit/audit-limits.ts";
-import { checkDraftPlace, draftPlace, makeDraftEnds, pieceOf } from "../audit/derived.ts";
-import { Fault } from "../audit/log.ts";
-import { brief, field } from "../audit/row.ts";
-import { type LogWalk, sequenceOf, walkLog } from "./audit-log.ts";
-import { type Look, lookAt } from "./audit-look.ts";
-import { checkRow, findRow, numberIn, numberOrNull, textIn } from "./audit-row.ts";
+import { EngramError, messageOf } from "../../../errors.ts";
+import { turnLimits } from "../../../limits.ts";
+import { auditLimits } from "../../audit/audit-limits.ts";
+import { checkDraftPlace, draftPlace, makeDraftEnds, pieceOf } from "../../audit/derived.ts";
+import { Fault } from "../../audit/log.ts";
+import { brief, field } from "../../audit/row.ts";
+import { type LogWalk, sequenceOf, walkLog } from "./log.ts";
+import { type Look, lookAt } from "./look.ts";
+import { checkRow, findRow, numberIn, numberOrNull, textIn } from "./row.ts";
 import type { Reader } from "./reader.ts";
-import { listOf, numberOf } from "./values.ts";
+import { listOf, numberOf } from "../values.ts";
 
 /** The first thing wrong with an agent, in plain words that go on "agent X: "; null: nothing, or it is not there. */
 export async function auditAgent(

@@ -1,9 +1,9 @@
-import { EngramError } from "../../errors.ts";
-import { auditLimits } from "../audit/audit-limits.ts";
-import type { Audit } from "../audit/audit.ts";
-import { nameOf } from "./address.ts";
-import { auditAgent } from "./audit-agent.ts";
-import { findStore, identityFaults, listedIn } from "./audit-store.ts";
+import { EngramError } from "../../../errors.ts";
+import { auditLimits } from "../../audit/audit-limits.ts";
+import type { Audit } from "../../audit/audit.ts";
+import { nameOf } from "../address.ts";
+import { auditAgent } from "./agent.ts";
+import { findStore, identityFaults, listedIn } from "./store.ts";
 import { openReader, type Reader, type ReaderOptions } from "./reader.ts";
 
 /**

@@ -1,6 +1,6 @@
 import type { Database } from "bun:sqlite";
-import { storeLimits } from "../../limits.ts";
-import { Fault, type FoundEvent, type Page, pageOf, type Place } from "../audit/log.ts";
+import { storeLimits } from "../../../limits.ts";
+import { Fault, type FoundEvent, type Page, pageOf, type Place } from "../../audit/log.ts";
 
 /** What of a log is read: of the agent with row `id`, its events behind a place, up to `until` at most. */
 export type Stretch = {

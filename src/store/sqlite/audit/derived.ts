@@ -7,10 +7,10 @@ import {
   type FoundPiece,
   makeDraftEnds,
   pieceOf,
-} from "../audit/derived.ts";
-import { Fault, type Place } from "../audit/log.ts";
-import type { FoundAgent } from "./audit-agent.ts";
-import { draftStart, markCheck, pieceCheck } from "./checks.ts";
+} from "../../audit/derived.ts";
+import { Fault, type Place } from "../../audit/log.ts";
+import type { FoundAgent } from "./agent.ts";
+import { draftStart, markCheck, pieceCheck } from "../checks.ts";
 
 type MarkRow = Parameters<typeof markCheck>[0] & { readonly row_check: number };
 

@@ -1,8 +1,8 @@
 import type { Database } from "bun:sqlite";
-import { messageOf } from "../../errors.ts";
-import { storeCheck, tombstoneCheck } from "./checks.ts";
-import { stagedLogs, stagedRows } from "./audit-staged.ts";
-import { schemaFault } from "./schema.ts";
+import { messageOf } from "../../../errors.ts";
+import { storeCheck, tombstoneCheck } from "../checks.ts";
+import { stagedLogs, stagedRows } from "./staged.ts";
+import { schemaFault } from "../schema.ts";
 
 const owned = ["event", "draft_piece", "mark", "snapshot"] as const;
 

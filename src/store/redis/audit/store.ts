@@ -1,11 +1,11 @@
-import { EngramError } from "../../errors.ts";
-import { storeLimits } from "../../limits.ts";
-import { brief } from "../audit/row.ts";
-import { places } from "./audit-look.ts";
-import { formatFault, knownFormats } from "./formats.ts";
+import { EngramError } from "../../../errors.ts";
+import { storeLimits } from "../../../limits.ts";
+import { brief } from "../../audit/row.ts";
+import { places } from "./look.ts";
+import { formatFault, knownFormats } from "../formats.ts";
 import type { Reader } from "./reader.ts";
-import type { Shard } from "./shards.ts";
-import { listOf, numberOf, textOf, textOrNull } from "./values.ts";
+import type { Shard } from "../shards.ts";
+import { listOf, numberOf, textOf, textOrNull } from "../values.ts";
 
 /** What the shards say of the store. */
 export type FoundStore = {

@@ -1,10 +1,10 @@
-import { allStatuses } from "../../agent/state.ts";
-import { storeLimits } from "../../limits.ts";
-import { auditLimits } from "../audit/audit-limits.ts";
-import { Fault } from "../audit/log.ts";
-import { findRow, type FoundRow } from "./audit-row.ts";
+import { allStatuses } from "../../../agent/state.ts";
+import { storeLimits } from "../../../limits.ts";
+import { auditLimits } from "../../audit/audit-limits.ts";
+import { Fault } from "../../audit/log.ts";
+import { findRow, type FoundRow } from "./row.ts";
 import type { Reader } from "./reader.ts";
-import { listOf, numberOf, textOf, textOrNull } from "./values.ts";
+import { listOf, numberOf, textOf, textOrNull } from "../values.ts";
 
 /** Where in the index an agent may stand: once under "all", and once under its status or as held by a worker. */
 export const places: readonly string[] = [

@@ -1,10 +1,10 @@
-import { type AgentState, isStatus } from "../../agent/state.ts";
-import { Fault, type Place } from "../audit/log.ts";
-import { checkFacts, checkHead, field, parsed } from "../audit/row.ts";
-import { stateVersion } from "../codec.ts";
+import { type AgentState, isStatus } from "../../../agent/state.ts";
+import { Fault, type Place } from "../../audit/log.ts";
+import { checkFacts, checkHead, field, parsed } from "../../audit/row.ts";
+import { stateVersion } from "../../codec.ts";
 import type { Reader } from "./reader.ts";
-import { infoOf, specOf } from "./row.ts";
-import { hashOf, listOf, textOrNull } from "./values.ts";
+import { infoOf, specOf } from "../row.ts";
+import { hashOf, listOf, textOrNull } from "../values.ts";
 
 const names = [
   "head",

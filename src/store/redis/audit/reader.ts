@@ -1,10 +1,10 @@
-import type { Clock } from "../../clock.ts";
-import { redisLimits } from "../../limits.ts";
-import type { RedisPlace } from "./address.ts";
-import { isRefusal, redisFault } from "./faults.ts";
-import { openFleet } from "./fleet.ts";
-import { makeServers } from "./servers.ts";
-import { makeShards, type Shard, type Shards } from "./shards.ts";
+import type { Clock } from "../../../clock.ts";
+import { redisLimits } from "../../../limits.ts";
+import type { RedisPlace } from "../address.ts";
+import { isRefusal, redisFault } from "../faults.ts";
+import { openFleet } from "../fleet.ts";
+import { makeServers } from "../servers.ts";
+import { makeShards, type Shard, type Shards } from "../shards.ts";
 
 /** Where a store on Redis is that is only read. */
 export type ReaderOptions = {

@@ -1,11 +1,11 @@
 import type { Database } from "bun:sqlite";
-import { EngramError, messageOf } from "../../errors.ts";
-import type { Audit, Tell } from "../audit/audit.ts";
-import { faultsOf } from "./audit-store.ts";
+import { EngramError, messageOf } from "../../../errors.ts";
+import type { Audit, Tell } from "../../audit/audit.ts";
+import { faultsOf } from "./store.ts";
 import { type AuditedAgent, type FileAudit, openAudit } from "./audit.ts";
-import { brokenPromise } from "./identity.ts";
-import { openReadOnly } from "./open-readonly.ts";
-import { formatOf } from "./schema.ts";
+import { brokenPromise } from "../identity.ts";
+import { openReadOnly } from "../open-readonly.ts";
+import { formatOf } from "../schema.ts";
 
 /** Of the database at `path`. Fails with not_found where it holds nothing, and with corrupt where it cannot be opened at all. */
 export function openFileAudit(path: string): Audit {

@@ -1,8 +1,8 @@
-import { Fault, type Place } from "../audit/log.ts";
-import { checkFacts, parsed } from "../audit/row.ts";
-import { stateVersion } from "../codec.ts";
-import { birthCheck, draftCheck, headCheck, leaseCheck, specCheck } from "./checks.ts";
-import type { Held } from "./rows.ts";
+import { Fault, type Place } from "../../audit/log.ts";
+import { checkFacts, parsed } from "../../audit/row.ts";
+import { stateVersion } from "../../codec.ts";
+import { birthCheck, draftCheck, headCheck, leaseCheck, specCheck } from "../checks.ts";
+import type { Held } from "../rows.ts";
 
 /** An agent's row as it is found. Its columns are used once its checks hold: until then they may be of any type. */
 export type FoundAgent = Held & {

@@ -1,12 +1,17 @@
-import type { LoggedEvent } from "../../agent/event.ts";
-import { marksOf } from "../../agent/mark.ts";
-import { storeLimits } from "../../limits.ts";
-import { auditLimits } from "../audit/audit-limits.ts";
-import { checkSnapshot, type FoundMark, makeMarkCount, type MarkCount } from "../audit/derived.ts";
-import { Fault, type FoundEvent, pageOf, type Place, startOf } from "../audit/log.ts";
-import { type FoundRow, numberIn, numberOrNull, wholeNumber } from "./audit-row.ts";
+import type { LoggedEvent } from "../../../agent/event.ts";
+import { marksOf } from "../../../agent/mark.ts";
+import { storeLimits } from "../../../limits.ts";
+import { auditLimits } from "../../audit/audit-limits.ts";
+import {
+  checkSnapshot,
+  type FoundMark,
+  makeMarkCount,
+  type MarkCount,
+} from "../../audit/derived.ts";
+import { Fault, type FoundEvent, pageOf, type Place, startOf } from "../../audit/log.ts";
+import { type FoundRow, numberIn, numberOrNull, wholeNumber } from "./row.ts";
 import type { Reader } from "./reader.ts";
-import { hashOf, listOf, textOf, textOrNull } from "./values.ts";
+import { hashOf, listOf, textOf, textOrNull } from "../values.ts";
 
 /** Walks the log of one agent, and shows it and what hangs on its events to be what was written. Everything throws Fault. */
 export interface LogWalk {
