@@ -125,7 +125,9 @@ test("a fork has the log up to a place and goes its own way from there", async (
     log.slice(0, 3).map(({ payload, timestamp }) => ({ payload, timestamp }));
   expect(shown(ours)).toEqual(shown(theirs));
   const beyond = engine.client.forkAgent({ agentId, atSequence: 99n });
-  expect((await refusalOf(beyond)).code).toBe(Code.NotFound);
+  const refusal = await refusalOf(beyond);
+  expect(refusal.code).toBe(Code.InvalidArgument);
+  expect(refusal.rawMessage).toContain("at_sequence");
   // A fork of an agent that is done, or working, rests all the same.
   await engine.client.setAgentStatus({ agentId, status: "canceled" });
   expect((await engine.client.forkAgent({ agentId })).agent?.status).toBe("waiting_for_input");
