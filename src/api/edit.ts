@@ -47,7 +47,11 @@ export function patched(spec: AgentSpec, patch: WireObject): AgentSpec {
   try {
     next = specOf(fromJson(CreateAgentRequestSchema, changed));
   } catch (cause) {
-    throw cause instanceof EngramError ? cause : invalid(`does not fit: ${messageOf(cause)}`);
+    if (cause instanceof EngramError) throw cause;
+    throw new EngramError(
+      "invalid_argument",
+      misfitIn(CreateAgentRequestSchema, changed, "edit.patch", cause),
+    );
   }
   checkSpec(next);
   return next;
@@ -67,6 +71,35 @@ function merged(target: WireValue | undefined, patch: WireValue): WireValue {
     if (value === null) result.delete(name);
     else result.set(name, merged(result.get(name), value));
   return Object.fromEntries(result);
+}
+
+/** The innermost field whose value its message cannot have, and why; the message by itself says of most only their types. */
+function misfitIn(message: DescMessage, value: WireValue, path: string, why: unknown): string {
+  for (const [name, item] of isObject(value) ? Object.entries(value) : []) {
+    const field = message.fields.find((one) => one.jsonName === name);
+    if (field === undefined) continue;
+    try {
+      fromJson(message, { [name]: item });
+    } catch (cause) {
+      const at = `${path}.${field.name}`;
+      const under = messageUnder(message, name);
+      if (under === undefined) return `${at} does not fit: ${messageOf(cause)}`;
+      if (field.fieldKind !== "list" || !Array.isArray(item))
+        return misfitIn(under, item, at, cause);
+      const wrong = item.findIndex((one) => !fits(under, one));
+      return misfitIn(under, item[wrong] ?? null, `${at}[${wrong}]`, cause);
+    }
+  }
+  return `${path} does not fit: ${messageOf(why)}`;
+}
+
+function fits(message: DescMessage, value: WireValue): boolean {
+  try {
+    fromJson(message, value);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 const jsonName = (message: DescMessage | undefined, name: string): string =>

@@ -99,6 +99,9 @@ describe("a refused spec names its field:", () => {
     ["tools", ofSpec({ tools: [withSchema(long)] })],
     ["tools", ofSpec({ tools: [{ ...tool("a"), description: "é".repeat(specBytesMax / 2) }] })],
   );
+  test("a deep one for being deep", () => {
+    expect(ofConfig({ responseSchema: deep(levelsMax + 1) })).toContain("in one another");
+  });
   test.each(cases)("%s: %s", (field, message) => {
     expect(message).toStartWith(`${field} `);
   });

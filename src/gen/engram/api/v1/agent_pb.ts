@@ -106,6 +106,8 @@ export type AgentConfig = Message<"engram.api.v1.AgentConfig"> & {
   maxDuration?: Duration | undefined;
 
   /**
+   * 0: the model server's default, so that 0 itself cannot be asked for; 0.01 comes close.
+   *
    * @generated from field: float temperature = 3;
    */
   temperature: number;
