@@ -5,9 +5,13 @@ const turn = async (): Promise<void> => new Promise((resolve) => void setImmedia
 /**
  * The answer's bytes, with a turn of the event loop after every `answerBytesPerTurn`. A writer that goes on within the
  * turn of a "drain" is never held back again: the runtime then keeps all that the client's window allows (2 GiB) for a
- * client that does not read. The turn also lets others run beside a handler that always has more to say.
+ * client that does not read. The turn also lets others run beside a handler that always has more to say. `ended` is
+ * called behind the last byte.
  */
-export const pace = (bytes: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> => ({
+export const pace = (
+  bytes: AsyncIterable<Uint8Array>,
+  ended: () => void,
+): AsyncIterable<Uint8Array> => ({
   [Symbol.asyncIterator]: () => {
     const source = bytes[Symbol.asyncIterator]();
     let written = 0;
@@ -20,7 +24,8 @@ export const pace = (bytes: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array
           await turn();
         }
         const result = await source.next();
-        if (result.done !== true) written += result.value.byteLength;
+        if (result.done === true) ended();
+        else written += result.value.byteLength;
         return result;
       },
     };

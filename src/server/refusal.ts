@@ -1,7 +1,7 @@
 import type { Code } from "@connectrpc/connect";
 import { codeToString } from "@connectrpc/connect/protocol-connect";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
-import { sendable } from "./words.ts";
+import { grpcMessageOf, sendable } from "./words.ts";
 
 export type Refusal = {
   readonly code: Code;
@@ -24,7 +24,7 @@ export const refuse = (
   const message = sendable(full);
   const grpc = grpcContentType.exec(request.headers["content-type"] ?? "")?.[0];
   if (grpc !== undefined) {
-    const status = { "grpc-status": String(code), "grpc-message": encodeURIComponent(message) };
+    const status = { "grpc-status": String(code), "grpc-message": grpcMessageOf(message) };
     const all = { ...headers, "content-type": grpc, ...status };
     if ("stream" in response && !grpc.startsWith("application/grpc-web")) {
       // gRPC takes a status from headers only if nothing follows, not even an empty frame.

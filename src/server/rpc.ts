@@ -26,6 +26,7 @@ import { refuse, type Refusal } from "./refusal.ts";
 import type { Sweep } from "./sweep.ts";
 import { timed } from "./timed.ts";
 import { vetted } from "./vetted.ts";
+import { grpcMessageOf } from "./words.ts";
 import { makeCallWatch, type PortWatch } from "./watch.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
 
@@ -121,6 +122,12 @@ const withVettedBody = (
   return { ...universal, body: vetted(body, { type: method.input, contentType, contentEncoding }) };
 };
 
+/** Connect escapes more of a gRPC status' message than all clients take back. */
+const respell = (trailer: Headers | undefined): void => {
+  const message = trailer?.get("grpc-message") ?? null;
+  if (message !== null) trailer?.set("grpc-message", grpcMessageOf(decodeURIComponent(message)));
+};
+
 /** Connect awaits a blocked write's drain for ever when the client is gone, and the handler with it. */
 const releaseWriterOnClose = (response: HttpResponse): void => {
   response.once("close", () => queueMicrotask(() => void response.emit("drain")));
@@ -183,7 +190,9 @@ export const makeRpc = (parts: RpcOptions): Rpc => {
       refuse(request, response, shapeRefusal(result, handler, request));
       return;
     }
-    const paced = result.body === undefined ? result : { ...result, body: pace(result.body) };
+    const { body, trailer } = result;
+    const paced =
+      body === undefined ? result : { ...result, body: pace(body, () => respell(trailer)) };
     await universalResponseToNodeResponse(paced, response);
   };
   return {

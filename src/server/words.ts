@@ -30,3 +30,10 @@ export function sendable(message: string): string {
   ).toReversed();
   return `${within(head, headBytes).join("")} … ${tail.join("")}`;
 }
+
+/**
+ * A message as gRPC's header carries it. Not every client takes back more than has to be escaped; HTTP/2 takes no blanks
+ * at either end.
+ */
+export const grpcMessageOf = (message: string): string =>
+  message.replace(/[^ -$&-~]+|^ +| +$/gu, encodeURIComponent);

@@ -23,7 +23,7 @@ for (const method of ["GetAgent", "Replay", "Chat"]) {
     const grpc = await send("application/grpc", envelope(notProtobuf));
     expect({ ...grpc.headers, ...grpc.trailers }).toMatchObject({
       "grpc-status": grpcInvalidArgument,
-      "grpc-message": expect.stringContaining("not%20valid%20protobuf"),
+      "grpc-message": expect.stringContaining("not valid protobuf"),
     });
     const web = await send("application/grpc-web+proto", envelope(notProtobuf));
     expect(webTrailer(web)).toContain(`grpc-status: ${grpcInvalidArgument}`);

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { HealthCheckRequestSchema } from "../../src/gen/grpc/health/v1/health_pb.ts";
 import { serverLimits } from "../../src/limits.ts";
-import { sendable } from "../../src/server/words.ts";
+import { grpcMessageOf, sendable } from "../../src/server/words.ts";
 import { envelope, openSession, post, type RawAnswer } from "../support/raw-http2.ts";
 import { openTestServer } from "../support/server.ts";
 
@@ -26,6 +26,20 @@ test("whatever a message quotes, it can be sent, and both of its ends can be rea
       expect(encodeURIComponent(sent).length).toBeLessThanOrEqual(statusBytesMax);
     }),
     { numRuns: 30 },
+  );
+});
+
+test("a message in gRPC's header has nothing escaped that need not be, and every client takes it back", () => {
+  expect(grpcMessageOf("a, b: 100% of /x?y=z [1] #2")).toBe("a, b: 100%25 of /x?y=z [1] #2");
+  expect(grpcMessageOf(" no agent ü ")).toBe("%20no agent %C3%BC%20");
+  fc.assert(
+    fc.property(fc.string({ unit: "binary" }), (text) => {
+      const message = sendable(text);
+      const written = grpcMessageOf(message);
+      expect(written).toMatch(/^(?! )[ -~]*(?<! )$/);
+      expect(decodeURI(written)).toBe(message);
+      expect(decodeURIComponent(written)).toBe(message);
+    }),
   );
 });
 

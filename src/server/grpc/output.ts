@@ -3,6 +3,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { serverLimits } from "../../limits.ts";
 import { frameOf } from "../frames.ts";
+import { grpcMessageOf } from "../words.ts";
 
 /** What a client is answered in one call. */
 export type Output = {
@@ -24,7 +25,10 @@ const drained = (stream: ServerHttp2Stream): Promise<void> =>
   });
 
 const statusOf = (error: ConnectError): Record<string, string> =>
-  Object.fromEntries(setTrailerStatus(new Headers(), error));
+  Object.fromEntries([
+    ...setTrailerStatus(new Headers(), error),
+    ["grpc-message", grpcMessageOf(error.rawMessage)],
+  ]);
 
 const head = { ":status": 200, "content-type": "application/grpc+proto" } as const;
 
