@@ -1,5 +1,6 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { Code } from "@connectrpc/connect";
+import { connect } from "node:net";
 import { copyFile, mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { makeCertificate } from "../support/certificate.ts";
@@ -114,6 +115,34 @@ test("a start without a tools folder is told of, until there is one", async () =
     status: 200,
     body: expect.not.stringContaining("TOOLS_PATH"),
   });
+});
+
+test("a call that does not end holds the exit no longer than promised, and a second signal not at all", async () => {
+  for (const [signals, exitCode] of [
+    [1, 0],
+    [2, 143],
+  ] as const) {
+    await using engine = await openEngine();
+    const { port } = new URL(engine.url);
+    // Half of a request: the call has begun, and its end does not come.
+    const socket = connect(Number(port), "127.0.0.1");
+    socket.on("error", () => {});
+    socket.write(
+      "POST /engram.api.v1.AgentService/GetAgent HTTP/1.1\r\nHost: a\r\n" +
+        "Content-Type: application/json\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n{",
+    );
+    await new Promise((resolve) => socket.once("data", resolve));
+    const ended = engine.stop();
+    if (signals === 2) {
+      while (!engine.logged.some(({ message }) => message === "stopping")) await Bun.sleep(5);
+      process.kill(engine.pid, "SIGTERM");
+    }
+    const startMs = performance.now();
+    expect(await ended).toBe(exitCode);
+    // What the contract promises, whatever the machine does.
+    if (signals === 1) expect(performance.now() - startMs).toBeLessThan(10_000);
+    socket.destroy();
+  }
 });
 
 test("SIGHUP takes renewed TLS files; the process and what is open go on", async () => {
