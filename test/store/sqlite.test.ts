@@ -93,7 +93,7 @@ describe("opening", () => {
     const file = join(place.folder, "file");
     writeFileSync(file, "");
     const { code, message } = refusal(() => openSqliteStore(file, sqliteParts));
-    expect(code).toBe("failed_precondition");
+    expect(code).toBe("invalid_argument");
     expect(message).toContain(file);
     expect(message).not.toContain("\n");
   });

@@ -36,7 +36,7 @@ export interface Committer {
    * write's alone, and so is a damaged page that a write meets; a fault of the disk fails all of them and leaves nothing.
    */
   commit(writes: readonly Write[]): Committed;
-  /** Moves what the log holds into the file, so that no commit has to. */
+  /** Moves what the log holds into the file, so that no commit has to; behind a deletion it empties the log, which has its text. */
   checkpoint(): void;
   close(): void;
 }
@@ -45,6 +45,8 @@ export interface Committer {
 export function makeCommitter(path: string, bytesFree: BytesFree = bytesFreeAt): Committer {
   let hand: Hand | null = null;
   let full: Refusal | null = null;
+  /** The log holds nothing that was deleted. */
+  let isErased = true;
   const drop = (): void => {
     const dropped = hand;
     hand = null;
@@ -58,6 +60,7 @@ export function makeCommitter(path: string, bytesFree: BytesFree = bytesFreeAt):
       try {
         hand ??= openHand(path);
         const outcomes = outcomesOf(hand, writes);
+        if (writes.some(({ kind }) => kind === "remove" || kind === "sweep")) isErased = false;
         full = null;
         return { outcomes, fault: null };
       } catch (error) {
@@ -70,7 +73,7 @@ export function makeCommitter(path: string, bytesFree: BytesFree = bytesFreeAt):
     },
     checkpoint: () => {
       try {
-        hand?.db.run("PRAGMA wal_checkpoint(PASSIVE)");
+        if (hand !== null) isErased = checkpointed(hand.db, isErased);
       } catch {
         // The log keeps what it holds; a write that finds the disk full or broken tells its caller.
       }
@@ -83,6 +86,20 @@ const allRefused = (writes: readonly Write[], fault: Refusal): Committed => ({
   outcomes: writes.map(() => fault),
   fault,
 });
+
+/** Whether the log holds nothing that was deleted. Who reads just now keeps it from being emptied, and is not waited for. */
+function checkpointed(db: Database, isErased: boolean): boolean {
+  if (isErased) {
+    db.run("PRAGMA wal_checkpoint(PASSIVE)");
+    return true;
+  }
+  db.run("PRAGMA busy_timeout = 0");
+  try {
+    return db.query<{ busy: number }, []>("PRAGMA wal_checkpoint(TRUNCATE)").get()?.busy === 0;
+  } finally {
+    db.run(`PRAGMA busy_timeout = ${storeLimits.busyMsMax}`);
+  }
+}
 
 /** What the disk of a folder has room for. */
 export type BytesFree = (folder: string) => number;
@@ -122,6 +139,8 @@ export function openWriting(path: string): Database {
     db.run(`PRAGMA busy_timeout = ${storeLimits.busyMsMax}`);
     db.run("PRAGMA journal_mode = WAL");
     db.run("PRAGMA synchronous = FULL");
+    // What is deleted is overwritten: nobody reads it in the file's free pages.
+    db.run("PRAGMA secure_delete = ON");
     db.run(`PRAGMA wal_autocheckpoint = ${storeLimits.walPagesMax}`);
     return db;
   } catch (error) {

@@ -10,6 +10,7 @@ import { startScrub } from "./scrub-worker.ts";
 import { oneLine } from "./fault.ts";
 import { thrownAway } from "./perform-staged.ts";
 import type { Held, StagedRow } from "./rows.ts";
+import { makePrivate } from "./private.ts";
 import { prepareSchema } from "./schema.ts";
 
 export type OpenParts = {
@@ -36,6 +37,7 @@ export function openDatabase(
   // First, since a file that is refused is not to be changed.
   const keep = checkPromise(path, { log, acceptDataLoss });
   const small = bytesOf(path) <= auditLimits.atOnceBytesMax;
+  makePrivate(path);
   const db = new Database(path, { create: true, strict: true });
   try {
     if (small && !acceptDataLoss) mustNotSpread(db, path);
@@ -43,6 +45,7 @@ export function openDatabase(
     keep(db);
     db.run("PRAGMA journal_mode = WAL");
     db.run("PRAGMA synchronous = FULL");
+    db.run("PRAGMA secure_delete = ON");
     freeLeases(db);
     const hasStaged = throwStagedAway(db);
     db.run("PRAGMA query_only = ON");

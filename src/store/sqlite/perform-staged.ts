@@ -4,7 +4,7 @@ import { storeLimits } from "../../limits.ts";
 import { genesisHash } from "../codec.ts";
 import { chained, otherAside, otherHead, restOf, thereAlready } from "../staging.ts";
 import { markCheck, stagedCheck } from "./checks.ts";
-import type { StagedRow, Statements } from "./rows.ts";
+import type { Held, StagedRow, Statements } from "./rows.ts";
 import type { CreateWrite, StageWrite } from "./writes.ts";
 
 /*
@@ -123,10 +123,32 @@ export function sweep(sql: Statements, beforeMs: number): number | null {
   if (oldest === undefined) return null;
   if (oldest.agent_id !== null && oldest.touched > beforeMs) return oldest.touched;
   const { agent } = oldest;
-  const limit = storeLimits.stagedEventsMax;
-  const removed =
-    sql.dropEvents.run(agent, limit).changes + sql.dropMarks.run(agent, agent, limit).changes;
-  if (removed > 0) set(sql, thrownAway(oldest));
+  if (dropPage(sql, agent)) set(sql, thrownAway(oldest));
   else sql.dropStaged.run(agent);
   return 0;
+}
+
+/** Removes a page of an agent's events and marks; true: there may be more. What is removed is overwritten, so its bytes count. */
+function dropPage(sql: Statements, agent: number): boolean {
+  const { stagedEventsMax, stagedBytesMax } = storeLimits;
+  const found = sql.events.iterate(agent, -Infinity, stagedEventsMax);
+  let events = 0;
+  let bytes = 0;
+  let last = -Infinity;
+  for (const { sequence, body } of found) {
+    events++;
+    last = sequence;
+    bytes += body.length;
+    if (bytes > stagedBytesMax) break;
+  }
+  sql.dropEvents.run(agent, last);
+  const { changes: marks } = sql.dropMarks.run(agent, agent, stagedEventsMax);
+  return bytes > stagedBytesMax || Math.max(events, marks) === stagedEventsMax;
+}
+
+/** Removes the log and the marks of an agent that is deleted, or a page of them; true: a sweep has to remove the rest. */
+export function dropLog(sql: Statements, { id, head, hash }: Held): boolean {
+  const isMore = dropPage(sql, id);
+  if (isMore) set(sql, { agent: id, agent_id: null, head, hash, forked: 0, touched: 0 });
+  return isMore;
 }

@@ -17,7 +17,7 @@ import { chainHash, decodeCall, snapshotHash, stateVersion } from "../codec.ts";
 import { chained, thereAlready } from "../staging.ts";
 import { damaged } from "./damage.ts";
 import { storeFault } from "./fault.ts";
-import { begin, refuse, stage, sweep, taken, unmark, unstage } from "./perform-staged.ts";
+import { begin, dropLog, refuse, stage, sweep, taken, unmark, unstage } from "./perform-staged.ts";
 import type { Held, NewAgent, NewHead, Statements } from "./rows.ts";
 import type { Answer, AppendWrite, ClaimWrite, CreateWrite, Write } from "./writes.ts";
 import type { Draft, Holder, Lease, LeaseWish, Moved } from "../store.ts";
@@ -45,8 +45,7 @@ export function perform(db: Database, sql: Statements, write: Write): Answer {
     case "append":
       return { kind, value: append(sql, write) };
     case "remove":
-      remove(sql, write);
-      return { kind, value: null };
+      return { kind, value: remove(sql, write) };
     case "draft":
       addToDraft(sql, write);
       return { kind, value: null };
@@ -363,14 +362,16 @@ function writeDraft(sql: Statements, held: Held, { call, pieces, workedMs }: Dra
 function remove(
   sql: Statements,
   { agentId, atMs, force }: Extract<Write, { kind: "remove" }>,
-): void {
+): boolean {
   const held = heldOf(sql, agentId);
   if (!force && held.status === "waiting_for_step")
     throw new EngramError(
       "failed_precondition",
       `agent ${agentId} is working; pause or cancel it first, or delete it with force`,
     );
+  const isMore = dropLog(sql, held);
   for (const statement of sql.deletions) statement.run(held.id);
   const check = tombstoneCheck({ agent_id: agentId, deleted_at: atMs });
   sql.bury.run(agentId, atMs, check);
+  return isMore;
 }

@@ -161,7 +161,7 @@ const stagedStatements = (prepare: Prepare) => ({
     "DELETE FROM mark WHERE agent = ? AND key IN (SELECT key FROM mark WHERE agent = ? LIMIT ?)",
   ),
   dropEvents: prepare<null, [number, number]>(
-    "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE agent = ? LIMIT ?)",
+    "DELETE FROM event WHERE agent = ? AND sequence <= ?",
   ),
   hashAt: prepare<{ hash: Uint8Array }, [number, number]>(
     "SELECT hash FROM event WHERE agent = ? AND sequence = ?",
@@ -248,10 +248,9 @@ const logStatements = (prepare: Prepare) => ({
     "INSERT OR REPLACE INTO snapshot VALUES(?, ?, ?, ?)",
   ),
   dropPieces: prepare<null, [number]>("DELETE FROM draft_piece WHERE agent = ?"),
+  /** All of an agent but what a sweep removes. */
   deletions: [
-    "DELETE FROM event WHERE agent = ?",
     "DELETE FROM draft_piece WHERE agent = ?",
-    "DELETE FROM mark WHERE agent = ?",
     "DELETE FROM snapshot WHERE agent = ?",
     "DELETE FROM agent WHERE id = ?",
   ].map((text) => prepare<null, [number]>(text)),

@@ -9,6 +9,7 @@ import { type Hints, makeHints, wakes } from "../hints.ts";
 import { makePeers } from "../peers.ts";
 import { storeFault } from "./fault.ts";
 import { type OpenDatabase, openDatabase } from "./open.ts";
+import { makePrivate } from "./private.ts";
 import { openReads } from "./reads.ts";
 import type { WriterThread } from "./worker.ts";
 import { openWriter, type Writer } from "./writer.ts";
@@ -64,7 +65,9 @@ function lockFolder(folder: string): Database {
 function openLock(folder: string): Database {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    return new Database(join(folder, "lock.db"), { create: true });
+    const path = join(folder, "lock.db");
+    makePrivate(path);
+    return new Database(path, { create: true });
   } catch (cause) {
     throw new EngramError(
       isFile(cause) ? "invalid_argument" : "failed_precondition",
@@ -118,7 +121,7 @@ function storeOn(
     remove: (beforeMs) => write({ kind: "sweep", beforeMs }),
   });
   const staging = stagingBy(writer, sweeper);
-  if (hasStaged) sweeper.sweep();
+  if (hasStaged) void sweeper.sweep();
 
   return {
     nowMs: time,
@@ -130,8 +133,9 @@ function storeOn(
         createWrite(creation.staged === 0 ? creation : await allAside(staging.stage, creation)),
       ),
     append: (append) => write(appendWrite(append)),
-    remove: async (agentId, atMs, force) =>
-      void (await write({ kind: "remove", agentId, atMs, force })),
+    remove: async (agentId, atMs, force) => {
+      if (await write({ kind: "remove", agentId, atMs, force })) await sweeper.sweep();
+    },
     writeDraft: async (holder, call, pieces) =>
       void (await write({ kind: "draft", holder, call, pieces })),
     claim: claimBy(writer, hints),
@@ -173,6 +177,6 @@ const stagingBy = ({ write }: Writer, sweeper: Sweeper): Pick<Store, "stage" | "
     await putAside(aside, after, events);
   },
   unstage: async (agentId) => {
-    if (await write({ kind: "unstage", agentId })) sweeper.sweep();
+    if (await write({ kind: "unstage", agentId })) void sweeper.sweep();
   },
 });

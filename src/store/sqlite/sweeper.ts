@@ -1,10 +1,10 @@
 import type { Clock } from "../../clock.ts";
 import { storeLimits } from "../../limits.ts";
 
-/** Throws away what no creation took from aside. */
+/** Throws away what no creation took from aside, and what is left of deleted agents. */
 export interface Sweeper {
-  /** Looks now. */
-  sweep(): void;
+  /** Looks now; resolves when nothing is left that can be thrown away. Never rejects. */
+  sweep(): Promise<void>;
   /** Something was put aside: looks when that has stood there for too long. */
   later(): void;
   stop(): void;
@@ -37,7 +37,7 @@ export function makeSweeper({ clock, nowMs, remove }: SweeperParts): Sweeper {
     }
   };
   return {
-    sweep: () => void run(),
+    sweep: run,
     later: () => arm(storeLimits.stagedKeptMs),
     stop: () => {
       stopped = true;

@@ -123,7 +123,8 @@ export type Values = {
     readonly lease: Lease | null;
   };
   readonly append: Lease | null;
-  readonly remove: null;
+  /** Whether a sweep has to remove more. */
+  readonly remove: boolean;
   readonly draft: null;
   readonly claim: readonly Lease[];
   /** Whose epoch is stale. */
