@@ -49,7 +49,7 @@ const patches: readonly Patch[] = [
   {
     file: "src/store/redis/formats.ts",
     text: /learnt = Math\.max\(learnt \?\? 0, format\);/,
-    by: () => "learnt = Math.max(learnt ?? 0, format); writing.next = learnt === newest;",
+    by: () => "learnt = Math.max(learnt ?? 0, format); writing.next = learnt === known.newest;",
   },
   {
     file: "src/store/sqlite/schema.ts",
