@@ -52,3 +52,61 @@ export const buildGo = (name: string, file: string): void => {
   const { succeeded, output } = run([go, "build", "-o", file, join(sources, `${name}.go`)], wasi);
   if (!succeeded) throw new Error(`${name}.go does not build: ${output}`);
 };
+
+export type GoCall = {
+  /** As in "package.Service/Method"; empty: which services are there. */
+  readonly method: string;
+  /** Each after the first is sent when a text has come; "$AGENT" stands for the agent that was created last. */
+  readonly requests?: readonly unknown[];
+  readonly apiKey?: string;
+  readonly gzip?: boolean;
+  readonly timeoutMs?: number;
+  /** The call is canceled at the first message with this field. */
+  readonly cancelAt?: string;
+};
+
+export type GoResult = {
+  readonly messages: readonly unknown[];
+  /** As grpc-go spells it. */
+  readonly code: string;
+  readonly message: string;
+};
+
+/** A client on grpc-go that knows of the services what reflection tells, as grpcurl does. */
+export type GoClient = {
+  /** Makes the calls one after the other on one channel; `caPath`: the certificate to trust, without it no TLS. */
+  readonly call: (
+    engine: { readonly target: string; readonly caPath?: string },
+    calls: readonly GoCall[],
+  ) => Promise<readonly GoResult[]>;
+};
+
+/** Builds the client; the first time it fetches grpc-go, of the versions in go.mod. */
+export const buildGoClient = (): GoClient => {
+  const go = (found ??= findGo());
+  const program = join(cache, "go-client");
+  const folder = join(sources, "client");
+  // Quickly, not for speed; and what is fetched can be deleted with the rest.
+  const quick = ["-gcflags=all=-N -l", "-ldflags=-s -w", "-modcacherw"];
+  const { succeeded, output } = run([go, "build", "-C", folder, ...quick, "-o", program, "."], {
+    CGO_ENABLED: "0",
+    GOMODCACHE: join(cache, "go-mod"),
+  });
+  if (!succeeded) throw new Error(`the client in Go does not build: ${output}`);
+  return {
+    call: async (engine, calls) => {
+      const child = Bun.spawn([program], {
+        stdin: Buffer.from(JSON.stringify({ ...engine, calls })),
+        stdout: "pipe",
+        stderr: "pipe",
+      });
+      const [stdout, stderr, exitCode] = await Promise.all([
+        child.stdout.text(),
+        child.stderr.text(),
+        child.exited,
+      ]);
+      if (exitCode !== 0) throw new Error(`the client in Go ended with ${exitCode}: ${stderr}`);
+      return JSON.parse(stdout);
+    },
+  };
+};
