@@ -7,6 +7,10 @@ const mib = 1024 * kib;
 export const requestLimits = {
   /** One message on the wire: what most gRPC servers take; larger files belong in a tool. */
   messageBytesMax: 4 * mib,
+  /** What most gRPC clients take of one answer, with room for what stands around the text that makes it large. */
+  answerBytesMax: 4 * mib - 64 * kib,
+  /** A user's text, since Replay and Chat have to send it as one event. */
+  contentBytesMax: 4 * mib - 64 * kib,
   /** Fields, entries and items of one message: parsing takes up to 3 us each. 128 tools may have 75 each. */
   messagePartsMax: 10_000,
   /** What an agent is told in all, as JSON: half a message, so that an answer has room for it. */
@@ -30,6 +34,8 @@ export const requestLimits = {
   patchOperationsMax: 1_000,
   pageSizeDefault: 50,
   pageSizeMax: 1000,
+  /** Agents of a page that are read between two turns of the event loop: each may be told 2 MiB. */
+  listedAtOnce: 32,
   sendMessageTimeoutMsDefault: 60_000,
   sendMessageTimeoutMsMax: 24 * 3600_000,
 } as const;
@@ -47,8 +53,8 @@ export const turnLimits = {
   claimsWithoutAppendMax: 3,
   /** Claims without a word from the worker after which an agent is driven by itself, so that others do not die with it. */
   claimsTrusted: 2,
-  /** Text or thinking of one reply; a model that writes more is looping. */
-  replyCharsMax: 8 * mib,
+  /** Text and thinking of one reply: each is one event, which clients have to take. A model that writes more is looping. */
+  replyBytesMax: 4 * mib - 64 * kib,
   toolCallsPerReplyMax: 32,
   toolInputCharsMax: mib,
   /** Objects and lists in one another: no client parses them, but checks go down level by level. */
@@ -88,7 +94,8 @@ export const toolCeilings = {
   fuel: 100_000_000_000,
   memoryBytes: 1024 * mib,
   timeoutMs: 600_000,
-  outputBytesMax: 4 * mib,
+  /** An output is one event, which clients have to take. */
+  outputBytesMax: 4 * mib - 64 * kib,
 } as const;
 
 /** Bounds of the port. The times are measured on the monotonic clock by a sweep, so each may be late by its interval. */
@@ -128,7 +135,7 @@ export const serverLimits = {
   /** Calls that a client may cancel at once, and per second after that; past it a cancel storm ends the connection. */
   streamResetsBurst: 200,
   streamResetsPerSecond: 33,
-  /** The largest answer is a text of the longest reply (3 bytes a character) beside its tool results. */
+  /** Answers are made to fit what clients take; this is for logs from before they were. */
   responseBytesMax: 64 * mib,
   /** What one call writes in one turn of the event loop: twice what a stream buffers before it says "full". */
   answerBytesPerTurn: 32 * kib,
@@ -362,8 +369,8 @@ export const engineLimits = {
 /** Bounds of an agent's file, and of its way between engines. */
 export const fileLimits = {
   /**
-   * The longest reply (8 Mi characters) with each character escaped as six, and as much as two largest requests for the
-   * tools that were offered with it. Attachments, tool outputs and edits stay far below.
+   * The longest reply that an engine has ever taken (8 Mi characters) with each character escaped as six, and as much as
+   * two largest requests for the tools that were offered with it. Attachments, tool outputs and edits stay far below.
    */
   lineBytesMax: 56 * mib,
   /** Of one message of the stream: what is sent in one turn of the loop, far below what a message may have. */

@@ -130,6 +130,7 @@ function checkSize(spec: AgentSpec): void {
 export function checkInput(content: string, attachments: readonly Attachment[]): void {
   if (content === "" && attachments.length === 0)
     throw invalid("user_input.content", "is missing: say something to the agent");
+  checkBytes("user_input.content", content, requestLimits.contentBytesMax);
   if (attachments.length > requestLimits.attachmentsMax)
     throw invalid(
       "user_input.attachments",

@@ -1,12 +1,16 @@
 import { create } from "@bufbuild/protobuf";
+import { setImmediate as nextTurnOfTheLoop } from "node:timers/promises";
 import { EmptySchema } from "@bufbuild/protobuf/wkt";
 import type { ConnectRouter, ServiceImpl } from "@connectrpc/connect";
 import type { Command } from "../agent/accept.ts";
 import type { AgentRow } from "../agent/row.ts";
 import { isStatus, type Status, statusOf } from "../agent/state.ts";
+import type { Engine } from "../engine/engine.ts";
 import { EngramError } from "../errors.ts";
 import { AgentService as DuraAgentService } from "../gen/dura/api/v1/agent_pb.ts";
 import {
+  type Agent,
+  AgentSchema,
   AgentService,
   type ControlAgentRequest,
   CreateAgentResponseSchema,
@@ -23,7 +27,7 @@ import { commandOf, requestKeyOf } from "./commands.ts";
 import { replay } from "./replay.ts";
 import { sequenceOf, specOf } from "./spec.ts";
 import { sendMessage } from "./turn.ts";
-import { agentOf, toolInfoOf } from "./wire.ts";
+import { agentOf, sizeOf, toolInfoOf } from "./wire.ts";
 
 /** Adds the agent service, under its own name and the one that the original engine's clients call. */
 export const agentRoutes =
@@ -121,19 +125,38 @@ async function listAgents(
     pageSize === 0 ? requestLimits.pageSizeDefault : pageSize,
     requestLimits.pageSizeMax,
   );
-  // One more than asked for tells whether there is a next page.
-  const rows = await engine.list({
+  const page = await pageOf(engine, {
     status: statusNamed(statusFilter),
-    limit: limit + 1,
+    limit,
     beforeAgentId: agentIdOf(pageToken),
   });
-  const page = rows.slice(0, limit);
-  const last = rows.length > limit ? page.at(-1) : undefined;
-  return create(ListAgentsResponseSchema, {
-    agents: page.map(agentOf),
-    nextPageToken: last === undefined ? "" : Buffer.from(last.agentId).toString("base64url"),
-  });
+  return create(ListAgentsResponseSchema, page);
 }
+
+type Page = { readonly agents: Agent[]; readonly nextPageToken: string };
+
+/** As many agents as the query asks for and an answer can hold, at least one. */
+async function pageOf(engine: Engine, query: Parameters<Engine["list"]>[0]): Promise<Page> {
+  const agents: Agent[] = [];
+  let bytes = 0;
+  for (let { beforeAgentId } = query; ; await nextTurnOfTheLoop()) {
+    // One more than asked for tells whether there is a next page.
+    const limit = Math.min(query.limit - agents.length + 1, requestLimits.listedAtOnce);
+    const rows = await engine.list({ ...query, limit, beforeAgentId });
+    for (const row of rows) {
+      const agent = agentOf(row);
+      bytes += sizeOf(AgentSchema, agent);
+      const isFull = agents.length === query.limit || bytes > requestLimits.answerBytesMax;
+      if (isFull && agents.length > 0) return { agents, nextPageToken: tokenOf(beforeAgentId) };
+      agents.push(agent);
+      beforeAgentId = row.agentId;
+    }
+    if (rows.length < limit) return { agents, nextPageToken: "" };
+  }
+}
+
+const tokenOf = (agentId: string | null): string =>
+  Buffer.from(agentId ?? "").toString("base64url");
 
 function statusNamed(filter: string): Status | null {
   if (filter === "") return null;

@@ -10,12 +10,13 @@ import {
   type SendMessageResponse,
   SendMessageResponseSchema,
   type ToolResult,
+  ToolResultSchema,
 } from "../gen/engram/api/v1/agent_pb.ts";
 import { requestLimits } from "../limits.ts";
 import type { StreamParts } from "./chat.ts";
 import { sayOf } from "./commands.ts";
 import { msOf } from "./spec.ts";
-import { agentOf, finalAnswerOf, toolResultOf } from "./wire.ts";
+import { agentOf, finalAnswerOf, sizeOf, toolResultOf } from "./wire.ts";
 
 /** SendMessage: records the message and answers when the agent rests. A repeated one waits for the same turn. */
 export async function sendMessage(
@@ -38,7 +39,18 @@ export async function sendMessage(
       : "ask again with the same message_id to wait for it";
   const events = await turnBehind(parts, { agentId, recorded, endMs, timeoutMs, advice }, signal);
   const agent = agentOf(await parts.engine.get(agentId));
-  return create(SendMessageResponseSchema, { agent, ...answerOf(events) });
+  return fitting(create(SendMessageResponseSchema, { agent, ...answerOf(events) }));
+}
+
+/** Without its oldest tool results, where all of them would make the answer larger than clients take. */
+function fitting(answer: SendMessageResponse): SendMessageResponse {
+  const { toolResults } = answer;
+  let bytesLeft = requestLimits.answerBytesMax;
+  bytesLeft -= sizeOf(SendMessageResponseSchema, { ...answer, toolResults: [] });
+  const tooMany = toolResults.findLastIndex(
+    (result) => (bytesLeft -= sizeOf(ToolResultSchema, result)) < 0,
+  );
+  return { ...answer, toolResults: toolResults.slice(tooMany + 1) };
 }
 
 /** The events behind an input until the agent rests. Fails with deadline_exceeded, while the agent goes on. */

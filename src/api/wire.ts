@@ -1,4 +1,11 @@
-import { create, type JsonObject as WireObject, type MessageInitShape } from "@bufbuild/protobuf";
+import {
+  create,
+  type DescMessage,
+  type JsonObject as WireObject,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from "@bufbuild/protobuf";
 import { type Duration, DurationSchema, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { AgentSpec, Event, LoggedEvent, ToolLimits, ToolOutcome } from "../agent/event.ts";
 import type { JsonObject } from "../agent/json.ts";
@@ -23,6 +30,13 @@ import {
 
 /** The wire's older counter is no wider; a larger number cannot be sent at all. */
 const int32Max = 2 ** 31 - 1;
+
+/** The bytes that a message takes as a part of another, with what says so. */
+export const sizeOf = <Desc extends DescMessage>(type: Desc, message: MessageShape<Desc>): number =>
+  toBinary(type, message).length + messageHeadBytes;
+
+/** A field's number, and a length of up to 256 MiB. */
+const messageHeadBytes = 5;
 
 /** An agent as clients are shown it. */
 export function agentOf(row: AgentRow): Agent {

@@ -24,7 +24,7 @@ export async function summarize(
   let written = "";
   let usage: Usage = { promptTokens: 0, completionTokens: 0 };
   for await (const piece of model.call(request, signal)) {
-    if (piece.kind === "text" && written.length < turnLimits.replyCharsMax) written += piece.text;
+    if (piece.kind === "text" && written.length < turnLimits.replyBytesMax) written += piece.text;
     if (piece.kind === "done") ({ usage } = piece);
   }
   return { summary: summaryOf(state, items, written), usage };

@@ -1,6 +1,7 @@
 import type { ModelCall, Usage } from "../agent/event.ts";
 import { buildPrompt } from "../agent/prompt.ts";
 import type { ModelReply } from "../agent/reply.ts";
+import { bytesOf } from "../agent/spec.ts";
 import type { AgentState } from "../agent/state.ts";
 import { EngramError } from "../errors.ts";
 import { turnLimits } from "../limits.ts";
@@ -85,18 +86,18 @@ function makeReply(thinkingBegun: string, textBegun: string) {
   const thinking = [thinkingBegun];
   const text = [textBegun];
   const toolCalls: { name: string; inputJson: string }[] = [];
-  let chars = thinkingBegun.length + textBegun.length;
+  let bytes = bytesOf(thinkingBegun) + bytesOf(textBegun);
   let usage: Usage | null = null;
   const seam = makeSeam(textBegun);
   const halves = { thinking: makeWholeChars(), text: makeWholeChars() };
 
   const add = (kind: "thinking" | "text", content: string) => {
     const whole = halves[kind](content);
-    chars += whole.length;
-    if (chars > turnLimits.replyCharsMax)
+    bytes += bytesOf(whole);
+    if (bytes > turnLimits.replyBytesMax)
       throw new EngramError(
         "model_error",
-        `the model wrote more than ${turnLimits.replyCharsMax} characters in one reply`,
+        `the model wrote more than ${turnLimits.replyBytesMax} bytes in one reply`,
       );
     (kind === "text" ? text : thinking).push(whole);
     return { kind, content: whole };

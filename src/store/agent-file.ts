@@ -72,8 +72,7 @@ const headFields = ({ agentId, request, workedMs }: FileHead) => ({
 /** What the digest covers of the first line. */
 const coveredOf = (head: FileHead): string => lineOf(headFields(head));
 
-/** A character is three bytes at most. */
-const draftBytesMax = 3 * turnLimits.replyCharsMax;
+const draftBytesMax = turnLimits.replyBytesMax;
 
 /** What a line of a file says. */
 export type FileLine =

@@ -1,9 +1,12 @@
+import { toBinary } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { describe, expect, test } from "bun:test";
 import { aborted, makePlayedModel } from "../support/played-model.ts";
 import { brief, codeOf, heartbeatMs, openService, usesTools } from "../support/api.ts";
 import { nested } from "../support/events.ts";
 import { EngramError } from "../../src/errors.ts";
+import { ListAgentsResponseSchema } from "../../src/gen/engram/api/v1/agent_pb.ts";
+import { requestLimits } from "../../src/limits.ts";
 import { makeGate, quiet } from "../support/stage.ts";
 
 describe("ListAgents", () => {
@@ -36,6 +39,40 @@ describe("ListAgents", () => {
     const { client, engine } = await some(2);
     expect((await client.listAgents({ pageSize: 2 })).nextPageToken).toBe("");
     expect((await client.listAgents({})).agents.length).toBe(2);
+    await engine.drain();
+  });
+
+  test("gives as many as were asked for, however many are read at once", async () => {
+    const { client, engine, agentIds } = await some(requestLimits.listedAtOnce + 5);
+    const pageSize = requestLimits.listedAtOnce + 3;
+    const first = await client.listAgents({ pageSize });
+    expect(first.agents.map(({ agentId }) => agentId)).toEqual(agentIds.slice(0, pageSize));
+    const second = await client.listAgents({ pageSize, pageToken: first.nextPageToken });
+    expect(second.agents.map(({ agentId }) => agentId)).toEqual(agentIds.slice(pageSize));
+    expect(second.nextPageToken).toBe("");
+    await engine.drain();
+  });
+
+  test("ends a page before it is larger than clients take", async () => {
+    const { client, engine } = openService();
+    const made: string[] = [];
+    const description = "x".repeat(requestLimits.answerBytesMax / 3);
+    for (let n = 0; n < 7; n++) {
+      const tools = [{ name: "large", description }];
+      const config = { waitForInput: true };
+      made.unshift((await client.createAgent({ goal: "g", model: "m", config, tools })).agentId);
+    }
+    const pages: string[][] = [];
+    let pageToken = "";
+    do {
+      const page = await client.listAgents({ pageToken });
+      const { length } = toBinary(ListAgentsResponseSchema, page);
+      expect(length).toBeLessThan(requestLimits.messageBytesMax);
+      pages.push(page.agents.map(({ agentId }) => agentId));
+      pageToken = page.nextPageToken;
+    } while (pageToken !== "");
+    expect(pages.flat()).toEqual(made);
+    expect(pages.map(({ length }) => length)).toEqual([2, 2, 2, 1]);
     await engine.drain();
   });
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import type { Engine } from "../../src/engine/engine.ts";
-import { fileLimits, requestLimits, storeLimits, turnLimits } from "../../src/limits.ts";
+import { fileLimits, requestLimits, storeLimits } from "../../src/limits.ts";
 import { makeFileWriter } from "../../src/store/agent-file.ts";
 import { chainHash, encodeEvent, genesisHash } from "../../src/store/codec.ts";
 import type { Event } from "../../src/agent/event.ts";
@@ -332,7 +332,7 @@ describe("an import", () => {
 });
 
 test("the longest reply fits a line in its longest form, beside the tools offered with it", () => {
-  const worst = "\u0001".repeat(turnLimits.replyCharsMax);
+  const worst = "\u0001".repeat(8 * 1024 * 1024);
   const body = encodeEvent(spoke(worst, 2));
   const stored = { sequence: 3, atMs: 1, body, hash: "" };
   const line = makeFileWriter({ agentId: unknownId, request: null, workedMs: 0 }).event(stored);

@@ -420,6 +420,8 @@ export const ClientMessageSchema: GenMessage<ClientMessage> = /*@__PURE__*/
  */
 export type UserInput = Message<"engram.api.v1.UserInput"> & {
   /**
+   * At most 4 MiB less 64 KiB, so that it can be read back.
+   *
    * @generated from field: string content = 1;
    */
   content: string;
@@ -962,7 +964,7 @@ export type ListAgentsRequest = Message<"engram.api.v1.ListAgentsRequest"> & {
   statusFilter: string;
 
   /**
-   * Default 50, at most 1000.
+   * Default 50, at most 1000. A page of large agents ends before it passes 4 MiB, with a next_page_token.
    *
    * @generated from field: int32 page_size = 2;
    */
@@ -1257,6 +1259,8 @@ export type SendMessageResponse = Message<"engram.api.v1.SendMessageResponse"> &
   finalAnswer?: FinalAnswer | undefined;
 
   /**
+   * Without the oldest where all would make more than 4 MiB: Replay has each.
+   *
    * @generated from field: repeated engram.api.v1.ToolResult tool_results = 4;
    */
   toolResults: ToolResult[];
