@@ -26,6 +26,7 @@ import { refuse, type Refusal } from "./refusal.ts";
 import type { Sweep } from "./sweep.ts";
 import { timed } from "./timed.ts";
 import { vetted } from "./vetted.ts";
+import { fromWebText, toWebText } from "./web-text.ts";
 import { grpcMessageOf } from "./words.ts";
 import { makeCallWatch, type PortWatch } from "./watch.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
@@ -185,7 +186,9 @@ export const makeRpc = (parts: RpcOptions): Rpc => {
     clampDeadline(universal.header);
     const streamsIn = /^(client|bidi)_streaming$/.test(handler.method.methodKind);
     const timely = streamsIn ? universal : withTimedBody(universal, exchange, sweep);
-    const result = await handler(withVettedBody(timely, handler));
+    const asked = fromWebText(timely);
+    const answered = await handler(withVettedBody(asked ?? timely, handler));
+    const result = asked === null ? answered : toWebText(answered);
     if (result.body === undefined && result.status >= 400) {
       refuse(request, response, shapeRefusal(result, handler, request));
       return;
