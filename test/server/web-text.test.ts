@@ -53,7 +53,7 @@ test("gRPC-Web's text form tells failures as the binary one does", async () => {
   expect((await readAnswer(await post(server, "Replay", bug))).trailers).toContain(
     "grpc-status: 13",
   );
-  for (const body of ["no base64 !", "", asText(Uint8Array.of(0x0a, 0x09))])
+  for (const body of ["no base64 !", asText(Uint8Array.of(0x0a, 0x09))])
     expect((await readAnswer(await post(server, "GetAgent", body))).trailers).toContain(
       "grpc-status: 3",
     );
