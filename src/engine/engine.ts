@@ -87,6 +87,9 @@ export function startEngine(parts: Parts, workerId: string): Engine {
       return make({ agentId: Bun.randomUUIDv7(), staged: 0, events: [first], state }, request);
     },
     fork: async (parentId, atSequence, { metadata, request }) => {
+      // The parent may be gone by now; and nothing is to be copied again.
+      const made = request === null ? null : await store.made(request);
+      if (made !== null) return get(made);
       const head = await agents.load(parentId);
       if (atSequence > head.sequence)
         throw new EngramError(

@@ -46,6 +46,7 @@ export function meterStore(store: Store, instruments: Instruments, clock: Clock)
       if (lease !== null) took(lease);
       return lease;
     },
+    made: timed("made", store.made),
     stage: timed("stage", store.stage),
     unstage: timed("unstage", store.unstage),
     read: timed("read", store.read),

@@ -85,7 +85,11 @@ function fenced(memory: Memory, { agentId, epoch }: Pick<Holder, "agentId" | "ep
   throw new EngramError("fenced", `epoch ${epoch} of agent ${agentId} is stale`);
 }
 
-const logs = (memory: Memory): Pick<Store, "create" | "append" | "read" | "remove"> => ({
+const logs = (memory: Memory): Pick<Store, "create" | "made" | "append" | "read" | "remove"> => ({
+  made: async ({ requestId, digest }) => {
+    const known = memory.requests.get(requestId);
+    return known?.digest === digest ? known.agentId : null;
+  },
   create: async (given) => {
     const creation = await allAside(memory.staged.stage, given);
     const { agentId, request } = creation;

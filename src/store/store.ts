@@ -186,6 +186,8 @@ export interface Store {
   create(
     creation: Creation,
   ): Promise<{ readonly agentId: string; readonly created: boolean; readonly lease: Lease | null }>;
+  /** The agent that `create` answers to a request it has seen; null: it has seen none with this id and digest. */
+  made(request: RequestKey): Promise<string | null>;
   /** Fails with conflict, fenced or not_found; the lease is given where it was wished for and free. */
   append(append: Append): Promise<Lease | null>;
   /**

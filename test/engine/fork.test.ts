@@ -110,6 +110,19 @@ describe("a fork", () => {
     ]);
     await engine.drain();
   });
+  test("that was made is answered again, though its parent is deleted meanwhile, and copies nothing", async () => {
+    const { store, steps, engine } = await opened(conversation(3));
+    const { agentId } = await engine.fork("p", 0, wishes);
+    await engine.remove("p", true);
+    steps.length = 0;
+    expect(await engine.fork("p", 0, wishes)).toMatchObject({ agentId });
+    expect(steps).toEqual([]);
+    const other = { ...wishes, request: { requestId: "s", digest: "d" } };
+    await expect(engine.fork("p", 0, other)).rejects.toEqual(codeIs("not_found"));
+    await engine.drain();
+    await store.close();
+  });
+
   test("of an agent that is deleted meanwhile fails, and nothing of it is seen", async () => {
     const { store, engine } = await opened(conversation(2));
     const { stage } = store;

@@ -33,6 +33,15 @@ contract("the log of a store", (at) => {
       );
       expect(await at.store.row("b", 0)).toBeNull();
     });
+    test("is known by its request, until the agent is deleted", async () => {
+      expect(await at.store.made(request)).toBeNull();
+      await at.store.create(creationOf("a", [born()], { request }));
+      expect(await at.store.made(request)).toBe("a");
+      expect(await at.store.made({ ...request, digest: "d2" })).toBeNull();
+      expect(await at.store.made({ ...request, requestId: "r2" })).toBeNull();
+      await at.store.remove("a", 1, true);
+      expect(await at.store.made(request)).toBeNull();
+    });
     test("with the request id of a deleted agent makes a new one", async () => {
       await at.store.create(creationOf("a", [born()], { request }));
       await at.store.remove("a", 1, true);

@@ -69,6 +69,7 @@ export function mortalStore(store: Store, life: Life): Store {
     row: wrapped(life, store.row),
     list: wrapped(life, store.list),
     readStored: wrapped(life, store.readStored),
+    made: wrapped(life, store.made),
     aside: wrapped(life, store.aside),
     tally: wrapped(life, store.tally),
     marks: wrapped(life, store.marks),

@@ -85,6 +85,7 @@ function whenOpen(opening: Promise<Store>, clock: Clock): Store {
     append: late((store) => store.append),
     read: late((store) => store.read),
     readStored: late((store) => store.readStored),
+    made: late((store) => store.made),
     aside: late((store) => store.aside),
     marks: late((store) => store.marks),
     snapshot: late((store) => store.snapshot),

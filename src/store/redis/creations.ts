@@ -30,7 +30,7 @@ import type { Aside, Creation, Store } from "../store.ts";
 type Tools = { readonly base: Base; readonly heads: Heads };
 type Made = Awaited<ReturnType<Store["create"]>>;
 
-type Creations = Pick<Store, "stage" | "unstage" | "create" | "aside" | "remove">;
+type Creations = Pick<Store, "stage" | "unstage" | "create" | "made" | "aside" | "remove">;
 
 export const creations = (tools: Tools): Creations => ({
   ...staging(tools),
@@ -46,6 +46,7 @@ export const creations = (tools: Tools): Creations => ({
     if (made.outcome === "aside") throw otherAside(agentId, made.head, creation.staged);
     throw thereAlready(agentId);
   },
+  made: (request) => madeBy(tools.base, request),
   aside: (agentId) => readAside(tools.base, agentId),
   remove: async (agentId, atMs, force) => {
     const { base } = tools;
@@ -229,6 +230,18 @@ async function madeMeanwhile(
   if ((await base.ask(other, "HGET", other.agent(otherId), "request")) === requestId)
     return known(otherId);
   throw inUse();
+}
+
+/** The agent that a request has made and that is there; null: none with this digest. */
+async function madeBy(base: Base, { requestId, digest }: RequestKey): Promise<string | null> {
+  const shard = base.shards.of(requestId);
+  const found = textOrNull(await base.ask(shard, "GET", shard.request(requestId)));
+  if (found === null) return null;
+  const [agentId, foundDigest] = split(found);
+  if (foundDigest !== digest) return null;
+  const its = base.shards.of(agentId);
+  const by = textOrNull(await base.ask(its, "HGET", its.agent(agentId), "request"));
+  return by === requestId ? agentId : null;
 }
 
 /** Whether a reservation stands for no agent any more. One that is on its way counts. */

@@ -43,6 +43,7 @@ export type Reads = Pick<
   | "read"
   | "readStored"
   | "aside"
+  | "made"
   | "marks"
   | "snapshot"
   | "row"
@@ -91,6 +92,13 @@ export function openReads(db: Database, known: KnownDamage): Reads {
     readStored: async (agentId, after) =>
       together(() => readEvents(sql, agentId, after).map(shown)),
     aside: async (agentId) => together(() => readAside(sql, agentId)),
+    made: async ({ requestId, digest }) =>
+      reading(() => {
+        const known = sql.request.get(requestId);
+        if (known?.request_digest !== digest) return null;
+        if (birthCheck(known) === known.birth_check) return known.agent_id;
+        throw damaged(known.agent_id, "its index row was changed");
+      }),
     marks: async (agentId, keys) => together(() => readMarks(sql, agentId, keys)),
     snapshot: async (agentId) => together(() => readSnapshot(sql, agentId)),
     row: async (agentId, nowMs) =>
