@@ -89,6 +89,33 @@ describe("ListAgents", () => {
     await engine.drain();
   });
 
+  test("stays in place while the statuses that it asks for change", async () => {
+    const { client, engine, agentIds } = await some(6);
+    const resting = { statusFilter: "waiting_for_input", pageSize: 2 };
+    const first = await client.listAgents(resting);
+    // One that was shown, and one that is still to come.
+    for (const agentId of [agentIds[1]!, agentIds[3]!])
+      await client.setAgentStatus({ agentId, status: "paused" });
+    const second = await client.listAgents({ ...resting, pageToken: first.nextPageToken });
+    await client.setAgentStatus({ agentId: agentIds[1]!, status: "waiting_for_step" });
+    expect(first.agents.map(({ agentId }) => agentId)).toEqual(agentIds.slice(0, 2));
+    expect(second.agents.map(({ agentId }) => agentId)).toEqual([agentIds[2]!, agentIds[4]!]);
+    const third = await client.listAgents({ ...resting, pageToken: second.nextPageToken });
+    expect(third.agents.map(({ agentId }) => agentId)).toEqual(agentIds.slice(5));
+    await engine.drain();
+  });
+
+  test("gives a thousand at a time, however many are asked for", async () => {
+    const { client, engine } = openService();
+    const wishes = { goal: "g", model: "m", config: { waitForInput: true } };
+    await Promise.all(Array.from({ length: 1_001 }, () => client.createAgent(wishes)));
+    const first = await client.listAgents({ pageSize: 1_001 });
+    expect(first.agents.length).toBe(1_000);
+    const second = await client.listAgents({ pageSize: 1_001, pageToken: first.nextPageToken });
+    expect([second.agents.length, second.nextPageToken]).toEqual([1, ""]);
+    await engine.drain();
+  });
+
   test.each([
     ["an unknown status", { statusFilter: "asleep" }],
     ["a negative size", { pageSize: -1 }],

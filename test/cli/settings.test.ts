@@ -1,5 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import { type Settings, readClientSettings, readSettings } from "../../src/cli/settings.ts";
+import {
+  type Settings,
+  readClientSettings,
+  readSettings,
+  settingsTable,
+} from "../../src/cli/settings.ts";
 
 const settings = (env: Readonly<Record<string, string>>, ...args: readonly string[]): Settings =>
   readSettings(args, env, false);
@@ -72,4 +77,67 @@ test("a key that is asked for on the command line is there, for the engine and i
     refusal("API_KEY", "no key"),
   );
   expect(settings(env, "--api-key", "two").apiKeys).toEqual(["two"]);
+});
+
+type Name = (typeof settingsTable)[number][0];
+const tls = { TLS_CERT: "c.pem", TLS_KEY: "k.pem" };
+const redis = { STORE_TYPE: "redis", REDIS_URL: "cache:6380" };
+/** A value of each setting, what it is to become, and what else has to be set. */
+const single: Readonly<
+  Record<Exclude<Name, "URL">, readonly [value: string, is: object, with_?: object]>
+> = {
+  STORE_TYPE: ["redis", { redis: { prefix: "engram:" } }],
+  DB_PATH: ["/x", { dbPath: "/x" }],
+  ACCEPT_DATA_LOSS: ["1", { acceptDataLoss: true }],
+  REDIS_URL: [
+    "cache:6380",
+    { redis: { place: { addresses: [{ host: "cache", port: 6380 }] } } },
+    redis,
+  ],
+  REDIS_KEY_PREFIX: ["mine:", { redis: { prefix: "mine:" } }, redis],
+  REDIS_CA: ["ca.pem", { redis: { caPath: "ca.pem" } }, redis],
+  REDIS_WAIT_REPLICAS: ["2", { redis: { replicas: 2 } }, redis],
+  GRPC_PORT: ["4000", { port: 4000 }],
+  HOST: ["::1", { host: "::1" }],
+  ALLOW_ANONYMOUS: ["1", { host: "0.0.0.0" }, { HOST: "0.0.0.0" }],
+  API_KEY: ["one,two", { apiKeys: ["one", "two"] }],
+  TLS_CERT: ["other.pem", { tls: { certPath: "other.pem", keyPath: "k.pem" } }, tls],
+  TLS_KEY: ["other.pem", { tls: { certPath: "c.pem", keyPath: "other.pem" } }, tls],
+  CORS_ORIGINS: ["https://a.example", { corsOrigins: ["https://a.example"] }],
+  TOOLS_PATH: ["/x", { toolsPath: "/x" }],
+  TOOL_FUEL: ["12345", { toolLimits: { fuel: 12345 } }],
+  TOOL_MEMORY_MB: ["3", { toolLimits: { memoryBytes: 3 * 1024 * 1024 } }],
+  TOOL_TIMEOUT_MS: ["77", { toolLimits: { timeoutMs: 77 } }],
+  TOOL_OUTPUT_KB: ["5", { toolLimits: { outputBytesMax: 5 * 1024 } }],
+  LLM_PROVIDER: ["scripted", { llmProvider: "scripted" }],
+  OLLAMA_URL: ["http://o:1", { ollamaUrl: "http://o:1" }],
+  LLM_TIMEOUT_MS: ["88", { llmTimeoutMs: 88 }],
+  LLM_OPTIONS: ['{"num_ctx": 9}', { llmOptions: { num_ctx: 9 } }],
+  WORKER_CONCURRENCY: ["0", { concurrency: 0 }],
+  LEASE_TTL_MS: ["999", { leaseTtlMs: 999 }],
+  HEARTBEAT_MS: ["555", { heartbeatMs: 555 }],
+  LOG_LEVEL: ["warn", { logLevel: "warn" }],
+  LOG_FORMAT: ["text", { logFormat: "text" }],
+};
+
+const flagOf = (name: string): string => `--${name.toLowerCase().replaceAll("_", "-")}`;
+
+test.each(Object.entries(single))(
+  "%s is heard from the environment and as a flag, which goes before",
+  (name, [value, wanted, with_ = {}]) => {
+    const others: Record<string, string> = { ...with_ };
+    delete others[name];
+    const isSwitch = name === "ACCEPT_DATA_LOSS" || name === "ALLOW_ANONYMOUS";
+    const flag = isSwitch ? [flagOf(name)] : [flagOf(name), value];
+    expect(settings({ ...others, [name]: value })).toMatchObject(wanted);
+    expect(settings(others, ...flag)).toMatchObject(wanted);
+    expect(settings({ ...others, [name]: "not a value" }, ...flag)).toMatchObject(wanted);
+  },
+);
+
+test("every setting is tried above", () => {
+  const names = settingsTable.map(([name]) => name).filter((name) => name !== "URL");
+  expect(Object.keys(single).toSorted()).toEqual(names.toSorted());
+  const { url } = readClientSettings(["--url", "http://a:1"], { URL: "http://b:2" }).settings;
+  expect(url).toBe("http://a:1");
 });

@@ -83,7 +83,7 @@ test("a request id makes one agent, across restarts", async () => {
       requestId: "r1",
       config: { waitForInput: true },
     });
-  const made = await Promise.all([make("one"), make("one"), make("one")]);
+  const made = await Promise.all(Array.from({ length: 16 }, () => make("one")));
   await other.kill();
   await other.start();
   const again = await make("one");

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { Code } from "@connectrpc/connect";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import {
   type Chat,
   createAgent,
@@ -267,3 +269,37 @@ test("a rejected call gives the model an error result", async () => {
   expect(result?.errorMessage).toContain("because");
   expect(valuesOf(chat.heard, "text")[0]?.content).toContain("TOOL_REJECTED");
 });
+
+const withoutTheTool: Readonly<
+  Record<string, { code: string; remove: (on: EngineProcess, agentId: string) => Promise<void> }>
+> = {
+  "its file is removed": {
+    code: "TOOL_NOT_FOUND",
+    remove: (on) => rm(join(on.folder, "tools", "quick.wasm")),
+  },
+  "an edit takes the tool away": {
+    code: "TOOL_NOT_ALLOWED",
+    remove: async (on, agentId) => {
+      await using chat = openChat(on.client, agentId);
+      const patch = { tools: [{ name: "other" }] };
+      chat.send({ payload: { case: "edit", value: { patch } } });
+      await chat.end();
+    },
+  },
+};
+
+test.each(Object.entries(withoutTheTool))(
+  "a call that is approved after %s is told so, and the turn goes on",
+  async (_, { code, remove }) => {
+    await using other = await openEngine();
+    await putTools(other.folder, "quick");
+    const { agentId, callId } = await waitingCall(other);
+    await remove(other, agentId);
+    await using chat = openChat(other.client, agentId);
+    chat.send({ payload: confirm(callId, true) });
+    await chat.end();
+    const results = valuesOf(chat.heard, "toolResult");
+    expect(results).toMatchObject([{ callId, isError: true, errorCode: code }]);
+    expect(valuesOf(chat.heard, "text")[0]?.content).toContain(code);
+  },
+);

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { toolCeilings } from "../../src/limits.ts";
 import {
   createAgent,
   is,
@@ -16,7 +17,7 @@ setDefaultTimeout(60_000);
 let engine: EngineProcess;
 beforeAll(async () => {
   engine = await openEngine();
-  await putTools(engine.folder, "quick", "slow");
+  await putTools(engine.folder, "quick", "slow", "hoarding");
 });
 afterAll(() => engine[Symbol.asyncDispose]());
 
@@ -72,4 +73,45 @@ test("time that a tool takes counts, and its limit ends the tool", async () => {
   const heard = await talk(engine.client, agentId, "call slow with {}");
   expect(valuesOf(heard, "error")[0]?.code).toBe("MAX_DURATION");
   expect((await restingAgent(engine.client, agentId)).status).toBe("failed");
+});
+
+test("limits longer than any timer holds end no turn", async () => {
+  const tenThousandYears = { seconds: 315_576_000_000n };
+  for (const maxDuration of [{ seconds: 30n * 86_400n }, tenThousandYears]) {
+    const config = { maxDuration, toolLimits: { timeout: maxDuration } };
+    const agentId = await createAgent(engine.client, { config });
+    const heard = await talk(engine.client, agentId, "call quick with {}");
+    expect(valuesOf(heard, "toolResult")).toMatchObject([{ output: "done", isError: false }]);
+    const userInput = { content: "say hello" };
+    const answer = await engine.client.sendMessage({ agentId, userInput, timeout: maxDuration });
+    expect(answer.text).toBe("hello");
+  }
+});
+
+type ToolLimits = NonNullable<Config["toolLimits"]>;
+const toolLimits: Readonly<Record<string, { tool: string; limit: ToolLimits }>> = {
+  TOOL_OUT_OF_FUEL: { tool: "quick", limit: { fuel: 1n } },
+  TOOL_OUT_OF_MEMORY: { tool: "hoarding", limit: { memoryBytes: 131_072n } },
+  TOOL_TIMEOUT: { tool: "slow", limit: { timeout: { nanos: 50_000_000 } } },
+  TOOL_OUTPUT_TOO_LARGE: { tool: "quick", limit: { maxOutputBytes: 3n } },
+};
+
+test.each(Object.entries(toolLimits))(
+  "an agent's own tool_limits end a call with %s",
+  async (errorCode, { tool, limit }) => {
+    const agentId = await createAgent(engine.client, { config: { toolLimits: limit } });
+    const heard = await talk(engine.client, agentId, `call ${tool} with {}`);
+    expect(valuesOf(heard, "toolResult")).toMatchObject([{ isError: true, errorCode }]);
+  },
+);
+
+test("an agent's tool_limits come no further than the engine's ceiling", async () => {
+  const config = { toolLimits: { memoryBytes: 2n ** 52n } };
+  const agentId = await createAgent(engine.client, { config });
+  const heard = await talk(engine.client, agentId, "call hoarding with {}");
+  const [result] = valuesOf(heard, "toolResult");
+  expect(result).toMatchObject({ isError: true, errorCode: "TOOL_OUT_OF_MEMORY" });
+  const used = Number(result?.memoryBytes);
+  expect(used).toBeLessThanOrEqual(toolCeilings.memoryBytes);
+  expect(used).toBeGreaterThan(toolCeilings.memoryBytes / 2);
 });
