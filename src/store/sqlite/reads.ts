@@ -1,5 +1,5 @@
 import type { Database } from "bun:sqlite";
-import type { LoggedEvent } from "../../agent/event.ts";
+import type { LoggedEvent, RequestKey } from "../../agent/event.ts";
 import type { Mark, Marks } from "../../agent/mark.ts";
 import type { AgentRow } from "../../agent/row.ts";
 import type { AgentState } from "../../agent/state.ts";
@@ -92,13 +92,7 @@ export function openReads(db: Database, known: KnownDamage): Reads {
     readStored: async (agentId, after) =>
       together(() => readEvents(sql, agentId, after).map(shown)),
     aside: async (agentId) => together(() => readAside(sql, agentId)),
-    made: async ({ requestId, digest }) =>
-      reading(() => {
-        const known = sql.request.get(requestId);
-        if (known?.request_digest !== digest) return null;
-        if (birthCheck(known) === known.birth_check) return known.agent_id;
-        throw damaged(known.agent_id, "its index row was changed");
-      }),
+    made: async (request) => reading(() => readMade(sql, request)),
     marks: async (agentId, keys) => together(() => readMarks(sql, agentId, keys)),
     snapshot: async (agentId) => together(() => readSnapshot(sql, agentId)),
     row: async (agentId, nowMs) =>
@@ -318,6 +312,13 @@ const shown = ({ sequence, at, body, hash }: EventRow): StoredEvent => ({
   body,
   hash: hash.toHex(),
 });
+
+function readMade(sql: Statements, { requestId, digest }: RequestKey): string | null {
+  const found = sql.request.get(requestId);
+  if (found?.request_digest !== digest) return null;
+  if (birthCheck(found) === found.birth_check) return found.agent_id;
+  throw damaged(found.agent_id, "its index row was changed");
+}
 
 function readAside(sql: Statements, agentId: string): Aside {
   const held = heldOf(sql, agentId);
