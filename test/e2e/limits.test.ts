@@ -79,29 +79,35 @@ test("limits longer than any timer holds end no turn", async () => {
   const tenThousandYears = { seconds: 315_576_000_000n };
   for (const maxDuration of [{ seconds: 30n * 86_400n }, tenThousandYears]) {
     const config = { maxDuration, toolLimits: { timeout: maxDuration } };
-    const agentId = await createAgent(engine.client, { config });
+    const agentId = await createAgent(engine.client, { model: "scripted:1", config });
     const heard = await talk(engine.client, agentId, "call quick with {}");
     expect(valuesOf(heard, "toolResult")).toMatchObject([{ output: "done", isError: false }]);
-    const userInput = { content: "say hello" };
+    const userInput = { content: "count to 20" };
     const answer = await engine.client.sendMessage({ agentId, userInput, timeout: maxDuration });
-    expect(answer.text).toBe("hello");
+    expect(answer.text).toBe(numbersTo(20).join(" "));
   }
 });
 
 type ToolLimits = NonNullable<Config["toolLimits"]>;
-const toolLimits: Readonly<Record<string, { tool: string; limit: ToolLimits }>> = {
+const toolLimits: Readonly<
+  Record<string, { tool: string; limit: ToolLimits; used?: { memoryBytes: bigint } }>
+> = {
   TOOL_OUT_OF_FUEL: { tool: "quick", limit: { fuel: 1n } },
-  TOOL_OUT_OF_MEMORY: { tool: "hoarding", limit: { memoryBytes: 131_072n } },
+  TOOL_OUT_OF_MEMORY: {
+    tool: "hoarding",
+    limit: { memoryBytes: 131_072n },
+    used: { memoryBytes: 65_536n },
+  },
   TOOL_TIMEOUT: { tool: "slow", limit: { timeout: { nanos: 50_000_000 } } },
   TOOL_OUTPUT_TOO_LARGE: { tool: "quick", limit: { maxOutputBytes: 3n } },
 };
 
 test.each(Object.entries(toolLimits))(
   "an agent's own tool_limits end a call with %s",
-  async (errorCode, { tool, limit }) => {
+  async (errorCode, { tool, limit, used = {} }) => {
     const agentId = await createAgent(engine.client, { config: { toolLimits: limit } });
     const heard = await talk(engine.client, agentId, `call ${tool} with {}`);
-    expect(valuesOf(heard, "toolResult")).toMatchObject([{ isError: true, errorCode }]);
+    expect(valuesOf(heard, "toolResult")).toMatchObject([{ isError: true, errorCode, ...used }]);
   },
 );
 
