@@ -9,13 +9,13 @@ export type NodeClient = AsyncDisposable & {
   readonly line: () => Promise<unknown>;
 };
 
-/** Made anew for each run of the tests, within the repository, where Node finds the packages. */
+/** Within the repository, where Node finds the packages. */
 const build = async (): Promise<string> => {
   const { outputs } = await Bun.build({
     entrypoints: [join(import.meta.dir, "grpc-js.ts")],
     target: "node",
     packages: "external",
-    outdir: join(repository, ".cache", "node-client", String(process.pid)),
+    outdir: join(repository, ".cache", "node-client"),
     naming: "[name].mjs",
   });
   const [program] = outputs;
