@@ -17,7 +17,7 @@ import {
   said,
 } from "../support/events.ts";
 import { makePlayedModel, playedUsage } from "../support/played-model.ts";
-import { makeGate, openStage, type Stage } from "../support/stage.ts";
+import { makeGate, openStage, quiet, type Stage } from "../support/stage.ts";
 import { creationOf } from "../support/stores.ts";
 
 // Whole messages: each field has a value that no other field of its message has, and that is not its default.
@@ -201,20 +201,21 @@ test("what is live comes whole: acknowledgements, pieces and heartbeats", async 
   const engine = stage.start({ model });
   const client = openApi(engine, stage);
   const agentId = await stage.create(engine, "goal", { waitForInput: true });
-  stage.clock.advance(1_000);
   const chat = openConversation(client);
+  chat.send({ agentId });
+  await quiet();
+  stage.clock.advance(heartbeatMs);
+  await chat.until("a heartbeat", (message) => message.payload.case === "heartbeat");
   const hello = {
     messageId: "m",
     payload: { case: "userInput", value: { content: "hi" } },
   } as const;
-  chat.send({ agentId, ...hello });
+  chat.send(hello);
   await chat.until("the acknowledgement", (message) => message.payload.case === "status");
-  stage.clock.advance(heartbeatMs);
-  await chat.until("a heartbeat", (message) => message.payload.case === "heartbeat");
-  stage.clock.advance(2_000);
+  stage.clock.advance(500);
   gate.open();
   await chat.until("the answer", (message) => message.payload.case === "text");
-  stage.clock.advance(1_000);
+  stage.clock.advance(500);
   chat.send(hello);
   chat.halfClose();
   expect(await chat.ended).toBeNull();
@@ -225,15 +226,15 @@ test("what is live comes whole: acknowledgements, pieces and heartbeats", async 
     ...payload,
   });
   expect(chat.messages.map(json)).toEqual([
-    at(2, "01", { status: { status: "waiting" } }),
-    at(2, "16", { heartbeat: {} }),
-    at(2, "18", { thoughtDelta: { content: "h\u00fc" } }),
-    at(2, "18", { thoughtDelta: { content: "m", offset: "3" } }),
-    at(2, "18", { textDelta: { content: "gr\u00fc\u00df " } }),
-    at(2, "18", { textDelta: { content: "dich", offset: "7" } }),
-    at(3, "18", { thought: { content: "h\u00fcm" } }),
-    at(4, "18", { text: { content: "gr\u00fc\u00df dich" } }),
-    at(2, "19", { status: { status: "waiting" } }),
+    at(1, "15", { heartbeat: {} }),
+    at(2, "15", { status: { status: "waiting" } }),
+    at(2, "15.500", { thoughtDelta: { content: "h\u00fc" } }),
+    at(2, "15.500", { thoughtDelta: { content: "m", offset: "3" } }),
+    at(2, "15.500", { textDelta: { content: "gr\u00fc\u00df " } }),
+    at(2, "15.500", { textDelta: { content: "dich", offset: "7" } }),
+    at(3, "15.500", { thought: { content: "h\u00fcm" } }),
+    at(4, "15.500", { text: { content: "gr\u00fc\u00df dich" } }),
+    at(2, "16", { status: { status: "waiting" } }),
   ]);
   await engine.drain();
 });
@@ -358,7 +359,7 @@ test("each message of a client is recorded with all its fields, and once under i
 
   const chat = openConversation(client);
   for (const [index, { message }] of sent.entries())
-    for (const _twice of [1, 2]) chat.send(messageOf(message, index));
+    for (const twice of [message, message]) chat.send(messageOf(twice, index));
   chat.halfClose();
   expect(await chat.ended).toBeNull();
   const log = await stage.log(agentId);
