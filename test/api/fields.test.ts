@@ -12,10 +12,10 @@ import {
   ListToolsResponseSchema,
   SendMessageResponseSchema,
 } from "../../src/gen/engram/api/v1/agent_pb.ts";
-import { type ApiClient, openApi } from "../support/api.ts";
+import { type ApiClient, codeOf, openApi } from "../support/api.ts";
 import { makePlayedModel } from "../support/played-model.ts";
 import { makePlayedSandbox } from "../support/played-sandbox.ts";
-import { echoing, openStage } from "../support/stage.ts";
+import { echoing, makeGate, openStage, quiet, until } from "../support/stage.ts";
 
 // Whole answers: each field has a value that no other field of its message has, and that is not its default.
 
@@ -91,6 +91,37 @@ test.each<[string, JsonObject]>([
     expect(json(await client.getAgent({ agentId }))).toEqual(shown);
     expect((await client.listAgents({})).agents.map(json)).toEqual([shown]);
   }
+  await engine.drain();
+});
+
+test("another field under a request_id is another request", async () => {
+  const { engine, client } = open();
+  const request = { ...full, requestId: "r" };
+  const { agentId } = await create(client, request);
+  expect((await create(client, request)).agentId).toBe(agentId);
+  const { config } = full;
+  for (const other of [
+    { goal: "other" },
+    { model: "other" },
+    { systemPrompt: "" },
+    { metadata: { team: "red" } },
+    { config: { ...config, maxSteps: 12 } },
+    { config: { ...config, toolLimits: {} } },
+    { tools: [] },
+  ])
+    expect([other, await codeOf(create(client, { ...request, ...other }))]).toEqual([
+      other,
+      "AlreadyExists",
+    ]);
+
+  const fork = { agentId, atSequence: 1n, metadata: { kind: "fork" }, requestId: "f" };
+  const forked = await client.forkAgent(fork);
+  expect((await client.forkAgent(fork)).agentId).toBe(forked.agentId);
+  for (const other of [{ agentId: forked.agentId }, { atSequence: 0n }, { metadata: {} }])
+    expect([other, await codeOf(client.forkAgent({ ...fork, ...other }))]).toEqual([
+      other,
+      "AlreadyExists",
+    ]);
   await engine.drain();
 });
 
@@ -252,6 +283,28 @@ test("SendMessage gives the error of a turn that failed", async () => {
   expect(toJson(SendMessageResponseSchema, { ...answer, agent: undefined })).toEqual({
     error: { code: "MODEL_ERROR", message: "it cannot" },
   });
+  await engine.drain();
+});
+
+test("SendMessage waits for a minute where it is told no other time", async () => {
+  const gate = makeGate();
+  const model = makePlayedModel(() => ({ text: ["late"], before: () => gate.passed }));
+  const { stage, engine, client } = open({ model });
+  const { agentId } = await create(client, { ...plain, config: { waitForInput: true } });
+  const code = codeOf(client.sendMessage({ agentId, userInput: { content: "go" } }));
+  let isOver = false;
+  void code.finally(() => (isOver = true));
+  await until("the model is called", () => model.calls.length === 1);
+  for (let second = 0; second < 120; second++) {
+    await quiet();
+    stage.clock.advance(500);
+    if (second === 118) {
+      await quiet();
+      expect(isOver).toBe(false);
+    }
+  }
+  expect(await code).toBe("DeadlineExceeded");
+  gate.open();
   await engine.drain();
 });
 
