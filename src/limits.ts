@@ -124,6 +124,8 @@ export const serverLimits = {
   streamsPerConnectionMax: 1_024,
   /** Until a connection's first request message: a flood of empty streams takes 20 us each, at once. */
   streamsAtFirst: 128,
+  /** Streams in a row that ask nothing, after which a connection is cut: floods are made of them. */
+  unaskedStreamsMax: 256,
   /** Over all connections: 300 MiB at 18 KiB each. */
   callsMax: 16_384,
   /** One HTTP/2 connection's buffers, in MB. */

@@ -1,5 +1,5 @@
 import type { Server as Http1Server } from "node:http";
-import type { Http2Server, ServerHttp2Session } from "node:http2";
+import { constants, type Http2Server, type ServerHttp2Session } from "node:http2";
 import type { Socket } from "node:net";
 import { serverLimits } from "../limits.ts";
 import type { Sweep } from "./sweep.ts";
@@ -68,12 +68,32 @@ const keepAsking = (session: ServerHttp2Session, socket: Socket, sweep: Sweep): 
   socket.once("close", () => cancel());
 };
 
+/** Streams that ask nothing are what floods are made of: a newcomer may have few at once, and a row of them ends a connection. */
+const makeTrust = (): Record<"began" | "asked", (session: ServerHttp2Session) => void> => {
+  let trusted = false;
+  let unasked = 0;
+  return {
+    began: (session) => {
+      unasked += 1;
+      if (unasked <= serverLimits.unaskedStreamsMax || session.destroyed) return;
+      session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      session.destroy();
+    },
+    asked: (session) => {
+      unasked = 0;
+      if (trusted || session.closed || session.destroyed) return;
+      trusted = true;
+      session.settings({ maxConcurrentStreams: serverLimits.streamsPerConnectionMax });
+    },
+  };
+};
+
 export const makeConnection = (socket: Socket, surroundings: Surroundings): Connection => {
   const { http1, http2, sweep, onSession } = surroundings;
   let session: ServerHttp2Session | null = null;
   let calls = 0;
   let leaving = false;
-  let trusted = false;
+  const trust = makeTrust();
   let gone = false;
   let cancelDeadline = sweep.watch(serverLimits.sniffMs, () => socket.destroy());
   const setDeadline = (delayMs: number, onLate: () => void): void => {
@@ -113,6 +133,7 @@ export const makeConnection = (socket: Socket, surroundings: Surroundings): Conn
     callBegan: () => {
       cancelDeadline();
       calls += 1;
+      if (session !== null) trust.began(session);
     },
     callEnded: () => {
       calls -= 1;
@@ -121,9 +142,7 @@ export const makeConnection = (socket: Socket, surroundings: Surroundings): Conn
       else setDeadline(serverLimits.idleMs, end);
     },
     hasAsked: () => {
-      if (trusted || session === null || session.closed) return;
-      trusted = true;
-      session.settings({ maxConcurrentStreams: serverLimits.streamsPerConnectionMax });
+      if (session !== null) trust.asked(session);
     },
     goodbye: () => {
       leaving = true;

@@ -1,3 +1,4 @@
+import type { ServerHttp2Stream } from "node:http2";
 import {
   Code,
   type ConnectRouter,
@@ -47,6 +48,8 @@ export type RpcOptions = {
   readonly gate: (context: HandlerContext) => void;
   /** Its abort aborts every call, with its reason. */
   readonly shutdownSignal: AbortSignal;
+  /** Called with a stream of which a message has come. */
+  readonly hasAsked: (stream: ServerHttp2Stream) => void;
   readonly sweep: Sweep;
   readonly watch: PortWatch;
   readonly log: Log;
@@ -115,12 +118,16 @@ const withTimedBody = (
 const withVettedBody = (
   universal: UniversalServerRequest,
   { method }: UniversalHandler,
+  came: () => void,
 ): UniversalServerRequest => {
   const { body, header } = universal;
   if (!isByteStream(body)) return universal;
   const contentType = header.get("content-type") ?? "";
   const contentEncoding = header.get("content-encoding");
-  return { ...universal, body: vetted(body, { type: method.input, contentType, contentEncoding }) };
+  return {
+    ...universal,
+    body: vetted(body, { type: method.input, contentType, contentEncoding, came }),
+  };
 };
 
 /** Connect escapes more of a gRPC status' message than all clients take back. */
@@ -187,7 +194,10 @@ export const makeRpc = (parts: RpcOptions): Rpc => {
     const streamsIn = /^(client|bidi)_streaming$/.test(handler.method.methodKind);
     const timely = streamsIn ? universal : withTimedBody(universal, exchange, sweep);
     const asked = fromWebText(timely);
-    const answered = await handler(withVettedBody(asked ?? timely, handler));
+    const came = (): void => {
+      if ("stream" in response) parts.hasAsked(response.stream);
+    };
+    const answered = await handler(withVettedBody(asked ?? timely, handler, came));
     const result = asked === null ? answered : toWebText(answered);
     if (result.body === undefined && result.status >= 400) {
       refuse(request, response, shapeRefusal(result, handler, request));

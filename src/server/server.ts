@@ -59,7 +59,13 @@ export const openServer = async (options: ServerOptions): Promise<Server> => {
   let stopping = false;
 
   const { gate, hasKey } = makeDoorkeeper(options, connections.calls);
-  const { rpc, health } = makeServices({ ...options, gate, shutdownSignal, sweep });
+  const { rpc, health } = makeServices({
+    ...options,
+    gate,
+    shutdownSignal,
+    sweep,
+    hasAsked: connections.hasAsked,
+  });
   const checkOrigin = makeOriginCheck(options.corsOrigins);
   const dispatch = makeDispatch({ ...options, rpc, checkOrigin, hasKey });
   const grpc = makeGrpc({

@@ -11,6 +11,8 @@ type Form = {
   readonly contentType: string;
   /** Of the body as a whole. */
   readonly contentEncoding: string | null;
+  /** Called when a message has come. */
+  readonly came: () => void;
 };
 
 type Look = (message: Uint8Array, isZipped: boolean) => Promise<void>;
@@ -20,10 +22,11 @@ const unzip = promisify(gunzip);
 /** A request's body, of which each message is looked at before it is passed on: RESOURCE_EXHAUSTED where one has too many parts, or unzips to too much. */
 export function vetted(
   body: AsyncIterable<Uint8Array>,
-  { type, contentType, contentEncoding }: Form,
+  { type, contentType, contentEncoding, came }: Form,
 ): AsyncIterable<Uint8Array> {
   const isJson = /json(;|$)/.test(contentType);
   const look: Look = async (message, isZipped) => {
+    came();
     const plain = isZipped ? await unzipped(message) : message;
     if (isJson) mustHaveFewValues(plain);
     else mustHaveFewFields(type, plain);

@@ -20,7 +20,7 @@ const chat = {
   "content-type": "application/grpc",
 };
 
-const frameType = { headers: 1, reset: 3, goaway: 7 };
+const frameType = { headers: 1, reset: 3, goaway: 7, windowUpdate: 8 };
 /** The error code of the first GOAWAY among these frames; null: there is none. */
 const goawayCode = (bytes: Buffer): number | null => {
   for (let at = 0; at + 9 <= bytes.length; at += 9 + bytes.readUIntBE(at, 3)) {
@@ -71,6 +71,36 @@ test("a storm of resets ends its connection and leaves no handler; others are se
   expect(goawayCode(Buffer.concat(said))).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
   await server.agents.untilRunning(0);
   expect((await curl(`${server.url}/healthz`)).status).toBe(200);
+});
+
+test("a connection whose streams ask nothing is cut; one that asks in between is not", async () => {
+  await using server = await openTestServer();
+  const silent = (from: number, count: number): Buffer =>
+    Buffer.concat(
+      Array.from({ length: count }, (_, call) => {
+        const stream = 2 * (from + call) + 1;
+        const head = frame(frameType.headers, endHeaders, stream, grpcHead(chat[":path"]));
+        // The server resets it: a window cannot grow by nothing.
+        return Buffer.concat([head, frame(frameType.windowUpdate, 0, stream, "\0\0\0\0")]);
+      }),
+    );
+  const { unaskedStreamsMax } = serverLimits;
+  const flood = connect(server.port, "127.0.0.1", () =>
+    flood.write(Buffer.concat([greeting, silent(0, 2 * unaskedStreamsMax)])),
+  );
+  const said: Buffer[] = [];
+  flood.on("error", () => {}).on("data", (chunk: Buffer) => said.push(chunk));
+  await new Promise((resolve) => flood.once("close", resolve));
+  expect(goawayCode(Buffer.concat(said))).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+
+  const session = await openSession(server.url);
+  for (let round = 0; round < 3; round += 1) {
+    const streams = Array.from({ length: unaskedStreamsMax / 4 }, () => session.request(chat));
+    for (const stream of streams) stream.on("error", () => {}).close(constants.NGHTTP2_NO_ERROR);
+    const answer = await post(session, "/healthz", { ":method": "GET" }, Buffer.of());
+    expect(answer.body.toString()).toBe("ok\n");
+  }
+  session.destroy();
 });
 
 test("clients that cancel now and then keep their connection", async () => {
