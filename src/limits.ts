@@ -123,9 +123,9 @@ export const serverLimits = {
   /** A client's gRPC channel is one connection, so this is how many chats a client can hold; each takes about 18 KiB. */
   streamsPerConnectionMax: 1_024,
   /** Until a connection's first request message: a flood of empty streams takes 20 us each, at once. */
-  streamsAtFirst: 128,
+  streamsAtFirst: 100,
   /** Streams in a row that ask nothing, after which a connection is cut: floods are made of them. */
-  unaskedStreamsMax: 256,
+  unaskedStreamsMax: 150,
   /** Over all connections: 300 MiB at 18 KiB each. */
   callsMax: 16_384,
   /** One HTTP/2 connection's buffers, in MB. */
@@ -135,7 +135,7 @@ export const serverLimits = {
   /** Of a failure's message in its header: past 8 KiB gRPC clients lose it, past 64 the connection with it. */
   statusBytesMax: kib,
   /** Calls that a client may cancel at once, and per second after that; past it a cancel storm ends the connection. */
-  streamResetsBurst: 200,
+  streamResetsBurst: 100,
   streamResetsPerSecond: 33,
   /** Answers are made to fit what clients take; this is for logs from before they were. */
   responseBytesMax: 64 * mib,
