@@ -346,6 +346,8 @@ export const engineLimits = {
   statesMax: 4_096,
   /** What all kept states together hold, in characters: an agent counts for its conversation and its attachments. */
   stateCharsMax: 256 * mib,
+  /** Of one agent, before it takes more input: more than the forty largest images, which is what fits the default context. */
+  conversationCharsMax: 256 * mib,
   /** Events between two snapshots, at least: to fold so many takes a fraction of a millisecond. */
   snapshotEventsMin: 128,
   /** What a snapshot may hold: one large message's worth. To write, check or read it takes 20 ms, in which others wait. */

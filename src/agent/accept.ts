@@ -1,7 +1,8 @@
 import { EngramError } from "../errors.ts";
 import type { AgentSpec, Attachment, Event, MessageKey } from "./event.ts";
 import { decisionDigest, decisionKey, type Marks, messageKey } from "./mark.ts";
-import { type AgentState, statusOf } from "./state.ts";
+import { engineLimits } from "../limits.ts";
+import { type AgentState, conversationChars, statusOf } from "./state.ts";
 
 /** What a client asks of an agent. */
 export type Command = { readonly key: MessageKey | null } & (
@@ -38,8 +39,9 @@ export const markKeysOf = (command: Command): readonly string[] => [
 ];
 
 /**
- * What a command comes to, where `marks` are those of its keys at the state's sequence or later. Refused with failed_precondition (an impossible move), not_found (no such tool call),
- * already_exists (the message id was used for something else) or what an edit's change throws.
+ * What a command comes to, where `marks` are those of its keys at the state's sequence or later. Refused with
+ * failed_precondition (an impossible move), not_found (no such tool call), already_exists (the message id was used for
+ * something else), resource_exhausted (the conversation is full) or what an edit's change throws.
  */
 export function accept(state: AgentState, command: Command, marks: Marks): Accepted {
   const known = command.key === null ? undefined : marks.get(messageKey(command.key.messageId));
@@ -52,6 +54,16 @@ export function accept(state: AgentState, command: Command, marks: Marks): Accep
   );
 }
 
+/** A conversation is in memory as a whole, also that of a paused agent, which nobody condenses. */
+function mustHaveRoom(state: AgentState): void {
+  const chars = conversationChars(state);
+  if (chars <= engineLimits.conversationCharsMax) return;
+  throw new EngramError(
+    "resource_exhausted",
+    `the conversation has ${chars} characters with its files, and takes no input beyond ${engineLimits.conversationCharsMax}: let the agent work on what it has, or fork it at an earlier event`,
+  );
+}
+
 function eventsOf(state: AgentState, command: Command, marks: Marks): readonly Event[] {
   const { key } = command;
   switch (command.type) {
@@ -60,6 +72,8 @@ function eventsOf(state: AgentState, command: Command, marks: Marks): readonly E
         throw refused(state, "takes no input", "retry it or fork it");
       if (state.lifecycle === "canceled")
         throw refused(state, "takes no input", "fork it to go on from its log");
+      mustHaveRoom(state);
+
       return [
         {
           type: "MessageReceived",

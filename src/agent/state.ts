@@ -1,3 +1,4 @@
+import { engineLimits } from "../limits.ts";
 import type { AgentSpec, Attachment, ToolDefinition, ToolErrorCode } from "./event.ts";
 
 /** What the conversation consists of, in the order in which the model is shown it. */
@@ -123,6 +124,18 @@ export function statusOf(state: AgentState): Status {
   if (state.pendingCalls.some((call) => !call.awaitsConfirmation)) return "waiting_for_step";
   if (state.pendingCalls.length > 0) return "waiting_for_confirmation";
   return state.modelDue ? "waiting_for_step" : "waiting_for_input";
+}
+
+/** About how many characters of memory the conversation takes, attachments and all. */
+export function conversationChars({ summary, transcript }: AgentState): number {
+  let chars = summary.length;
+  for (const item of transcript) {
+    chars += engineLimits.eventCharsLeast + item.content.length;
+    if (item.kind === "user") for (const { base64 } of item.attachments) chars += base64.length;
+    if (item.kind === "assistant")
+      for (const { inputJson } of item.toolCalls) chars += inputJson.length;
+  }
+  return chars;
 }
 
 /** Nothing happens to the agent before a client acts. */

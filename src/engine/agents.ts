@@ -1,6 +1,6 @@
 import { setImmediate as nextTurnOfTheLoop } from "node:timers/promises";
 import { fold } from "../agent/fold.ts";
-import type { AgentState } from "../agent/state.ts";
+import { type AgentState, conversationChars } from "../agent/state.ts";
 import { EngramError } from "../errors.ts";
 import { engineLimits } from "../limits.ts";
 import type { Store } from "../store/store.ts";
@@ -117,17 +117,6 @@ function charsOf(state: AgentState): number {
   if (chars > engineLimits.snapshotCharsMax) return chars;
   for (const { description, parameters } of [...spec.tools, ...offeredTools])
     chars += description.length + JSON.stringify(parameters).length;
-  return chars;
-}
-
-function conversationChars({ summary, transcript }: AgentState): number {
-  let chars = summary.length;
-  for (const item of transcript) {
-    chars += engineLimits.eventCharsLeast + item.content.length;
-    if (item.kind === "user") for (const { base64 } of item.attachments) chars += base64.length;
-    if (item.kind === "assistant")
-      for (const { inputJson } of item.toolCalls) chars += inputJson.length;
-  }
   return chars;
 }
 

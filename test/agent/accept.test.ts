@@ -6,6 +6,7 @@ import { fold } from "../../src/agent/fold.ts";
 import { type Marks, marksOf, messageKey } from "../../src/agent/mark.ts";
 import { type AgentState, statusOf } from "../../src/agent/state.ts";
 import { EngramError } from "../../src/errors.ts";
+import { engineLimits } from "../../src/limits.ts";
 import {
   answered,
   born,
@@ -304,4 +305,19 @@ test("input to any agent that is not failed or canceled is worked on, or kept fo
     }),
     seeded(150),
   );
+});
+
+test("a conversation that is full takes no more input, but all else", () => {
+  const base64 = "x".repeat(engineLimits.conversationCharsMax / 4);
+  const file = { name: "f", mimeType: "image/png", base64 };
+  const sent: Event = { type: "MessageReceived", key: null, content: "", attachments: [file] };
+  const say: Command = { type: "Say", key: null, content: "more", attachments: [] };
+  const pausing = paused();
+  const nearly = stateOf(pausing, sent, sent, sent);
+  expect(accept(nearly, say, new Map()).events.length).toBe(1);
+  const full = after(nearly, [sent]);
+  expect(() => accept(full, say, new Map())).toThrow(
+    expect.objectContaining({ code: "resource_exhausted" }),
+  );
+  expect(accept(full, { type: "Resume", key: null }, new Map()).events.length).toBe(1);
 });
