@@ -16,7 +16,7 @@ const answers = {
   conversation: {
     texts: [counted, "good-bye"],
     joined: `${counted}good-bye`,
-    pieces: true,
+    pieceFirst: true,
     chat: ok,
     history: ["1", "2", "3", "4", "5"],
     replay: ok,
@@ -87,7 +87,7 @@ test("grpc-js's channel finds a restarted engine again, and Chat goes on from a 
     caPath: null,
     apiKey: "",
   });
-  expect(await client.line()).toBe("midway");
+  expect(await client.line()).toBe("begun");
   await engine.kill();
   await engine.start({ GRPC_PORT: new URL(engine.url).port });
   const listener = makeListener();
@@ -101,5 +101,5 @@ test("grpc-js's channel finds a restarted engine again, and Chat goes on from a 
     codes.push(line.outcome.code);
   }
   expect(codes).toEqual(["UNAVAILABLE", "OK"]);
-  expect(listener.texts.map(numbersIn)).toEqual([numbersTo(200)]);
+  expect(listener.texts.map(numbersIn)).toEqual([numbersTo(300)]);
 });

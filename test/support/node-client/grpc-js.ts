@@ -104,6 +104,9 @@ const contentOf = (messages: readonly Message[], name: string): readonly string[
     return "content" in value ? [String(value.content)] : [];
   });
 
+const firstOf = (messages: readonly Message[], name: string): number =>
+  messages.findIndex((message) => name in message);
+
 const wishes = { goal: "help", model: "scripted:1", config: { waitForInput: true } };
 
 const conversation = async ({ unary, chat, replay }: Agents): Promise<Message> => {
@@ -126,7 +129,7 @@ const conversation = async ({ unary, chat, replay }: Agents): Promise<Message> =
   return {
     texts: contentOf(messages, "text"),
     joined: contentOf(messages, "textDelta").join(""),
-    pieces: contentOf(messages, "textDelta").length > 5,
+    pieceFirst: firstOf(messages, "textDelta") < firstOf(messages, "text"),
     chat: outcome,
     history: history.messages.map(({ sequenceId }) => sequenceId),
     replay: history.outcome,
@@ -231,7 +234,7 @@ const call = async (given: Wishes): Promise<void> => {
 const follow = async (given: Wishes): Promise<void> => {
   const agents = openAgents("engram.api.v1.AgentService", given, {
     "grpc.keepalive_time_ms": 50,
-    "grpc.keepalive_timeout_ms": 400,
+    "grpc.keepalive_timeout_ms": 3_000,
   });
   const { agentId } = await agents.unary("CreateAgent", wishes);
   let heartbeats = 0;
@@ -250,19 +253,22 @@ const reconnect = async (given: Wishes): Promise<void> => {
   });
   const { agentId } = await agents.unary("CreateAgent", { ...wishes, model: "scripted:10" });
   let after = "1";
-  let pieces = 0;
+  let begun = false;
   for (let done = false; !done;) {
     const patient = new Metadata({ waitForReady: true });
     patient.set("x-api-key", given.apiKey);
     const stream = agents.chat(patient);
-    const payload = { messageId: "m1", userInput: { content: "write 200 words" } };
+    const payload = { messageId: "m1", userInput: { content: "write 300 words" } };
     const resumed = after;
     stream.write({ agentId, resumeFromSequence: after, ...payload });
     stream.end();
     const { messages, outcome } = await heard(stream, (message) => {
-      if ("heartbeat" in message || "textDelta" in message) pieces += 1;
-      else after = String(message["sequenceId"]);
-      if (pieces === 40) print("midway");
+      if (!("heartbeat" in message || "textDelta" in message))
+        after = String(message["sequenceId"]);
+      if ("textDelta" in message && !begun) {
+        begun = true;
+        print("begun");
+      }
     });
     print({ resumed, outcome, messages });
     done = outcome.code === "OK";
