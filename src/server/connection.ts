@@ -65,7 +65,7 @@ const keepAsking = (session: ServerHttp2Session, socket: Socket, sweep: Sweep): 
     });
   };
   ask();
-  socket.once("close", () => cancel());
+  session.once("close", () => cancel());
 };
 
 /** Streams that ask nothing are what floods are made of: a newcomer may have few at once, and a row of them ends a connection. */

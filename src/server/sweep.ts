@@ -21,12 +21,15 @@ export const makeSweep = (clock: Clock): Sweep => {
   const sweep = (): void => {
     armed = false;
     const nowMs = clock.monotonicMs();
-    for (const deadline of deadlines) {
-      if (deadline.dueMs > nowMs) continue;
-      deadlines.delete(deadline);
-      deadline.onLate();
+    try {
+      for (const deadline of deadlines) {
+        if (deadline.dueMs > nowMs) continue;
+        deadlines.delete(deadline);
+        deadline.onLate();
+      }
+    } finally {
+      arm();
     }
-    arm();
   };
   return {
     watch: (delayMs, onLate) => {

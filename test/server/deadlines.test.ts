@@ -1,12 +1,15 @@
 import { expect, test } from "bun:test";
 import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
+import { constants } from "node:http2";
 import { connect, type Socket } from "node:net";
-import { AgentService } from "../../src/gen/engram/api/v1/agent_pb.ts";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { AgentService, ClientMessageSchema } from "../../src/gen/engram/api/v1/agent_pb.ts";
 import { serverLimits } from "../../src/limits.ts";
 import { makeManualClock, type ManualClock } from "../support/manual-clock.ts";
 import {
   endHeaders,
+  envelope,
   frame,
   greeting,
   grpcHead,
@@ -16,7 +19,8 @@ import {
   post,
   preface,
 } from "../support/raw-http2.ts";
-import { openTestServer, type TestServer } from "../support/server.ts";
+import { openTestServer, type TestServer, unwatched } from "../support/server.ts";
+import { untilStuck } from "../support/stuck-clients.ts";
 
 const { sniffMs, headMs, bodyMs, idleMs, goodbyeMs, pingIntervalMs, pingTimeoutMs } = serverLimits;
 const service = "/engram.api.v1.AgentService";
@@ -195,6 +199,61 @@ test("a peer that gives no sign of life loses its calls; one that does keeps the
   }
   setting.server.agents.release();
   expect(await running).toBe("done");
+});
+
+test("who says goodbye and stays is not asked for a sign of life, and is let go", async () => {
+  let connections = 0;
+  const clock = makeManualClock();
+  const connected = (): void => void connections++;
+  const disconnected = (): void => void connections--;
+  await using server = await openTestServer({
+    clock,
+    watch: { ...unwatched, connected, disconnected },
+  });
+  const socket = connect({ port: server.port, host: "127.0.0.1", allowHalfOpen: true });
+  const heard = async (event: "data" | "end"): Promise<void> =>
+    new Promise((resolve) => socket.once(event, () => resolve()));
+  socket.write(Buffer.concat([greeting, frame(1, endHeaders, 1, grpcHead(`${service}/GetAgent`))]));
+  await heard("data");
+  socket.write(frame(0, 1, 1, "\0\0\0\0\0"));
+  await heard("data");
+  const settingsTaken = frame(4, 1, 0);
+  const goaway = frame(7, 0, 0, "\0".repeat(8));
+  socket.write(Buffer.concat([settingsTaken, settingsTaken, goaway]));
+  await heard("end");
+  clock.advance(idleMs - 1000);
+  expect(connections).toBe(1);
+  clock.advance(goodbyeMs + slackMs + 1000);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(connections).toBe(0);
+  socket.destroy();
+});
+
+test("a handler that is stuck in a write ends at its deadline, and its call soon after", async () => {
+  await using setting = await openSetting();
+  const timeoutMs = 10_000;
+  const session = await openSession(setting.server.url);
+  const stream = session.request({
+    ":method": "POST",
+    ":path": `${service}/Chat`,
+    "content-type": "application/grpc",
+    "grpc-timeout": `${timeoutMs}m`,
+  });
+  let closed = false;
+  stream.on("error", () => {}).on("close", () => (closed = true));
+  const flood = create(ClientMessageSchema, {
+    agentId: "a",
+    payload: { case: "userInput", value: { content: "flood" } },
+  });
+  // Nobody reads what it is answered.
+  stream.write(envelope(toBinary(ClientMessageSchema, flood)));
+  await setting.server.agents.untilRunning(1);
+  await untilStuck(setting.server);
+  setting.clock.advance(timeoutMs);
+  await setting.server.agents.untilRunning(0);
+  expectWithin(await lifeMs(setting, { closed: () => closed }), goodbyeMs);
+  expect(stream.rstCode).toBe(constants.NGHTTP2_CANCEL);
+  session.destroy();
 });
 
 test("the sweep stands still while nobody is connected", async () => {

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { connect, type Socket } from "node:net";
@@ -6,9 +7,9 @@ import {
   Health,
   HealthCheckResponse_ServingStatus,
 } from "../../src/gen/grpc/health/v1/health_pb.ts";
-import { AgentService } from "../../src/gen/engram/api/v1/agent_pb.ts";
+import { AgentService, ReplayRequestSchema } from "../../src/gen/engram/api/v1/agent_pb.ts";
 import { makeManualClock } from "../support/manual-clock.ts";
-import { openSession, post } from "../support/raw-http2.ts";
+import { envelope, openSession, post } from "../support/raw-http2.ts";
 import { openTestServer } from "../support/server.ts";
 
 const deadlineMs = 8000;
@@ -103,6 +104,25 @@ test("what is left at the deadline is destroyed", async () => {
   await drained;
   await ended;
   await server.agents.untilRunning(0);
+});
+
+test("a stream that is destroyed in mid-answer does not look like a whole one", async () => {
+  await using server = await openTestServer();
+  const session = await openSession(server.url);
+  const request = toBinary(ReplayRequestSchema, create(ReplayRequestSchema, { agentId: "follow" }));
+  const answer = post(
+    session,
+    "/engram.api.v1.AgentService/Replay",
+    { "content-type": "application/grpc" },
+    envelope(request),
+  );
+  await server.agents.untilRunning(1);
+  await post(session, "/healthz", { ":method": "GET" }, Buffer.of());
+  await server.close();
+  const { body, trailers } = await answer;
+  expect(body.length).toBeGreaterThan(0);
+  expect(trailers).toEqual({});
+  session.destroy();
 });
 
 test("a call after the goodbye is UNAVAILABLE, and health says so", async () => {

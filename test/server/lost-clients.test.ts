@@ -1,17 +1,8 @@
 import { expect, test } from "bun:test";
 import { connect } from "node:net";
 import { envelope, openSession } from "../support/raw-http2.ts";
-import { openTestServer, type TestServer } from "../support/server.ts";
-import { stuckClientsEntry } from "../support/stuck-clients.ts";
-
-/** Settles once the floods have stood still for a while in which the server answered others. */
-const untilStuck = async ({ agents, url }: TestServer): Promise<void> => {
-  for (let still = 0, seen = agents.flooded(); still < 50; still += 1) {
-    await (await fetch(`${url}/healthz`)).text();
-    if (agents.flooded() !== seen) still = 0;
-    seen = agents.flooded();
-  }
-};
+import { openTestServer } from "../support/server.ts";
+import { stuckClientsEntry, untilStuck } from "../support/stuck-clients.ts";
 
 test("killed clients leave no handler behind, not even one that is stuck in a write", async () => {
   await using server = await openTestServer();

@@ -2,6 +2,7 @@ import { connect } from "node:http2";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { ClientMessageSchema } from "../../src/gen/engram/api/v1/agent_pb.ts";
 import { envelope } from "./raw-http2.ts";
+import type { TestServer } from "./server.ts";
 
 /** Run by itself, this file is the clients below. Arguments: URL, number of chats of each kind. */
 export const stuckClientsEntry = import.meta.path;
@@ -36,6 +37,15 @@ const openChats = (url: string, count: number): void => {
       session.on("error", () => {});
       stream.write(ask(content));
     }
+  }
+};
+
+/** Settles once the floods have stood still for a while in which the server answered others. */
+export const untilStuck = async ({ agents, url }: TestServer): Promise<void> => {
+  for (let still = 0, seen = agents.flooded(); still < 50; still += 1) {
+    await (await fetch(`${url}/healthz`)).text();
+    if (agents.flooded() !== seen) still = 0;
+    seen = agents.flooded();
   }
 };
 

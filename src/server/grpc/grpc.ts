@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
+import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import {
   Code,
   ConnectError,
@@ -106,6 +106,7 @@ async function answer(
     context.abort(reason);
     input.end(reason);
     output.end(reason);
+    if (!stream.destroyed) closeUnread(stream, sweep);
   };
   running.add(abort);
   stream.once("close", () => {
@@ -120,9 +121,9 @@ async function answer(
         );
   let tellEnd = (_code: string): void => {};
   try {
-    if (timeout.error !== undefined) throw timeout.error;
     gate(context);
     tellEnd = watch.began(nameOf(spec.method), spec.kind);
+    if (timeout.error !== undefined) throw timeout.error;
     // Until there is one, a call is no more than its stream: floods of heads alone stay cheap.
     const first = await input.next();
     if (first === null) throw nothingAsked(spec);
@@ -143,6 +144,12 @@ async function answer(
     input.end(ended);
     context.abort(null);
   }
+}
+
+/** Behind an answer that its client does not read, the status would wait for ever, and the stream with it. */
+function closeUnread(stream: ServerHttp2Stream, sweep: Sweep): void {
+  const close = (): void => stream.close(constants.NGHTTP2_CANCEL);
+  stream.once("close", sweep.watch(serverLimits.goodbyeMs, close));
 }
 
 const takesStream = ({ kind }: MethodImplSpec): boolean =>

@@ -7,7 +7,7 @@ import { grpcMessageOf } from "../words.ts";
 
 /** What a client is answered in one call. */
 export type Output = {
-  /** Resolves when the client can be given more, or is gone. */
+  /** Resolves when the client can be given more, is gone, or the call has ended. */
   write(message: Uint8Array): Promise<void>;
   /** The call ends well, or with the error; later words are not heard. */
   end(error: ConnectError | null): void;
@@ -15,14 +15,9 @@ export type Output = {
 
 const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
 
-const drained = (stream: ServerHttp2Stream): Promise<void> =>
-  new Promise((resolve) => {
-    const done = (): void => {
-      stream.off("drain", done).off("close", done);
-      resolve();
-    };
-    stream.on("drain", done).on("close", done);
-  });
+/** Where it is not, to answer throws. */
+const isOpen = (stream: ServerHttp2Stream): boolean =>
+  !stream.destroyed && !stream.closed && stream.session !== undefined;
 
 const statusOf = (error: ConnectError): Record<string, string> =>
   Object.fromEntries([
@@ -37,12 +32,22 @@ export function openOutput(stream: ServerHttp2Stream): Output {
   let trailers: Record<string, string> = { "grpc-status": "0" };
   /** Since the last turn of the event loop. */
   let bytes = 0;
+  let release = (): void => {};
   const begin = (): void => {
     stream.respond(head, { waitForTrailers: true });
     stream.once("wantTrailers", () => {
-      if (!stream.destroyed) stream.sendTrailers(trailers);
+      // Asked for of what is destroyed in mid-answer too, and its client must not take that for the end.
+      if (ended && isOpen(stream)) stream.sendTrailers(trailers);
     });
   };
+  const drained = (): Promise<void> =>
+    new Promise((resolve) => {
+      release = () => {
+        stream.off("drain", release).off("close", release);
+        resolve();
+      };
+      stream.on("drain", release).on("close", release);
+    });
   return {
     write: async (message) => {
       if (message.length > serverLimits.responseBytesMax)
@@ -50,19 +55,21 @@ export function openOutput(stream: ServerHttp2Stream): Output {
           `the answer has ${message.length} bytes; at most ${serverLimits.responseBytesMax} are sent`,
           Code.ResourceExhausted,
         );
-      if (ended || stream.destroyed) return;
+      if (ended || !isOpen(stream)) return;
       if (!stream.headersSent) begin();
       const more = stream.write(frameOf(message));
       bytes += message.length;
-      if (!more) await drained(stream);
+      if (!more) await drained();
       if (bytes < serverLimits.answerBytesPerTurn) return;
       // A writer that goes on within the turn of a "drain" is never held back again.
       bytes = 0;
       await turn();
     },
     end: (error) => {
-      if (ended || stream.destroyed) return;
+      if (ended) return;
       ended = true;
+      release();
+      if (!isOpen(stream)) return;
       if (error !== null && !stream.headersSent) {
         // Without an answer its status stands in the head, and nothing may follow.
         stream.respond({ ...head, ...statusOf(error) }, { endStream: true });
