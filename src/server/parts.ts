@@ -35,100 +35,158 @@ function endOfString(json: Uint8Array, opening: number): number {
   return at;
 }
 
-/** Throws RESOURCE_EXHAUSTED where a binary message has too many fields. What cannot be read is for its parser to say. */
+/**
+ * Throws RESOURCE_EXHAUSTED where a binary message has too many fields, and INVALID_ARGUMENT where its parser would take
+ * it for another message than the one that is counted: it trusts a field to have its type, and to end with its message.
+ */
 export function mustHaveFewFields(type: DescMessage, bytes: Uint8Array): void {
-  const left = countDown(type, bytes, requestLimits.messagePartsMax, 0);
-  if (left < 0) throw tooMany();
+  const reader = { bytes, at: 0, left: requestLimits.messagePartsMax };
+  count(reader, fieldsOf(type), bytes.length, 1);
 }
+
+type Reader = { readonly bytes: Uint8Array; at: number; left: number };
+
+/** How values are told apart on the wire. */
+const wires = { varint: 0, eightBytes: 1, sized: 2, group: 3, groupEnd: 4, fourBytes: 5 } as const;
+
+type Field = {
+  readonly wire: number;
+  /** Many may come packed into one. */
+  readonly isPackable: boolean;
+  /** Of a message, or of a map's entry. */
+  readonly inside: (() => Fields) | null;
+  /** By how much deeper what is inside stands for the parser. */
+  readonly deeper: 0 | 1;
+};
+type Fields = ReadonlyMap<number, Field>;
 
 /** As deep as the parser goes. */
 const depthMax = 100;
 
-/** `left` without the fields of this message; below 0: too many. */
-function countDown(type: DescMessage, bytes: Uint8Array, left: number, depth: number): number {
-  const reader = { bytes, at: 0 };
-  let rest = left;
-  while (reader.at < bytes.length && rest >= 0) {
-    rest -= 1;
+const malformed = (why: string): ConnectError =>
+  new ConnectError(`the request message is not valid protobuf: ${why}`, Code.InvalidArgument);
+
+/** Takes the fields up to `end` from what is left. */
+function count(reader: Reader, fields: Fields, end: number, depth: number): void {
+  if (depth > depthMax) throw malformed(`it is nested more than ${depthMax} deep`);
+  /** Nobody knows what is in a group. */
+  let groups = 0;
+  while (reader.at < end) {
+    if (--reader.left < 0) throw tooMany();
     const tag = varint(reader);
-    switch (tag & 7) {
-      case 0:
-        varint(reader);
-        break;
-      case 1:
-        reader.at += 8;
-        break;
-      case 5:
-        reader.at += 4;
-        break;
-      case 2: {
-        const length = varint(reader);
-        const content = bytes.subarray(reader.at, reader.at + length);
-        reader.at += length;
-        const field = fieldOf(type, tag >>> 3);
-        if (field !== undefined && depth < depthMax)
-          rest = countField(field, content, rest, depth + 1);
-        break;
-      }
-      default:
-        return rest;
-    }
+    const wire = tag & 7;
+    const field = groups === 0 ? fields.get(tag >>> 3) : undefined;
+    if (field !== undefined) countField(reader, field, wire, depth);
+    else if (wire === wires.group) groups += 1;
+    else if (wire === wires.groupEnd) groups -= 1;
+    else skip(reader, wire);
+    if (groups < 0) throw malformed("a group ends that has not begun");
   }
-  return rest;
+  if (reader.at !== end || groups > 0) throw malformed("a field ends behind its message");
 }
 
-function countField(field: DescField, content: Uint8Array, left: number, depth: number): number {
-  switch (field.fieldKind) {
-    case "message":
-      return countDown(field.message, content, left, depth);
-    case "map":
-      return field.mapKind === "message" ? countEntry(field.message, content, left, depth) : left;
-    case "list":
-      if (field.listKind === "message") return countDown(field.message, content, left, depth);
-      return isText(field.scalar) ? left : left - content.length;
-    default:
-      return left;
-  }
-}
-
-/** Many numbers come packed into one field; of texts each has its own. */
-const isText = (scalar: ScalarType | undefined): boolean =>
-  scalar === ScalarType.STRING || scalar === ScalarType.BYTES;
-
-/** An entry is a message of a key and a value. */
-function countEntry(value: DescMessage, entry: Uint8Array, left: number, depth: number): number {
-  const reader = { bytes: entry, at: 0 };
-  let rest = left;
-  while (reader.at < entry.length && rest >= 0) {
-    const tag = varint(reader);
-    if ((tag & 7) !== 2) return rest;
+function countField(reader: Reader, field: Field, wire: number, depth: number): void {
+  if (wire === wires.sized && field.inside !== null) {
     const length = varint(reader);
-    const content = entry.subarray(reader.at, reader.at + length);
+    count(reader, field.inside(), reader.at + length, depth + field.deeper);
+  } else if (wire === field.wire) skip(reader, wire);
+  else if (wire === wires.sized && field.isPackable) countPacked(reader, field.wire);
+  else throw malformed("a field has the type of another");
+}
+
+function countPacked(reader: Reader, wire: number): void {
+  const length = varint(reader);
+  const end = reader.at + length;
+  while (reader.at < end) {
+    if (--reader.left < 0) throw tooMany();
+    skip(reader, wire);
+  }
+  if (reader.at !== end) throw malformed("a field ends behind its list");
+}
+
+function skip(reader: Reader, wire: number): void {
+  if (wire === wires.varint) varint(reader);
+  else if (wire === wires.eightBytes) reader.at += 8;
+  else if (wire === wires.fourBytes) reader.at += 4;
+  else if (wire === wires.sized) {
+    const length = varint(reader);
     reader.at += length;
-    rest -= 1;
-    if (tag >>> 3 === 2) rest = countDown(value, content, rest, depth);
-  }
-  return rest;
+  } else throw malformed(`there is no wire type ${wire}`);
 }
 
-const fieldsByNumber = new WeakMap<DescMessage, ReadonlyMap<number, DescField>>();
-
-function fieldOf(type: DescMessage, number: number): DescField | undefined {
-  let fields = fieldsByNumber.get(type);
-  if (fields === undefined) {
-    fields = new Map(type.fields.map((field) => [field.number, field]));
-    fieldsByNumber.set(type, fields);
-  }
-  return fields.get(number);
-}
-
-/** Of the numbers that matter here, which fit 32 bits; of longer ones the low bits. */
-function varint(reader: { readonly bytes: Uint8Array; at: number }): number {
+/** Of lengths and tags, which fit 32 bits; of longer ones the low bits. */
+function varint(reader: Reader): number {
   let value = 0;
   for (let shift = 0; shift < 70; shift += 7) {
     const byte = reader.bytes[reader.at++] ?? 0;
     if (shift < 32) value |= (byte & 0x7f) << shift;
-    if (byte < 0x80) break;
+    if (byte < 0x80) return value >>> 0;
   }
-  return value >>> 0;
+  throw malformed("a number has more than ten bytes");
+}
+
+const fieldsByType = new WeakMap<DescMessage, Fields>();
+
+function fieldsOf(type: DescMessage): Fields {
+  const known = fieldsByType.get(type);
+  if (known !== undefined) return known;
+  const fields = new Map(type.fields.map((field) => [field.number, fieldOf(field)]));
+  fieldsByType.set(type, fields);
+  return fields;
+}
+
+function fieldOf(field: DescField): Field {
+  switch (field.fieldKind) {
+    case "message":
+      return messageOf(field.message);
+    case "map":
+      return mapOf(field);
+    case "list":
+      if (field.listKind === "message") return messageOf(field.message);
+      return numberOrText(field.scalar, true);
+    default:
+      return numberOrText(field.scalar, false);
+  }
+}
+
+const messageOf = (type: DescMessage): Field => ({
+  wire: wires.sized,
+  isPackable: false,
+  inside: () => fieldsOf(type),
+  deeper: 1,
+});
+
+/** An entry is a message of a key and a value, though not for the parser. */
+function mapOf(field: DescField & { fieldKind: "map" }): Field {
+  const value =
+    field.mapKind === "message" ? messageOf(field.message) : numberOrText(field.scalar, false);
+  const entry = new Map([
+    [1, numberOrText(field.mapKey, false)],
+    [2, value],
+  ]);
+  return { wire: wires.sized, isPackable: false, inside: () => entry, deeper: 0 };
+}
+
+/** Undefined: an enum's. */
+function numberOrText(scalar: ScalarType | undefined, isList: boolean): Field {
+  const wire = wireOf(scalar);
+  return { wire, isPackable: isList && wire !== wires.sized, inside: null, deeper: 0 };
+}
+
+function wireOf(scalar: ScalarType | undefined): number {
+  switch (scalar) {
+    case ScalarType.STRING:
+    case ScalarType.BYTES:
+      return wires.sized;
+    case ScalarType.DOUBLE:
+    case ScalarType.FIXED64:
+    case ScalarType.SFIXED64:
+      return wires.eightBytes;
+    case ScalarType.FLOAT:
+    case ScalarType.FIXED32:
+    case ScalarType.SFIXED32:
+      return wires.fourBytes;
+    default:
+      return wires.varint;
+  }
 }

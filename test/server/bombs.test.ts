@@ -1,7 +1,9 @@
 import { expect, test } from "bun:test";
 import { create, fromBinary, toBinary, toJsonString } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
 import fc from "fast-check";
 import { CreateAgentRequestSchema } from "../../src/gen/engram/api/v1/agent_pb.ts";
+import { ExtensionNumberResponseSchema } from "../../src/gen/grpc/reflection/v1/reflection_pb.ts";
 import { requestLimits } from "../../src/limits.ts";
 import { mustHaveFewFields, mustHaveFewValues } from "../../src/server/parts.ts";
 import { envelope, openSession, post, type RawAnswer } from "../support/raw-http2.ts";
@@ -95,21 +97,22 @@ for (const [name, method, headers, body] of [
     expect(answer).toContain(`at most ${requestLimits.messageBytesMax} are taken: send less`);
   });
 
-const refused = (look: () => void): boolean => {
+/** null: it was taken. */
+const codeOf = (look: () => void): Code | null => {
   try {
     look();
-    return false;
-  } catch {
-    return true;
+    return null;
+  } catch (error) {
+    return ConnectError.from(error).code;
   }
 };
 
 test("brackets, braces and commas in a text are no parts; those of nested lists are", () => {
   const text = '[{,"\\'.repeat(messagePartsMax);
-  expect(refused(() => mustHaveFewValues(Buffer.from(JSON.stringify({ goal: text }))))).toBe(false);
+  expect(codeOf(() => mustHaveFewValues(Buffer.from(JSON.stringify({ goal: text }))))).toBeNull();
   for (const bomb of ["[", '{"a":', "1,", '"",', '"\\\\",'])
-    expect(refused(() => mustHaveFewValues(Buffer.from(bomb.repeat(messagePartsMax + 1))))).toBe(
-      true,
+    expect(codeOf(() => mustHaveFewValues(Buffer.from(bomb.repeat(messagePartsMax + 1))))).toBe(
+      Code.ResourceExhausted,
     );
 });
 
@@ -123,17 +126,68 @@ test("fields are counted however deep they stand", () => {
   };
   const look = (items: number) => (): void =>
     mustHaveFewFields(CreateAgentRequestSchema, nested(items));
-  expect(refused(look(messagePartsMax / 50))).toBe(false);
-  expect(refused(look(messagePartsMax / 5))).toBe(true);
-  // The smallest tools there are: two bytes each.
-  const tools = new Uint8Array(2 * (messagePartsMax + 1)).map((_, n) => (n % 2 === 0 ? 0x22 : 0));
-  expect(refused(() => mustHaveFewFields(CreateAgentRequestSchema, tools))).toBe(true);
+  expect(codeOf(look(messagePartsMax / 50))).toBeNull();
+  expect(codeOf(look(messagePartsMax / 5))).toBe(Code.ResourceExhausted);
+  expect(codeOf(() => mustHaveFewFields(CreateAgentRequestSchema, tools))).toBe(
+    Code.ResourceExhausted,
+  );
+});
+
+const hex = (digits: string): Buffer => Buffer.from(digits, "hex");
+const varint = (value: number): Buffer =>
+  value < 0x80
+    ? Buffer.of(value)
+    : Buffer.concat([Buffer.of((value & 0x7f) | 0x80), varint(value >>> 7)]);
+const sized = (tag: number, content: Uint8Array): Buffer =>
+  Buffer.concat([Buffer.of(tag), varint(content.length), content]);
+const pairs = (tag: number): Uint8Array =>
+  new Uint8Array(2 * (messagePartsMax + 1)).map((_, n) => (n % 2 === 0 ? tag : 0));
+
+/** The smallest tools there are: two bytes each. */
+const tools = pairs(0x22);
+/** A Struct of a list of empty values, and the head of a config that has it. */
+const struct = sized(0x0a, sized(0x12, sized(0x32, pairs(0x0a))));
+const schemaHead = Buffer.concat([Buffer.of(0x42), varint(struct.length)]);
+
+for (const [name, code, pieces] of [
+  ["behind a group that nobody knows", Code.ResourceExhausted, [hex("a306a406"), tools]],
+  ["behind a text that says it is a number", Code.InvalidArgument, [hex("0801"), tools]],
+  ["in a number that says it is a text", Code.InvalidArgument, [sized(0x32, sized(0x0a, tools))]],
+  ["in what ends behind its message", Code.ResourceExhausted, [sized(0x32, schemaHead), struct]],
+  ["behind a group that ends elsewhere", Code.InvalidArgument, [sized(0x32, hex("a306")), tools]],
+  ["behind a number of eleven bytes", Code.InvalidArgument, [hex(`a006${"ff".repeat(11)}`), tools]],
+] as const)
+  test(`a bomb is found ${name}`, () => {
+    const bytes = Buffer.concat([...pieces]);
+    expect(codeOf(() => mustHaveFewFields(CreateAgentRequestSchema, bytes))).toBe(code);
+  });
+
+test("numbers that are packed are counted one by one", () => {
+  const numbers = (bytes: Uint8Array) => (): void =>
+    mustHaveFewFields(ExtensionNumberResponseSchema, sized(0x12, bytes));
+  expect(codeOf(numbers(new Uint8Array(messagePartsMax - 1)))).toBeNull();
+  expect(codeOf(numbers(new Uint8Array(messagePartsMax)))).toBe(Code.ResourceExhausted);
+  expect(codeOf(numbers(Uint8Array.of(1, 0x80)))).toBe(Code.InvalidArgument);
+});
+
+test("what newer clients may send is passed on: fields, groups and parts of entries that nobody knows", () => {
+  const message = Buffer.concat([
+    hex("a00601"),
+    hex("a3060801a406"),
+    sized(0x1a, hex("0a016112016218071a00")),
+  ]);
+  expect(codeOf(() => mustHaveFewFields(CreateAgentRequestSchema, message))).toBeNull();
+  const { metadata, $unknown } = fromBinary(CreateAgentRequestSchema, message);
+  expect(metadata).toEqual({ a: "b" });
+  expect($unknown?.length).toBe(2);
 });
 
 test("whatever bytes come, counting ends, and refuses nothing small that can be parsed", () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 2_000 }), (bytes) => {
-      mustHaveFewFields(CreateAgentRequestSchema, bytes);
+      expect([null, Code.InvalidArgument]).toContain(
+        codeOf(() => mustHaveFewFields(CreateAgentRequestSchema, bytes)),
+      );
       mustHaveFewValues(bytes);
     }),
   );
