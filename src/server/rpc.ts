@@ -130,6 +130,13 @@ const withVettedBody = (
   };
 };
 
+/** Connect takes one in any case, and remembers a thousand that it was asked about for each method. */
+const normalizeContentType = (header: Headers): void => {
+  const type = header.get("content-type");
+  if (type === null) return;
+  header.set("content-type", type.slice(0, serverLimits.contentTypeCharsMax).toLowerCase());
+};
+
 /** Connect escapes more of a gRPC status' message than all clients take back. */
 const respell = (trailer: Headers | undefined): void => {
   const message = trailer?.get("grpc-message") ?? null;
@@ -191,6 +198,7 @@ export const makeRpc = (parts: RpcOptions): Rpc => {
   ): Promise<void> => {
     const { request, response } = exchange;
     clampDeadline(universal.header);
+    normalizeContentType(universal.header);
     const streamsIn = /^(client|bidi)_streaming$/.test(handler.method.methodKind);
     const timely = streamsIn ? universal : withTimedBody(universal, exchange, sweep);
     const asked = fromWebText(timely);

@@ -50,6 +50,7 @@ for (const [name, headers, body] of [
     { "content-type": "application/json; charset=utf-8", "content-encoding": "gzip" },
     (n: number) => Bun.gzipSync(json(n)),
   ],
+  ["JSON in capitals", { "content-type": "Application/JSON" }, json],
   ["binary", { "content-type": "application/proto" }, binary],
 ] as const)
   test(`too many parts are refused before they are parsed: Connect, ${name}`, async () => {
