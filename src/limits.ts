@@ -132,8 +132,6 @@ export const serverLimits = {
   sessionMemoryMb: 16,
   headerBytesMax: 16 * kib,
   headerPairsMax: 64,
-  /** The longest that is taken has 40. */
-  contentTypeCharsMax: 64,
   /** Of a failure's message in its header: past 8 KiB gRPC clients lose it, past 64 the connection with it. */
   statusBytesMax: kib,
   /** Calls that a client may cancel at once, and per second after that; past it a cancel storm ends the connection. */

@@ -24,7 +24,8 @@ export type Surroundings = {
 export type Connection = {
   /** Reads the first bytes and hands the socket over. */
   readonly sniff: () => void;
-  readonly callBegan: () => void;
+  /** Gives how many run now. */
+  readonly callBegan: () => number;
   readonly callEnded: () => void;
   /** A request has come on it, or was answered: it is a client, and may have more calls at once. */
   readonly hasAsked: () => void;
@@ -134,6 +135,7 @@ export const makeConnection = (socket: Socket, surroundings: Surroundings): Conn
       cancelDeadline();
       calls += 1;
       if (session !== null) trust.began(session);
+      return calls;
     },
     callEnded: () => {
       calls -= 1;

@@ -4,6 +4,7 @@ import type { Socket } from "node:net";
 import type { Readable, Writable } from "node:stream";
 import { serverLimits } from "../limits.ts";
 import { type Connection, makeConnection, type Surroundings } from "./connection.ts";
+import { roomLimits } from "./room-limits.ts";
 import type { Sweep } from "./sweep.ts";
 import type { PortWatch } from "./watch.ts";
 
@@ -53,13 +54,14 @@ export const makeConnections = (options: ConnectionsOptions): Connections => {
     bySession.get(stream.session ?? stream);
   let calls = 0;
   let leaving: PromiseWithResolvers<void> | null = null;
-  const began = (connection: Connection | undefined, answer: Writable): void => {
-    connection?.callBegan();
+  const began = (connection: Connection | undefined, answer: Writable): number => {
+    const together = connection?.callBegan() ?? 0;
     calls += 1;
     answer.once("close", () => {
       calls -= 1;
       connection?.callEnded();
     });
+    return together;
   };
   return {
     accept: (socket) => {
@@ -79,7 +81,8 @@ export const makeConnections = (options: ConnectionsOptions): Connections => {
     },
     sniff: (socket) => bySocket.get(socket)?.sniff(),
     enter: (request, response) => {
-      began(bySocket.get(request.socket), response);
+      const together = began(bySocket.get(request.socket), response);
+      if (together > roomLimits.pipelinedMax) request.socket.destroy();
       response.once("finish", () => endUnread(request, sweep, () => request.socket.destroy()));
       if (leaving !== null) response.setHeader("connection", "close");
     },

@@ -1,5 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { requestLimits } from "../limits.ts";
+import { makeGathered } from "./gathered.ts";
 
 /** Before each message of gRPC, gRPC-Web and Connect's streams: a byte of flags, and its length in four. */
 const headBytes = 5;
@@ -18,38 +19,24 @@ export type Frames = {
   add(bytes: Uint8Array): void;
   /** The next message; null: it is not whole yet. Throws a ConnectError on one that is too large. */
   take(): Frame | null;
-  /** What is there of a message that is not whole. */
+  /** What is there and was not taken. */
   rest(): Uint8Array;
 };
 
 export function makeFrames(): Frames {
-  let chunks: Uint8Array[] = [];
-  let bytes = 0;
-  /** With its head; 0: not known yet. */
-  let wanted = 0;
-  /** At the begin and at the end of a message: each byte is copied twice at most. */
-  const joined = (): Buffer => {
-    const [first, ...more] = chunks;
-    const all = first instanceof Buffer && more.length === 0 ? first : Buffer.concat(chunks);
-    chunks = [all];
-    return all;
-  };
+  const gathered = makeGathered();
   return {
-    add: (chunk) => {
-      chunks.push(chunk);
-      bytes += chunk.length;
-    },
+    add: gathered.add,
     take: () => {
-      if (wanted === 0 && bytes >= headBytes) wanted = headBytes + lengthIn(joined());
-      if (wanted === 0 || bytes < wanted) return null;
-      const all = joined();
-      const frame = all.subarray(0, wanted);
-      bytes -= wanted;
-      chunks = bytes === 0 ? [] : [all.subarray(wanted)];
-      wanted = 0;
-      return { flags: frame.readUInt8(0), message: frame.subarray(headBytes), bytes: frame };
+      const all = gathered.all();
+      if (all.length < headBytes) return null;
+      const end = headBytes + lengthIn(all);
+      if (all.length < end) return null;
+      gathered.drop(end);
+      const bytes = all.subarray(0, end);
+      return { flags: bytes.readUInt8(0), message: bytes.subarray(headBytes), bytes };
     },
-    rest: joined,
+    rest: gathered.all,
   };
 }
 
@@ -65,9 +52,11 @@ export const tooLarge = (bytes: string): string =>
   `the message has ${bytes} bytes; at most ${requestLimits.messageBytesMax} are taken: send less, or let a tool read what is large`;
 
 /** A message as it goes over the wire, not compressed. */
-export function frameOf(message: Uint8Array): Buffer {
+export const frameOf = (message: Uint8Array): Buffer => flaggedFrameOf(0, message);
+
+export function flaggedFrameOf(flags: number, message: Uint8Array): Buffer {
   const frame = Buffer.allocUnsafe(headBytes + message.length);
-  frame.writeUInt8(0, 0);
+  frame.writeUInt8(flags, 0);
   frame.writeUInt32BE(message.length, 1);
   frame.set(message, headBytes);
   return frame;

@@ -69,6 +69,7 @@ const malformed = (why: string): ConnectError =>
 /** Takes the fields up to `end` from what is left. */
 function count(reader: Reader, fields: Fields, end: number, depth: number): void {
   if (depth > depthMax) throw malformed(`it is nested more than ${depthMax} deep`);
+  if (end > reader.bytes.length) throw malformed("it is cut off");
   /** Nobody knows what is in a group. */
   let groups = 0;
   while (reader.at < end) {
@@ -97,6 +98,7 @@ function countField(reader: Reader, field: Field, wire: number, depth: number): 
 function countPacked(reader: Reader, wire: number): void {
   const length = varint(reader);
   const end = reader.at + length;
+  if (end > reader.bytes.length) throw malformed("it is cut off");
   while (reader.at < end) {
     if (--reader.left < 0) throw tooMany();
     skip(reader, wire);

@@ -24,8 +24,11 @@ import { correctReadFailure, makeGuard, requestFailure } from "./failures.ts";
 import type { Log } from "../log.ts";
 import { pace } from "./pace.ts";
 import { refuse, type Refusal } from "./refusal.ts";
+import { roomLimits } from "./room-limits.ts";
+import type { Room } from "./room.ts";
 import type { Sweep } from "./sweep.ts";
 import { timed } from "./timed.ts";
+import { makeUnzip, type Unzip } from "./unzip.ts";
 import { vetted } from "./vetted.ts";
 import { fromWebText, toWebText } from "./web-text.ts";
 import { grpcMessageOf } from "./words.ts";
@@ -52,6 +55,7 @@ export type RpcOptions = {
   readonly hasAsked: (stream: ServerHttp2Stream) => void;
   readonly sweep: Sweep;
   readonly watch: PortWatch;
+  readonly room: Room;
   readonly log: Log;
 };
 
@@ -115,26 +119,38 @@ const withTimedBody = (
   return { ...universal, body };
 };
 
+type Vetting = Pick<RpcOptions, "room" | "hasAsked"> & { readonly unzip: Unzip };
+
+/** What is passed on is not zipped any more. */
 const withVettedBody = (
   universal: UniversalServerRequest,
   { method }: UniversalHandler,
-  came: () => void,
+  { response }: Exchange,
+  { room, unzip, hasAsked }: Vetting,
 ): UniversalServerRequest => {
   const { body, header } = universal;
   if (!isByteStream(body)) return universal;
   const contentType = header.get("content-type") ?? "";
-  const contentEncoding = header.get("content-encoding");
-  return {
-    ...universal,
-    body: vetted(body, { type: method.input, contentType, contentEncoding, came }),
+  const isFramed = /^application\/(grpc|connect\+)/.test(contentType);
+  const encodings = isFramed ? ["grpc-encoding", "connect-content-encoding"] : ["content-encoding"];
+  const isZipped = encodings.some((name) => header.get(name) === compressionGzip.name);
+  if (isZipped && !isFramed)
+    for (const name of ["content-encoding", "content-length"]) header.delete(name);
+  const isJson = /json(;|$)/.test(contentType);
+  const form = { type: method.input, isJson, isFramed, isZipped };
+  const share = room.share();
+  response.once("close", share.close);
+  const came = (): void => {
+    if ("stream" in response) hasAsked(response.stream);
   };
+  return { ...universal, body: vetted(body, form, { share, unzip, came }) };
 };
 
-/** Connect takes one in any case, and remembers a thousand that it was asked about for each method. */
+/** Connect takes one in any case. */
 const normalizeContentType = (header: Headers): void => {
   const type = header.get("content-type");
   if (type === null) return;
-  header.set("content-type", type.slice(0, serverLimits.contentTypeCharsMax).toLowerCase());
+  header.set("content-type", type.slice(0, roomLimits.contentTypeCharsMax).toLowerCase());
 };
 
 /** Connect escapes more of a gRPC status' message than all clients take back. */
@@ -165,6 +181,7 @@ const universalOf = ({ request, response }: Exchange): UniversalServerRequest | 
 
 export const makeRpc = (parts: RpcOptions): Rpc => {
   const { routes, gate, shutdownSignal, sweep, log } = parts;
+  const vetting = { ...parts, unzip: makeUnzip() };
   const watch = makeCallWatch(parts.watch);
   const router = createConnectRouter({
     acceptCompression: [compressionGzip],
@@ -202,10 +219,7 @@ export const makeRpc = (parts: RpcOptions): Rpc => {
     const streamsIn = /^(client|bidi)_streaming$/.test(handler.method.methodKind);
     const timely = streamsIn ? universal : withTimedBody(universal, exchange, sweep);
     const asked = fromWebText(timely);
-    const came = (): void => {
-      if ("stream" in response) parts.hasAsked(response.stream);
-    };
-    const answered = await handler(withVettedBody(asked ?? timely, handler, came));
+    const answered = await handler(withVettedBody(asked ?? timely, handler, exchange, vetting));
     const result = asked === null ? answered : toWebText(answered);
     if (result.body === undefined && result.status >= 400) {
       refuse(request, response, shapeRefusal(result, handler, request));

@@ -12,6 +12,7 @@ import { type Ending, makeEnding } from "./ending.ts";
 import { makeGrpc } from "./grpc/grpc.ts";
 import { handRequests, makeHttpServers } from "./http-servers.ts";
 import { listen, makeSocketServer, type TlsFiles } from "./listen.ts";
+import { makeRoom } from "./room.ts";
 import { makeServices } from "./services.ts";
 import { makeSweep } from "./sweep.ts";
 import type { PortWatch } from "./watch.ts";
@@ -59,23 +60,12 @@ export const openServer = async (options: ServerOptions): Promise<Server> => {
   let stopping = false;
 
   const { gate, hasKey } = makeDoorkeeper(options, connections.calls);
-  const { rpc, health } = makeServices({
-    ...options,
-    gate,
-    shutdownSignal,
-    sweep,
-    hasAsked: connections.hasAsked,
-  });
+  const { hasAsked } = connections;
+  const parts = { ...options, gate, shutdownSignal, sweep, room: makeRoom(), hasAsked };
+  const { rpc, health } = makeServices(parts);
   const checkOrigin = makeOriginCheck(options.corsOrigins);
   const dispatch = makeDispatch({ ...options, rpc, checkOrigin, hasKey });
-  const grpc = makeGrpc({
-    ...options,
-    services: rpc.services,
-    gate,
-    shutdownSignal,
-    sweep,
-    hasAsked: connections.hasAsked,
-  });
+  const grpc = makeGrpc({ ...parts, services: rpc.services });
   handRequests({ http1, http2 }, connections, { dispatch, grpc });
 
   const warnFull = makeThrottledWarning(log, clock);

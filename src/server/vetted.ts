@@ -1,47 +1,66 @@
-import { promisify } from "node:util";
-import { gunzip } from "node:zlib";
 import type { DescMessage } from "@bufbuild/protobuf";
-import { Code, ConnectError } from "@connectrpc/connect";
 import { requestLimits } from "../limits.ts";
-import { makeFrames, tooLarge } from "./frames.ts";
+import { flaggedFrameOf, makeFrames } from "./frames.ts";
+import { makeGathered } from "./gathered.ts";
 import { mustHaveFewFields, mustHaveFewValues } from "./parts.ts";
+import type { Share } from "./room.ts";
+import type { Unzip } from "./unzip.ts";
 
 type Form = {
   readonly type: DescMessage;
-  readonly contentType: string;
-  /** Of the body as a whole. */
-  readonly contentEncoding: string | null;
+  readonly isJson: boolean;
+  /** Where each message has a head that says whether it is zipped; else the body is one message. */
+  readonly isFramed: boolean;
+  readonly isZipped: boolean;
+};
+
+type Means = {
+  readonly share: Share;
+  readonly unzip: Unzip;
   /** Called when a message has come. */
   readonly came: () => void;
 };
 
-type Look = (message: Uint8Array, isZipped: boolean) => Promise<void>;
+const zippedFlag = 1;
 
-const unzip = promisify(gunzip);
-
-/** A request's body, of which each message is looked at before it is passed on: RESOURCE_EXHAUSTED where one has too many parts, or unzips to too much. */
+/**
+ * A request's body, unzipped, of which each message is looked at before it is passed on: RESOURCE_EXHAUSTED where one has
+ * too many parts, unzips to too much, or finds no room.
+ */
 export function vetted(
   body: AsyncIterable<Uint8Array>,
-  { type, contentType, contentEncoding, came }: Form,
+  form: Form,
+  means: Means,
 ): AsyncIterable<Uint8Array> {
-  const isJson = /json(;|$)/.test(contentType);
-  const look: Look = async (message, isZipped) => {
-    came();
-    const plain = isZipped ? await unzipped(message) : message;
-    if (isJson) mustHaveFewValues(plain);
-    else mustHaveFewFields(type, plain);
-  };
-  const isFramed = /^application\/(grpc|connect\+)/.test(contentType);
-  return isFramed ? frames(body, look) : whole(body, contentEncoding === "gzip", look);
+  return form.isFramed ? frames(body, form, means) : whole(body, form, means);
 }
 
-async function* frames(body: AsyncIterable<Uint8Array>, look: Look): AsyncGenerator<Uint8Array> {
+function look({ type, isJson }: Form, message: Uint8Array): void {
+  if (isJson) mustHaveFewValues(message);
+  else mustHaveFewFields(type, message);
+}
+
+async function* frames(
+  body: AsyncIterable<Uint8Array>,
+  form: Form,
+  { share, unzip, came }: Means,
+): AsyncGenerator<Uint8Array> {
   const found = makeFrames();
   for await (const chunk of body) {
     found.add(chunk);
+    share.set(found.rest().length);
     for (let frame = found.take(); frame !== null; frame = found.take()) {
-      await look(frame.message, (frame.flags & 1) !== 0);
-      yield frame.bytes;
+      came();
+      const isZipped = (frame.flags & zippedFlag) !== 0;
+      if (isZipped && !form.isZipped) {
+        // It is the reader who refuses it.
+        yield frame.bytes;
+        continue;
+      }
+      const message = isZipped ? await unzip(frame.message, share) : frame.message;
+      share.set(found.rest().length + message.length);
+      look(form, message);
+      yield isZipped ? flaggedFrameOf(frame.flags & ~zippedFlag, message) : frame.bytes;
     }
   }
   yield found.rest();
@@ -49,29 +68,24 @@ async function* frames(body: AsyncIterable<Uint8Array>, look: Look): AsyncGenera
 
 async function* whole(
   body: AsyncIterable<Uint8Array>,
-  isZipped: boolean,
-  look: Look,
+  form: Form,
+  { share, unzip, came }: Means,
 ): AsyncGenerator<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
+  const found = makeGathered();
   for await (const chunk of body) {
-    chunks.push(chunk);
-    bytes += chunk.length;
+    found.add(chunk);
+    share.set(found.all().length);
     // The reader has the same limit, and words for it.
-    if (bytes > requestLimits.messageBytesMax) break;
+    if (found.all().length > requestLimits.messageBytesMax) break;
   }
-  const all = Buffer.concat(chunks);
-  if (bytes <= requestLimits.messageBytesMax) await look(all, isZipped);
-  yield all;
-}
-
-/** What cannot be unzipped is refused by the reader: here it is nothing. */
-async function unzipped(message: Uint8Array): Promise<Uint8Array> {
-  try {
-    return await unzip(message, { maxOutputLength: requestLimits.messageBytesMax });
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ERR_BUFFER_TOO_LARGE")
-      throw new ConnectError(tooLarge("more"), Code.ResourceExhausted);
-    return new Uint8Array();
+  const all = found.all();
+  if (all.length > requestLimits.messageBytesMax) {
+    yield all;
+    return;
   }
+  came();
+  const message = form.isZipped ? await unzip(all, share) : all;
+  share.set(message.length);
+  look(form, message);
+  yield message;
 }

@@ -156,6 +156,7 @@ for (const [name, code, pieces] of [
   ["in a number that says it is a text", Code.InvalidArgument, [sized(0x32, sized(0x0a, tools))]],
   ["in what ends behind its message", Code.ResourceExhausted, [sized(0x32, schemaHead), struct]],
   ["behind a group that ends elsewhere", Code.InvalidArgument, [sized(0x32, hex("a306")), tools]],
+  ["in what is cut off", Code.InvalidArgument, [hex("1a808002"), tools.subarray(0, 20)]],
   ["behind a number of eleven bytes", Code.InvalidArgument, [hex(`a006${"ff".repeat(11)}`), tools]],
 ] as const)
   test(`a bomb is found ${name}`, () => {

@@ -87,6 +87,20 @@ test("messages sent together are answered one after the other, and so are single
   session.destroy();
 });
 
+test("a chat whose content type is written in capitals is one too", async () => {
+  await using server = await openTestServer();
+  const session = await openSession(server.url);
+  const stream = session.request({
+    ":method": "POST",
+    ":path": path("Chat"),
+    "content-type": "Application/GRPC+Proto",
+  });
+  stream.write(input("one"));
+  const said = await new Promise<Buffer>((resolve) => stream.once("data", resolve));
+  expect(textsIn(said)).toEqual(["echo one"]);
+  session.destroy();
+});
+
 const asked = envelope(
   toBinary(GetAgentRequestSchema, create(GetAgentRequestSchema, { agentId: "a" })),
 );

@@ -11,6 +11,7 @@ import { type Clock, timerMsMax } from "../../clock.ts";
 import { serverLimits } from "../../limits.ts";
 import type { Log } from "../../log.ts";
 import { handlerFailure } from "../failures.ts";
+import type { Room } from "../room.ts";
 import type { Sweep } from "../sweep.ts";
 import { openContext } from "./context.ts";
 import { readInput } from "./input.ts";
@@ -30,6 +31,7 @@ type GrpcOptions = {
   /** Its abort aborts every call, with its reason. */
   readonly shutdownSignal: AbortSignal;
   readonly sweep: Sweep;
+  readonly room: Room;
   readonly watch: PortWatch;
   /** Called with a stream whose first message has come. */
   readonly hasAsked: (stream: ServerHttp2Stream) => void;
@@ -37,7 +39,7 @@ type GrpcOptions = {
   readonly log: Log;
 };
 
-type Surroundings = Pick<GrpcOptions, "gate" | "sweep" | "watch" | "hasAsked" | "clock" | "log"> & {
+type Surroundings = Omit<GrpcOptions, "services" | "shutdownSignal"> & {
   /** Aborts the calls that run. */
   readonly running: Set<(reason: ConnectError) => void>;
 };
@@ -92,11 +94,12 @@ export function makeGrpc(options: GrpcOptions): Grpc {
 
 /** Answers one call; never fails. */
 async function answer(
-  { gate, sweep, watch, hasAsked, clock, log, running }: Surroundings,
+  { gate, sweep, room, watch, hasAsked, clock, log, running }: Surroundings,
   spec: MethodImplSpec,
   { stream, headers }: Asked,
 ): Promise<void> {
-  const input = readInput(stream);
+  const share = room.share();
+  const input = readInput(stream, share);
   const output = openOutput(stream);
   const timeout = timeoutIn(headers);
   const endMs = clock.monotonicMs() + (timeout.ms ?? 0);
@@ -142,6 +145,7 @@ async function answer(
     cancelDeadline();
     running.delete(abort);
     input.end(ended);
+    share.close();
     context.abort(null);
   }
 }

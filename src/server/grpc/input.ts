@@ -1,6 +1,7 @@
 import type { ServerHttp2Stream } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { makeFrames } from "../frames.ts";
+import type { Share } from "../room.ts";
 
 /** What a client sends in one call. Nothing is read ahead: what is not asked for stays with the client. */
 export type Input = {
@@ -10,7 +11,7 @@ export type Input = {
   end(error: ConnectError): void;
 };
 
-export function readInput(stream: ServerHttp2Stream): Input {
+export function readInput(stream: ServerHttp2Stream, share: Share): Input {
   const frames = makeFrames();
   let ended = false;
   let failed: ConnectError | null = null;
@@ -22,6 +23,7 @@ export function readInput(stream: ServerHttp2Stream): Input {
     try {
       if (failed !== null) throw failed;
       const frame = frames.take();
+      share.set(frames.rest().length + (frame?.message.length ?? 0));
       if (frame === null && !ended) {
         stream.resume();
         return;

@@ -1,0 +1,16 @@
+const kib = 1024;
+const mib = 1024 * kib;
+
+/** Bounds of what requests hold in memory before they are carried out. */
+export const roomLimits = {
+  /** Of all calls together: 64 of the largest messages. */
+  allBytesMax: 256 * mib,
+  /** So much each call may have all the same. */
+  smallBytes: 64 * kib,
+  /** Messages that are unzipped at once: each takes a message's room and 10 ms of a thread. */
+  unzipsMax: 4,
+  /** Requests that came on one HTTP/1.1 connection before the first of them was answered; nobody sends many. */
+  pipelinedMax: 4,
+  /** The longest that is taken has 40; connect remembers a thousand that it was asked about for each method. */
+  contentTypeCharsMax: 64,
+} as const;
