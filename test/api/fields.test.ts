@@ -202,6 +202,7 @@ test("an agent's life and its origin are shown", async () => {
   const metadata = { kind: "fork" };
   const fork = await client.forkAgent({ agentId, atSequence: 9n, metadata });
   const { statusReason: _reason, ...kept } = shown;
+  expect(fork.agentId).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-/);
   expect(toJson(CreateAgentResponseSchema, fork)).toEqual({
     agentId: fork.agentId,
     agent: {
@@ -215,6 +216,15 @@ test("an agent's life and its origin are shown", async () => {
       forkedAtSequence: "9",
     },
   });
+  await engine.drain();
+});
+
+test("ListAgents gives 50 agents where it is told no other number", async () => {
+  const { engine, client } = open();
+  for (let n = 0; n < 51; n++) await create(client, { ...plain, config: { waitForInput: true } });
+  const first = await client.listAgents({});
+  const { agents, nextPageToken } = await client.listAgents({ pageToken: first.nextPageToken });
+  expect([first.agents.length, agents.length, nextPageToken]).toEqual([50, 1, ""]);
   await engine.drain();
 });
 
