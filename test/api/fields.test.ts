@@ -13,7 +13,7 @@ import {
   SendMessageResponseSchema,
 } from "../../src/gen/engram/api/v1/agent_pb.ts";
 import { type ApiClient, codeOf, openApi } from "../support/api.ts";
-import { makePlayedModel } from "../support/played-model.ts";
+import { aborted, makePlayedModel } from "../support/played-model.ts";
 import { makePlayedSandbox } from "../support/played-sandbox.ts";
 import { echoing, makeGate, openStage, quiet, until } from "../support/stage.ts";
 
@@ -153,6 +153,29 @@ test("what an agent is told comes to its model and its tools", async () => {
       limits: { fuel: 16, memoryBytes: 17, timeoutMs: 18, outputBytesMax: 19 },
     },
   ]);
+  await engine.drain();
+});
+
+test("whether its answer can be gone on with is asked in the agent's mode of thinking", async () => {
+  const asked: unknown[] = [];
+  const played = makePlayedModel((_request, number) => ({
+    text: ["one ", "two"],
+    before: async (index, signal) => (number === 1 && index === 1 ? aborted(signal) : undefined),
+  }));
+  const model: Model = {
+    ...played,
+    continuesPartial: async (name, thinking) => {
+      asked.push([name, thinking]);
+      return true;
+    },
+  };
+  const { stage, engine, client } = open({ model });
+  const { agentId } = await create(client, { ...plain, config: { enableThinking: true } });
+  await until("a piece is kept", async () => (await stage.store.readDraft(agentId, 0)) !== null);
+  await client.setAgentStatus({ agentId, status: "paused" });
+  await client.setAgentStatus({ agentId, status: "waiting_for_step" });
+  await stage.untilSettled(agentId);
+  expect(asked).toEqual([["m", true]]);
   await engine.drain();
 });
 
