@@ -141,3 +141,40 @@ test("every setting is tried above", () => {
   const { url } = readClientSettings(["--url", "http://a:1"], { URL: "http://b:2" }).settings;
   expect(url).toBe("http://a:1");
 });
+
+test("where nothing is set, the defaults are those that operators are told", () => {
+  expect(settings({})).toEqual({
+    dbPath: "./data",
+    toolsPath: "./tools",
+    toolLimits: {
+      fuel: 1_000_000_000,
+      memoryBytes: 64 * 1024 * 1024,
+      timeoutMs: 10_000,
+      outputBytesMax: 256 * 1024,
+    },
+    acceptDataLoss: false,
+    redis: null,
+    host: "127.0.0.1",
+    port: 50_051,
+    apiKeys: [],
+    tls: null,
+    corsOrigins: [],
+    llmProvider: "ollama",
+    ollamaUrl: "http://localhost:11434",
+    llmTimeoutMs: 120_000,
+    llmOptions: {},
+    concurrency: 64,
+    leaseTtlMs: 10_000,
+    heartbeatMs: 15_000,
+    logLevel: "info",
+    logFormat: "json",
+    warnings: [],
+  });
+  const redis = { prefix: "engram:", caPath: null, replicas: 0, place: { tls: false } };
+  expect(settings({ STORE_TYPE: "redis" })).toMatchObject({ redis });
+  expect(settings({ STORE_TYPE: "redis" }).redis?.place.addresses).toEqual([
+    { host: "localhost", port: 6379 },
+  ]);
+  const badger = readSettings([], { STORE_TYPE: "badger" }, true);
+  expect([badger.redis, badger.logFormat, badger.warnings.length]).toEqual([null, "text", 1]);
+});
