@@ -170,8 +170,8 @@ test("where nothing is set, the defaults are those that operators are told", () 
     logFormat: "json",
     warnings: [],
   });
-  const redis = { prefix: "engram:", caPath: null, replicas: 0, place: { tls: false } };
-  expect(settings({ STORE_TYPE: "redis" })).toMatchObject({ redis });
+  const shared = { prefix: "engram:", caPath: null, replicas: 0, place: { tls: false } };
+  expect(settings({ STORE_TYPE: "redis" })).toMatchObject({ redis: shared });
   expect(settings({ STORE_TYPE: "redis" }).redis?.place.addresses).toEqual([
     { host: "localhost", port: 6379 },
   ]);
