@@ -124,7 +124,7 @@ export const serverLimits = {
   streamsPerConnectionMax: 1_024,
   /** Until a connection's first request message: a flood of empty streams takes 20 us each, at once. */
   streamsAtFirst: 100,
-  /** Streams in a row that ask nothing, after which a connection is cut: floods are made of them. */
+  /** Streams in a row that ask nothing, after which a newcomer is cut: floods are made of them. */
   unaskedStreamsMax: 150,
   /** Over all connections: 300 MiB at 18 KiB each. */
   callsMax: 16_384,

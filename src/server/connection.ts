@@ -76,7 +76,11 @@ const makeTrust = (): Record<"began" | "asked", (session: ServerHttp2Session) =>
   return {
     began: (session) => {
       unasked += 1;
-      if (unasked <= serverLimits.unaskedStreamsMax || session.destroyed) return;
+      // A client may say the heads of all its calls before the first message of any.
+      const max = trusted
+        ? 2 * serverLimits.streamsPerConnectionMax
+        : serverLimits.unaskedStreamsMax;
+      if (unasked <= max || session.destroyed) return;
       session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
       session.destroy();
     },

@@ -103,6 +103,22 @@ test("a connection whose streams ask nothing is cut; one that asks in between is
   session.destroy();
 });
 
+test("the heads of many calls may come before the first message of any", async () => {
+  await using server = await openTestServer();
+  const session = await openSession(server.url);
+  await untilTold(session, serverLimits.streamsAtFirst);
+  await post(session, "/healthz", { ":method": "GET" }, Buffer.of());
+  await untilTold(session, serverLimits.streamsPerConnectionMax);
+  const count = serverLimits.streamsPerConnectionMax - 1;
+  const streams = Array.from({ length: count }, () => session.request(chat));
+  // Comes behind all their heads.
+  await post(session, "/healthz", { ":method": "GET" }, Buffer.of());
+  for (const stream of streams) stream.write(envelope(Uint8Array.of()));
+  await server.agents.untilRunning(count);
+  session.destroy();
+  await server.agents.untilRunning(0);
+});
+
 test("clients that cancel now and then keep their connection", async () => {
   await using server = await openTestServer();
   const session = await openSession(server.url);
