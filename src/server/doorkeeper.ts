@@ -32,8 +32,8 @@ export const makeDoorkeeper = (
       if (context.service.typeName === Health.typeName) return;
       if (!check((name) => context.requestHeader.get(name) ?? undefined)) {
         watch.refused("key");
-        const { pathname } = new URL(context.url);
-        warn("a call without a valid API key was refused", { path: pathname });
+        const path = `/${context.service.typeName}/${context.method.name}`;
+        warn("a call without a valid API key was refused", { path });
         throw new ConnectError(missingKeyMessage, Code.Unauthenticated);
       }
       if (calls() > serverLimits.callsMax) {

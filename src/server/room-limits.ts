@@ -1,10 +1,10 @@
 const kib = 1024;
 const mib = 1024 * kib;
 
-/** Bounds of what requests hold in memory before they are carried out. */
+/** Bounds of what calls hold in memory before they are carried out, and before their answers are read. */
 export const roomLimits = {
-  /** Of all calls together: 64 of the largest messages. */
-  allBytesMax: 256 * mib,
+  /** Of all calls together: 32 of the largest messages. What is made of them takes up to ten times as much. */
+  allBytesMax: 128 * mib,
   /** So much each call may have all the same. */
   smallBytes: 64 * kib,
   /** Messages that are unzipped at once: each takes a message's room and 10 ms of a thread. */

@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { roomLimits } from "./room-limits.ts";
 
-/** Room in memory for requests, of all calls together. */
+/** Room in memory for what was asked and not yet carried out, and answered and not yet read, of all calls together. */
 export type Room = {
   /** A call's part of it, empty at first. */
   share(): Share;
@@ -16,7 +16,7 @@ export type Share = {
   onClose(closed: () => void): () => void;
 };
 
-export function makeRoom(): Room {
+export function makeRoom(allBytesMax: number = roomLimits.allBytesMax): Room {
   let total = 0;
   return {
     share: () => {
@@ -31,9 +31,9 @@ export function makeRoom(): Room {
       return {
         set: (bytes) => {
           set(bytes);
-          if (total > roomLimits.allBytesMax && mine > roomLimits.smallBytes)
+          if (total > allBytesMax && mine > roomLimits.smallBytes)
             throw new ConnectError(
-              `the server holds ${roomLimits.allBytesMax} bytes of requests: try again later`,
+              `the server holds ${allBytesMax} bytes that were sent or are to be read: try again later`,
               Code.ResourceExhausted,
             );
         },

@@ -159,6 +159,18 @@ const respell = (trailer: Headers | undefined): void => {
   if (message !== null) trailer?.set("grpc-message", grpcMessageOf(decodeURIComponent(message)));
 };
 
+const withPacedBody = (
+  answer: UniversalServerResponse,
+  { response }: Exchange,
+  room: Room,
+): UniversalServerResponse => {
+  const { body, trailer } = answer;
+  if (body === undefined) return answer;
+  const share = room.share();
+  response.once("close", share.close);
+  return { ...answer, body: pace(body, share, () => respell(trailer)) };
+};
+
 /** Connect awaits a blocked write's drain for ever when the client is gone, and the handler with it. */
 const releaseWriterOnClose = (response: HttpResponse): void => {
   response.once("close", () => queueMicrotask(() => void response.emit("drain")));
@@ -225,10 +237,7 @@ export const makeRpc = (parts: RpcOptions): Rpc => {
       refuse(request, response, shapeRefusal(result, handler, request));
       return;
     }
-    const { body, trailer } = result;
-    const paced =
-      body === undefined ? result : { ...result, body: pace(body, () => respell(trailer)) };
-    await universalResponseToNodeResponse(paced, response);
+    await universalResponseToNodeResponse(withPacedBody(result, exchange, parts.room), response);
   };
   return {
     handlers,
@@ -244,6 +253,7 @@ export const makeRpc = (parts: RpcOptions): Rpc => {
         await answer(handler, exchange, universal);
       } catch (error) {
         log("debug", "an answer could not be sent", { error: messageOf(error) });
+        exchange.response.destroy();
       }
     },
   };

@@ -3,6 +3,7 @@ import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import { AgentService } from "../../src/gen/engram/api/v1/agent_pb.ts";
 import { curl, json } from "../support/curl.ts";
+import { openSession, post } from "../support/raw-http2.ts";
 import { openTestServer } from "../support/server.ts";
 
 const path = "engram.api.v1.AgentService/GetAgent";
@@ -115,3 +116,13 @@ for (const flag of versions) {
     expect(JSON.parse(foreign.body).message).toContain("CORS_ORIGINS");
   });
 }
+
+test("a head whose authority makes no URL is refused like any other without a key", async () => {
+  await using server = await openTestServer({ apiKeys: ["key"] });
+  const session = await openSession(server.url);
+  const head = { "content-type": "application/grpc", ":authority": "[" };
+  const { headers } = await post(session, `/${path}`, head, Buffer.of());
+  expect(headers["grpc-status"]).toBe(String(Code.Unauthenticated));
+  expect(server.logged.map(({ level }) => level)).toEqual(["warn"]);
+  session.destroy();
+});

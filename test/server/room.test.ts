@@ -1,11 +1,22 @@
 import { expect, test } from "bun:test";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError, createServiceImplSpec } from "@connectrpc/connect";
+import {
+  type ClientHttp2Stream,
+  constants,
+  createServer,
+  type ServerHttp2Stream,
+} from "node:http2";
 import { connect } from "node:net";
+import { AgentService } from "../../src/gen/engram/api/v1/agent_pb.ts";
 import { requestLimits } from "../../src/limits.ts";
 import { roomLimits } from "../../src/server/room-limits.ts";
+import { makeGrpc } from "../../src/server/grpc/grpc.ts";
 import { makeRoom } from "../../src/server/room.ts";
+import { makeSweep } from "../../src/server/sweep.ts";
 import { makeUnzip } from "../../src/server/unzip.ts";
-import { openTestServer } from "../support/server.ts";
+import { makeManualClock } from "../support/manual-clock.ts";
+import { envelope, openSession } from "../support/raw-http2.ts";
+import { openTestServer, unwatched } from "../support/server.ts";
 
 const codeOf = async (what: () => unknown): Promise<Code | null> => {
   try {
@@ -82,4 +93,54 @@ test("who asks for much over HTTP/1.1 before the first answer loses the connecti
   socket.write(request);
   await closed;
   await server.agents.untilRunning(0);
+});
+
+test("an answer that finds no room beside those that nobody reads ends with the reason", async () => {
+  const clock = makeManualClock();
+  const text = "x".repeat(2 * roomLimits.smallBytes);
+  const grpc = makeGrpc({
+    services: [
+      createServiceImplSpec<typeof AgentService>(AgentService, {
+        replay: async function* () {
+          for (let n = 0; n < 100; n++)
+            yield { payload: { case: "text" as const, value: { content: text } } };
+        },
+      }),
+    ],
+    gate: () => {},
+    shutdownSignal: new AbortController().signal,
+    sweep: makeSweep(clock),
+    room: makeRoom(3 * text.length),
+    watch: unwatched,
+    hasAsked: () => {},
+    clock,
+    log: () => {},
+  });
+  const server = createServer().on(
+    "stream",
+    (stream: ServerHttp2Stream, headers) => void grpc.take(stream, headers),
+  );
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("it has no port");
+  const session = await openSession(`http://127.0.0.1:${address.port}`);
+  const replay = (): ClientHttp2Stream => {
+    const stream = session.request({
+      ":method": "POST",
+      ":path": "/engram.api.v1.AgentService/Replay",
+      "content-type": "application/grpc",
+    });
+    stream.end(envelope(Uint8Array.of()));
+    return stream;
+  };
+  const stuck = [replay(), replay()];
+  const status = (stream: ClientHttp2Stream): Promise<unknown> =>
+    new Promise((resolve) => stream.once("response", (head) => resolve(head["grpc-status"])));
+  expect(await Promise.all(stuck.map(status))).toEqual([undefined, undefined]);
+  expect(await status(replay())).toBe(String(Code.ResourceExhausted));
+  for (const stream of stuck) stream.close(constants.NGHTTP2_CANCEL);
+  await Promise.all(stuck.map((stream) => new Promise((resolve) => stream.once("close", resolve))));
+  expect(await status(replay())).toBeUndefined();
+  session.destroy();
+  server.close();
 });

@@ -98,9 +98,10 @@ async function answer(
   spec: MethodImplSpec,
   { stream, headers }: Asked,
 ): Promise<void> {
-  const share = room.share();
-  const input = readInput(stream, share);
-  const output = openOutput(stream);
+  const asked = room.share();
+  const answered = room.share();
+  const input = readInput(stream, asked);
+  const output = openOutput(stream, answered);
   const timeout = timeoutIn(headers);
   const endMs = clock.monotonicMs() + (timeout.ms ?? 0);
   const timeoutMs = () => (timeout.ms === undefined ? undefined : endMs - clock.monotonicMs());
@@ -145,7 +146,8 @@ async function answer(
     cancelDeadline();
     running.delete(abort);
     input.end(ended);
-    share.close();
+    asked.close();
+    answered.close();
     context.abort(null);
   }
 }

@@ -3,6 +3,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { serverLimits } from "../../limits.ts";
 import { frameOf } from "../frames.ts";
+import type { Share } from "../room.ts";
 import { grpcMessageOf } from "../words.ts";
 
 /** What a client is answered in one call. */
@@ -27,7 +28,7 @@ const statusOf = (error: ConnectError): Record<string, string> =>
 
 const head = { ":status": 200, "content-type": "application/grpc+proto" } as const;
 
-export function openOutput(stream: ServerHttp2Stream): Output {
+export function openOutput(stream: ServerHttp2Stream, share: Share): Output {
   let ended = false;
   let trailers: Record<string, string> = { "grpc-status": "0" };
   /** Since the last turn of the event loop. */
@@ -56,10 +57,12 @@ export function openOutput(stream: ServerHttp2Stream): Output {
           Code.ResourceExhausted,
         );
       if (ended || !isOpen(stream)) return;
+      share.set(message.length);
       if (!stream.headersSent) begin();
       const more = stream.write(frameOf(message));
       bytes += message.length;
       if (!more) await drained();
+      share.set(0);
       if (bytes < serverLimits.answerBytesPerTurn) return;
       // A writer that goes on within the turn of a "drain" is never held back again.
       bytes = 0;
