@@ -5,6 +5,7 @@ import { EngramError } from "../errors.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Followed, Follower } from "../engine/follow.ts";
 import type { ClientMessage, ServerMessage } from "../gen/engram/api/v1/agent_pb.ts";
+import { storeLimits } from "../limits.ts";
 import { commandOf } from "./commands.ts";
 import { failureOf } from "./failures.ts";
 import { sequenceOf } from "./spec.ts";
@@ -89,11 +90,13 @@ async function* output(
       silence.broken();
     }
     if (followed.length > 0) continue;
+    // More may be recorded, and the last of it, while these are read.
+    const isAll = inputs.finished();
     for (const ack of inputs.late(cursor)) {
       yield ackOf(agentId, ack, clock.nowMs());
       silence.broken();
     }
-    if (inputs.finished()) {
+    if (isAll) {
       await inputs.done;
       const row = await engine.get(agentId);
       if (isResting(row.status) && row.sequence <= cursor) return;
@@ -137,6 +140,12 @@ function takeInputs(
   const acks: Ack[] = [];
   let recording: Promise<void> = Promise.resolve();
   let finished = false;
+  let taken = (): void => {};
+  /** Who does not read its answers is not listened to either. */
+  const untilTaken = async (): Promise<void> => {
+    while (acks.length > storeLimits.readEventsMax)
+      await new Promise<void>((resolve) => (taken = resolve));
+  };
 
   const record = async (message: ClientMessage): Promise<void> => {
     if (message.agentId !== "" && message.agentId !== agentId)
@@ -157,6 +166,7 @@ function takeInputs(
         recording = record(message);
         await recording;
         wake();
+        await untilTaken();
         const next: IteratorResult<ClientMessage> = await messages.rest.next();
         message = next.done === true ? null : next.value;
       }
@@ -177,11 +187,14 @@ function takeInputs(
     settled: () => recording.catch(() => {}),
     answerTo: (sequence) => {
       const index = acks.findIndex((ack) => ack.isNew && ack.sequence === sequence);
-      return index === -1 ? null : (acks.splice(index, 1)[0] ?? null);
+      const ack = index === -1 ? null : (acks.splice(index, 1)[0] ?? null);
+      taken();
+      return ack;
     },
     late: (cursor) => {
       const late = acks.filter(({ sequence }) => sequence <= cursor);
       acks.splice(0, acks.length, ...acks.filter(({ sequence }) => sequence > cursor));
+      taken();
       return late;
     },
   };

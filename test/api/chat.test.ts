@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import type { ServerMessage } from "../../src/gen/engram/api/v1/agent_pb.ts";
+import { storeLimits } from "../../src/limits.ts";
 import { openMemoryStore } from "../../src/store/memory.ts";
 import type { Clock } from "../../src/clock.ts";
 import type { Store } from "../../src/store/store.ts";
@@ -206,6 +207,25 @@ describe("a chat", () => {
     })();
     expect(await drained.catch((error: unknown) => error)).toMatchObject({ code: 3 });
     process.off("unhandledRejection", note);
+    await engine.drain();
+  });
+
+  test("listens to no more than a page of words that change nothing while it is not read", async () => {
+    const { agentId, client, engine } = await open();
+    const asked = 3 * storeLimits.readEventsMax;
+    let heard = 0;
+    async function* requests() {
+      for (; heard < asked; heard++)
+        yield { agentId, payload: { case: "pause", value: {} } } as const;
+    }
+    const stream = client.chat(requests())[Symbol.asyncIterator]();
+    await stream.next();
+    await quiet();
+    expect(heard).toBeGreaterThan(storeLimits.readEventsMax);
+    expect(heard).toBeLessThan(asked);
+    let answered = 1;
+    while ((await stream.next()).done !== true) answered++;
+    expect(answered).toBe(asked);
     await engine.drain();
   });
 
