@@ -1,6 +1,7 @@
 import { type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { requestLimits } from "../limits.ts";
+import { roomLimits } from "./room-limits.ts";
 
 /*
  * A message of 4 MiB can have two million fields, and parsing each takes a microsecond or more, in which nobody else is
@@ -18,13 +19,36 @@ const backslash = 0x5c;
 /** What begins a further value: , [ { */
 const beginnings: ReadonlySet<number> = new Set([0x2c, 0x5b, 0x7b]);
 
-/** Throws RESOURCE_EXHAUSTED where a text in JSON has too many values. What is no JSON is for its parser to say. */
+/** Throws RESOURCE_EXHAUSTED where a text in JSON has too many values, or a number that nobody means. What is no JSON is for its parser to say. */
 export function mustHaveFewValues(json: Uint8Array): void {
   let values = 0;
   for (let at = 0; at < json.length; at++) {
     const byte = json[at] ?? 0;
-    if (byte === quote) at = endOfString(json, at);
-    else if (beginnings.has(byte) && ++values > requestLimits.messagePartsMax) throw tooMany();
+    if (byte === quote) {
+      const end = endOfString(json, at);
+      if (end - at > roomLimits.digitsMax) mustHaveFewDigits(json.subarray(at, end));
+      at = end;
+    } else if (beginnings.has(byte) && ++values > requestLimits.messagePartsMax) throw tooMany();
+  }
+}
+
+const isDigit = (byte: number | undefined): boolean =>
+  byte !== undefined && byte >= 0x30 && byte <= 0x39;
+
+/** In JSON a text may be meant as a number of 64 bits, and is read as one before it is found to have more. */
+function mustHaveFewDigits(text: Uint8Array): void {
+  const { digitsMax } = roomLimits;
+  // A longer row stands at one of these places.
+  for (let at = digitsMax; at < text.length; at += digitsMax) {
+    let begin = at;
+    while (isDigit(text[begin - 1])) begin--;
+    let end = at;
+    while (isDigit(text[end])) end++;
+    if (end - begin > digitsMax)
+      throw new ConnectError(
+        `the message has a number of more than ${digitsMax} digits; a text of so many may be sent in binary form`,
+        Code.ResourceExhausted,
+      );
   }
 }
 

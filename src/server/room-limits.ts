@@ -1,12 +1,14 @@
 const kib = 1024;
 const mib = 1024 * kib;
 
-/** Bounds of what calls hold in memory before they are carried out, and before their answers are read. */
+/** Bounds of what calls hold in memory before they are carried out, and before their answers are read; and of what takes long. */
 export const roomLimits = {
   /** Of all calls together: 32 of the largest messages. What is made of them takes up to ten times as much. */
   allBytesMax: 128 * mib,
   /** So much each call may have all the same. */
   smallBytes: 64 * kib,
+  /** In a row, in a text in JSON: to read a number takes the square of its length, of this one 10 ms. */
+  digitsMax: 256 * kib,
   /** Messages that are unzipped at once: each takes a message's room and 10 ms of a thread. */
   unzipsMax: 4,
   /** Requests that came on one HTTP/1.1 connection before the first of them was answered; nobody sends many. */

@@ -6,6 +6,7 @@ import { CreateAgentRequestSchema } from "../../src/gen/engram/api/v1/agent_pb.t
 import { ExtensionNumberResponseSchema } from "../../src/gen/grpc/reflection/v1/reflection_pb.ts";
 import { requestLimits } from "../../src/limits.ts";
 import { mustHaveFewFields, mustHaveFewValues } from "../../src/server/parts.ts";
+import { roomLimits } from "../../src/server/room-limits.ts";
 import { envelope, openSession, post, type RawAnswer } from "../support/raw-http2.ts";
 import { openTestServer } from "../support/server.ts";
 
@@ -115,6 +116,17 @@ test("brackets, braces and commas in a text are no parts; those of nested lists 
     expect(codeOf(() => mustHaveFewValues(Buffer.from(bomb.repeat(messagePartsMax + 1))))).toBe(
       Code.ResourceExhausted,
     );
+});
+
+test("a number of too many digits is refused, whatever stands around it; a long text is not", () => {
+  const { digitsMax } = roomLimits;
+  const look = (text: string) => (): void =>
+    mustHaveFewValues(Buffer.from(JSON.stringify({ text })));
+  const digits = "9".repeat(digitsMax);
+  for (const bomb of [`${digits}9`, `-${digits}9`, `\n ${digits}9\n`])
+    expect(codeOf(look(bomb))).toBe(Code.ResourceExhausted);
+  for (const text of [digits, `${digits}.${digits}`, "x".repeat(4 * digitsMax)])
+    expect(codeOf(look(text))).toBeNull();
 });
 
 test("fields are counted however deep they stand", () => {
