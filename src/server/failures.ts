@@ -1,5 +1,4 @@
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
-import { serverLimits } from "../limits.ts";
 import type { Log } from "../log.ts";
 import { tooLarge } from "./frames.ts";
 import type { Sweep } from "./sweep.ts";
@@ -127,14 +126,7 @@ export const makeGuard =
         watch.ended(request.signal, null);
         return response;
       }
-      const message = timed(request.message, {
-        sweep,
-        delayMs: serverLimits.bodyMs,
-        until: "first",
-        late: `no first message within ${serverLimits.bodyMs / 1000} s`,
-        failure: requestFailure,
-        empty: "the call ended before its first message",
-      });
+      const message = timed(request.message, { sweep, until: "first", failure: requestFailure });
       request.signal.addEventListener("abort", message.cancel, { once: true });
       const response = await next({ ...request, message });
       return response.stream

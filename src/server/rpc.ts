@@ -107,14 +107,7 @@ const withTimedBody = (
   sweep: Sweep,
 ): UniversalServerRequest => {
   if (!isByteStream(universal.body)) return universal;
-  const body = timed(universal.body, {
-    sweep,
-    delayMs: serverLimits.bodyMs,
-    until: "end",
-    late: `the request was not complete within ${serverLimits.bodyMs / 1000} s`,
-    failure: requestFailure,
-    empty: null,
-  });
+  const body = timed(universal.body, { sweep, until: "end", failure: requestFailure });
   response.once("close", body.cancel);
   return { ...universal, body };
 };

@@ -1,18 +1,31 @@
 import { Code, ConnectError } from "@connectrpc/connect";
+import { serverLimits } from "../limits.ts";
 import type { Sweep } from "./sweep.ts";
 
 type Terms = {
   readonly sweep: Sweep;
-  readonly delayMs: number;
-  /** What must be there in time: the first item, or the end. */
-  readonly until: "first" | "end";
-  /** Names what did not come, in the DEADLINE_EXCEEDED that the reader gets. */
-  readonly late: string;
+  readonly until: Until;
   /** What the reader gets in place of an error. */
   readonly failure: (error: unknown) => ConnectError;
-  /** The message of the INVALID_ARGUMENT that the reader gets when the source ends without an item; null: an end. */
-  readonly empty: string | null;
 };
+
+/** What of a request must be there in time: the first message of a stream, or the end of all others. */
+export type Until = "first" | "end";
+
+/** What a request comes to that was not there within `bodyMs`. */
+export const lateRequest = (until: Until): ConnectError => {
+  const seconds = serverLimits.bodyMs / 1000;
+  return new ConnectError(
+    until === "first"
+      ? `no first message within ${seconds} s`
+      : `the request was not complete within ${seconds} s`,
+    Code.DeadlineExceeded,
+  );
+};
+
+/** What a stream of requests comes to that ended without any. */
+export const emptyStream = (): ConnectError =>
+  new ConnectError("the call ended before its first message", Code.InvalidArgument);
 
 export type Timed<T> = AsyncIterable<T> & {
   /** Takes the deadline back; for a source that nobody read to its end. */
@@ -28,8 +41,8 @@ export const timed = <T>(items: AsyncIterable<T>, terms: Terms): Timed<T> => {
   let count = 0;
   let failed: ConnectError | null = null;
   let rejectWaiting: ((error: ConnectError) => void) | null = null;
-  const cancel = terms.sweep.watch(terms.delayMs, () => {
-    failed = new ConnectError(terms.late, Code.DeadlineExceeded);
+  const cancel = terms.sweep.watch(serverLimits.bodyMs, () => {
+    failed = lateRequest(terms.until);
     rejectWaiting?.(failed);
   });
   const settle = (result: IteratorResult<T, unknown>): IteratorResult<T, undefined> => {
@@ -39,8 +52,7 @@ export const timed = <T>(items: AsyncIterable<T>, terms: Terms): Timed<T> => {
       return { done: false, value: result.value };
     }
     cancel();
-    if (count === 0 && terms.empty !== null)
-      throw new ConnectError(terms.empty, Code.InvalidArgument);
+    if (count === 0 && terms.until === "first") throw emptyStream();
     return { done: true, value: undefined };
   };
   const next = async (): Promise<IteratorResult<T, undefined>> =>

@@ -13,6 +13,7 @@ import type { Log } from "../../log.ts";
 import { handlerFailure } from "../failures.ts";
 import type { Room } from "../room.ts";
 import type { Sweep } from "../sweep.ts";
+import { emptyStream, lateRequest } from "../timed.ts";
 import { openContext } from "./context.ts";
 import { readInput } from "./input.ts";
 import { openOutput } from "./output.ts";
@@ -116,7 +117,9 @@ async function answer(
   stream.once("close", () => {
     if (running.has(abort)) abort(gone);
   });
-  const cancelLate = sweep.watch(serverLimits.bodyMs, () => abort(lateRequest(spec)));
+  const cancelLate = sweep.watch(serverLimits.bodyMs, () =>
+    abort(lateRequest(takesStream(spec) ? "first" : "end")),
+  );
   const cancelDeadline =
     timeout.ms === undefined
       ? () => {}
@@ -136,8 +139,10 @@ async function answer(
     output.end(null);
     tellEnd(context.reason === null ? "ok" : codeOf(context.reason));
   } catch (error) {
-    const { reason, signal } = context;
-    const failure = reason ?? handlerFailure(error, { name: nameOf(spec.method), signal, log });
+    const { reason } = context;
+    const name = nameOf(spec.method);
+    // An aborted call makes no signal for its failure's sake: floods abort many.
+    const failure = reason ?? handlerFailure(error, { name, signal: context.signal, log });
     tellEnd(codeOf(failure));
     // Aborted, it has been told why.
     if (reason === null) output.end(failure);
@@ -163,18 +168,8 @@ const takesStream = ({ kind }: MethodImplSpec): boolean =>
 
 const nothingAsked = (spec: MethodImplSpec): ConnectError =>
   takesStream(spec)
-    ? new ConnectError("the call ended before its first message", Code.InvalidArgument)
+    ? emptyStream()
     : new ConnectError("the call has no request message", Code.InvalidArgument);
-
-function lateRequest(spec: MethodImplSpec): ConnectError {
-  const seconds = serverLimits.bodyMs / 1000;
-  return new ConnectError(
-    takesStream(spec)
-      ? `no first message within ${seconds} s`
-      : `the request was not complete within ${seconds} s`,
-    Code.DeadlineExceeded,
-  );
-}
 
 /** A timer holds no more than `timerMsMax`. */
 function timeoutIn(headers: IncomingHttpHeaders): { ms?: number; error?: ConnectError } {

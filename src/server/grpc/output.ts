@@ -3,6 +3,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { serverLimits } from "../../limits.ts";
 import { frameOf } from "../frames.ts";
+import { makePace } from "../pace.ts";
 import type { Share } from "../room.ts";
 import { grpcMessageOf } from "../words.ts";
 
@@ -13,8 +14,6 @@ export type Output = {
   /** The call ends well, or with the error; later words are not heard. */
   end(error: ConnectError | null): void;
 };
-
-const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
 
 /** Where it is not, to answer throws. */
 const isOpen = (stream: ServerHttp2Stream): boolean =>
@@ -31,8 +30,7 @@ const head = { ":status": 200, "content-type": "application/grpc+proto" } as con
 export function openOutput(stream: ServerHttp2Stream, share: Share): Output {
   let ended = false;
   let trailers: Record<string, string> = { "grpc-status": "0" };
-  /** Since the last turn of the event loop. */
-  let bytes = 0;
+  const pace = makePace();
   let release = (): void => {};
   const begin = (): void => {
     stream.respond(head, { waitForTrailers: true });
@@ -60,13 +58,10 @@ export function openOutput(stream: ServerHttp2Stream, share: Share): Output {
       share.set(message.length);
       if (!stream.headersSent) begin();
       const more = stream.write(frameOf(message));
-      bytes += message.length;
+      pace.wrote(message.length);
       if (!more) await drained();
       share.set(0);
-      if (bytes < serverLimits.answerBytesPerTurn) return;
-      // A writer that goes on within the turn of a "drain" is never held back again.
-      bytes = 0;
-      await turn();
+      await pace.keep();
     },
     end: (error) => {
       if (ended) return;
