@@ -75,3 +75,21 @@ test("a compression that nobody knows is UNIMPLEMENTED", async () => {
   expect({ ...answer.headers, ...answer.trailers }).toMatchObject({ "grpc-status": "12" });
   session.close();
 });
+
+for (const [name, encoding] of [
+  ["plain gRPC", "identity"],
+  ["gRPC through connect", "gzip"],
+] as const)
+  test(`a chat without any message is INVALID_ARGUMENT: ${name}`, async () => {
+    await using server = await openTestServer();
+    const session = await openSession(server.url);
+    const headers = { "content-type": "application/grpc", "grpc-encoding": encoding };
+    const path = "/engram.api.v1.AgentService/Chat";
+    const answer = await post(session, path, headers, Uint8Array.of());
+    const status = { ...answer.headers, ...answer.trailers };
+    expect(status).toMatchObject({ "grpc-status": grpcInvalidArgument });
+    expect(decodeURIComponent(String(status["grpc-message"]))).toBe(
+      "the call ended before its first message",
+    );
+    session.close();
+  });
