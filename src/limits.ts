@@ -59,6 +59,8 @@ export const turnLimits = {
   toolInputCharsMax: mib,
   /** Objects and lists in one another: no client parses them, but checks go down level by level. */
   toolInputLevelsMax: 200,
+  /** Of the times that one answer was gone on with, as the log has them. */
+  continuationsKept: 64,
 } as const;
 
 /** Bounds of what a model is sent, and how its size is estimated before the model has counted it. */
@@ -325,19 +327,6 @@ export const sandboxLimits = {
   prepareMemoryBytesMax: 1536 * mib,
   /** Modules that are metered at once. */
   preparersMax: 2,
-} as const;
-
-/** Bounds of what a model server may answer. */
-export const modelServerLimits = {
-  /** One line of a stream: a reply's 32 tool calls may come in one, each character escaped as six. */
-  lineBytesMax: 16 * mib,
-  /** A whole stream. A line of about 120 bytes carries a token, so this is two million of them. */
-  responseBytesMax: 256 * mib,
-  errorBytesMax: 64 * kib,
-  /** What is passed on of a server's error text. */
-  errorCharsMax: 500,
-  /** Models of which something is remembered; past it all is forgotten and asked again. */
-  modelsRememberedMax: 256,
 } as const;
 
 /** Bounds of the engine's own work. */

@@ -55,6 +55,23 @@ export type AgentSpec = {
   readonly tools: readonly AgentTool[];
 };
 
+/** What a model can do, and how much it can read, as its server told. */
+export type ModelAbilities = {
+  /** Takes tools as native function definitions; else they are offered by the text protocol. */
+  readonly tools: boolean;
+  readonly thinking: boolean;
+  /** Tokens of prompt and reply together; null: not known. */
+  readonly contextTokens: number | null;
+};
+
+/** A call that was made again with the beginning of its answer, for the model to go on with. */
+export type Continuation = {
+  /** UTF-16 length of that beginning. */
+  readonly length: number;
+  /** The log's head at that time: whom the model was told to be may have been edited since the call began. */
+  readonly headSequence: number;
+};
+
 /** One call of the model, as it must be known to rebuild its prompt. */
 export type ModelCall = {
   /** The call knew the log up to here; what came later joins the next one. */
@@ -65,6 +82,10 @@ export type ModelCall = {
   readonly tools: readonly ToolDefinition[] | null;
   /** UTF-16 length of the partial answer that the model was given to continue; 0: none. */
   readonly continuedLength: number;
+  /** Each time that it was made again to be continued, in order; the newest only, past a bound. Absent: never, or an old log. */
+  readonly continuations?: readonly Continuation[];
+  /** Absent in old logs. */
+  readonly abilities?: ModelAbilities;
 };
 
 export type Usage = { readonly promptTokens: number; readonly completionTokens: number };

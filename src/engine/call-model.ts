@@ -8,7 +8,7 @@ import type { Draft } from "../store/store.ts";
 import type { Parts } from "./parts.ts";
 import { failure, holderOf, record, type Step } from "./step.ts";
 import { summarize } from "./summarize.ts";
-import { newCall, textOf, think } from "./think.ts";
+import { continuedCall, newCall, textOf, think } from "./think.ts";
 
 /**
  * Calls the model, going on with the draft where there is one and the model can, and appends its whole reply. True when
@@ -26,8 +26,11 @@ export async function callModel(
   const toolbox = toolboxOf(spec, await parts.sandbox.list());
   const call =
     draft === null
-      ? newCall(state, toolbox, parts.clock.nowMs())
-      : { ...draft.call, continuedLength: textOf(draft, "text").length };
+      ? newCall(state, toolbox, {
+          abilities: await parts.model.abilities(spec.model, signal),
+          nowMs: parts.clock.nowMs(),
+        })
+      : continuedCall(state, draft);
   try {
     const reply = await think(
       parts,

@@ -20,6 +20,7 @@ export async function summarize(
     tools: [],
     temperature: spec.config.temperature,
     thinking: false,
+    format: null,
   };
   let written = "";
   let usage: Usage = { promptTokens: 0, completionTokens: 0 };

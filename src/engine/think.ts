@@ -1,6 +1,6 @@
-import type { ModelCall, Usage } from "../agent/event.ts";
-import { buildPrompt } from "../agent/prompt.ts";
+import type { ModelAbilities, ModelCall, Usage } from "../agent/event.ts";
 import type { ModelReply } from "../agent/reply.ts";
+import { requestOf } from "../agent/request.ts";
 import { bytesOf } from "../agent/spec.ts";
 import type { AgentState } from "../agent/state.ts";
 import { EngramError } from "../errors.ts";
@@ -23,7 +23,11 @@ export type ThinkJob = {
 };
 
 /** A new call of the model from `state` on, with the tools as they are now. */
-export function newCall(state: AgentState, toolbox: Toolbox, nowMs: number): ModelCall {
+export function newCall(
+  state: AgentState,
+  toolbox: Toolbox,
+  { abilities, nowMs }: { readonly abilities: ModelAbilities; readonly nowMs: number },
+): ModelCall {
   const offered = state.offeredTools;
   const same = Bun.deepEquals(offered, toolbox.definitions);
   return {
@@ -31,6 +35,19 @@ export function newCall(state: AgentState, toolbox: Toolbox, nowMs: number): Mod
     nowMs,
     tools: same ? null : toolbox.definitions,
     continuedLength: 0,
+    abilities,
+  };
+}
+
+/** The call of a draft, made again from `state` on for the model to go on with it. */
+export function continuedCall({ sequence }: AgentState, draft: Draft): ModelCall {
+  const { continuations = [], ...call } = draft.call;
+  const { length } = textOf(draft, "text");
+  const all = [...continuations, { length, headSequence: sequence }];
+  return {
+    ...call,
+    continuedLength: length,
+    continuations: all.slice(-turnLimits.continuationsKept),
   };
 }
 
@@ -62,17 +79,9 @@ async function read(
   writer: DraftWriter,
   signal: AbortSignal,
 ): Promise<ModelReply> {
-  const { spec } = state;
   const partial = textOf(begun, "text");
-  const request = {
-    model: spec.model,
-    messages: buildPrompt(state, call, partial),
-    tools: call.tools ?? state.offeredTools,
-    temperature: spec.config.temperature,
-    thinking: spec.config.enableThinking,
-  };
   const reply = makeReply(textOf(begun, "thinking"), partial);
-  for await (const piece of model.call(request, signal)) {
+  for await (const piece of model.call(requestOf(state, call, partial), signal)) {
     const delta = reply.take(piece);
     if (delta !== null) await writer.add(delta.kind, delta.content);
   }

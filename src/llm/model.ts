@@ -1,15 +1,5 @@
-import type { ToolDefinition, Usage } from "../agent/event.ts";
-import type { PromptMessage } from "../agent/prompt.ts";
-
-/** What one call asks. Where the last message is the assistant's, the model continues it, without thinking anew. */
-export type ModelRequest = {
-  readonly model: string;
-  readonly messages: readonly PromptMessage[];
-  readonly tools: readonly ToolDefinition[];
-  /** null: the server's default. */
-  readonly temperature: number | null;
-  readonly thinking: boolean;
-};
+import type { ModelAbilities, Usage } from "../agent/event.ts";
+import type { ModelRequest } from "../agent/request.ts";
 
 /**
  * A piece of a reply, in the order in which it came. `thinking` and `text` are deltas. A `toolCall` is whole; its
@@ -36,4 +26,11 @@ export interface Model {
    * model_not_found). It may take as long as the server needs to load the model.
    */
   continuesPartial(model: string, thinking: boolean, signal: AbortSignal): Promise<boolean>;
+  /**
+   * What the model can do, as its server says; remembered for a while, and corrected by what calls are refused for. A
+   * server that cannot say or cannot be asked is taken to support all; throws only `signal`'s reason.
+   */
+  abilities(model: string, signal: AbortSignal): Promise<ModelAbilities>;
+  /** The body of a request as it is sent, to the byte. */
+  bodyOf(request: ModelRequest): string;
 }

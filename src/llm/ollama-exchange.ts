@@ -1,7 +1,6 @@
 import { Ollama } from "ollama";
 import type { Clock } from "../clock.ts";
 import { EngramError } from "../errors.ts";
-import { modelServerLimits } from "../limits.ts";
 import { send, type HttpReply } from "./http.ts";
 import {
   failureOfConnection,
@@ -12,6 +11,7 @@ import {
 } from "./ollama-failure.ts";
 import { checkedLines } from "./ollama-lines.ts";
 import { startWatch, type Watch } from "./watch.ts";
+import { modelServerLimits } from "./server-limits.ts";
 
 /** The requests of one call, which end together. */
 export type Exchange = {

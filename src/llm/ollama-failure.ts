@@ -1,6 +1,7 @@
 import { isJsonObject } from "../agent/json.ts";
 import { EngramError, messageOf, type ErrorCode } from "../errors.ts";
-import { modelServerLimits, turnLimits } from "../limits.ts";
+import { turnLimits } from "../limits.ts";
+import { modelServerLimits } from "./server-limits.ts";
 
 /** Whom a failure is about: the server's address without credentials, and the model asked for. */
 export type Subject = { readonly server: string; readonly model: string };

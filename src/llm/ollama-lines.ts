@@ -1,7 +1,7 @@
 import { isJsonObject, type JsonObject } from "../agent/json.ts";
 import type { EngramError } from "../errors.ts";
-import { modelServerLimits } from "../limits.ts";
 import { failureOfBytes, failureOfLine, type Subject } from "./ollama-failure.ts";
+import { modelServerLimits } from "./server-limits.ts";
 
 const newline = 0x0a;
 

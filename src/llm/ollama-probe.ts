@@ -1,7 +1,7 @@
 import type { Ollama } from "ollama";
 import { isJsonObject, type JsonObject } from "../agent/json.ts";
-import { modelServerLimits } from "../limits.ts";
 import { chatRequest } from "./ollama-wire.ts";
+import { modelServerLimits } from "./server-limits.ts";
 
 const probeText = "ENGRAM_PROBE";
 
@@ -32,7 +32,14 @@ export const leavesOpen = async (
   const identity = await identityOf(client, model);
   const before = identity === null ? undefined : known.get(identity);
   if (before !== undefined) return before;
-  const asked = { model, messages: probeMessages, tools: [], temperature: null, thinking: false };
+  const asked = {
+    model,
+    messages: probeMessages,
+    tools: [],
+    temperature: null,
+    thinking: false,
+    format: null,
+  };
   const request = chatRequest(asked, false, { ...options, num_predict: 1 });
   const probe = { ...request, stream: false as const, _debug_render_only: true };
   const answer: unknown = await client.chat(probe);

@@ -3,7 +3,8 @@ import type { ToolDefinition, Usage } from "../agent/event.ts";
 import { isJsonObject, type JsonObject } from "../agent/json.ts";
 import type { PromptMessage } from "../agent/prompt.ts";
 import { EngramError } from "../errors.ts";
-import type { ModelPiece, ModelRequest } from "./model.ts";
+import type { ModelRequest } from "../agent/request.ts";
+import type { ModelPiece } from "./model.ts";
 
 /** What LLM_OPTIONS may name that stands beside the server's `options`, not in them. */
 const besideOptions: ReadonlySet<string> = new Set(["keep_alive", "truncate", "shift"]);
@@ -96,6 +97,20 @@ export const chatRequest = (
     { options: { ...Object.fromEntries(inOptions), ...(temperature !== null && { temperature }) } },
   );
   return chat;
+};
+
+/** The body of that request, as the package sends it. */
+export const chatBody = (request: ModelRequest, think: boolean, options: JsonObject): string => {
+  const chat = chatRequest(request, think, options);
+  const messages = chat.messages?.map((message) =>
+    message.images === undefined
+      ? message
+      : {
+          ...message,
+          images: message.images.map((image) => Buffer.from(image).toString("base64")),
+        },
+  );
+  return JSON.stringify({ ...chat, messages });
 };
 
 const unreadable = (what: string): EngramError =>

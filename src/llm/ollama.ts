@@ -1,7 +1,7 @@
 import type { JsonObject } from "../agent/json.ts";
 import { messageOf } from "../errors.ts";
-import { modelServerLimits } from "../limits.ts";
-import type { Model, ModelPiece, ModelRequest } from "./model.ts";
+import { abilitiesUnknown, type ModelRequest } from "../agent/request.ts";
+import type { Model, ModelPiece } from "./model.ts";
 import {
   openExchange,
   serverUrl,
@@ -10,7 +10,8 @@ import {
 } from "./ollama-exchange.ts";
 import { failureOfEnd } from "./ollama-failure.ts";
 import { leavesOpen } from "./ollama-probe.ts";
-import { chatRequest, piecesIn } from "./ollama-wire.ts";
+import { chatBody, chatRequest, piecesIn } from "./ollama-wire.ts";
+import { modelServerLimits } from "./server-limits.ts";
 
 export type OllamaSettings = ExchangeSettings & {
   /** LLM_OPTIONS: merged into the server's options. */
@@ -82,5 +83,7 @@ export const openOllama = (settings: OllamaSettings): Model => {
         exchange.close();
       }
     },
+    abilities: async () => Promise.resolve(abilitiesUnknown),
+    bodyOf: (request) => chatBody(request, request.thinking, options),
   };
 };

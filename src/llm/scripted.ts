@@ -2,7 +2,8 @@ import type { Usage } from "../agent/event.ts";
 import type { PromptMessage } from "../agent/prompt.ts";
 import type { Clock } from "../clock.ts";
 import { EngramError } from "../errors.ts";
-import type { Model, ModelPiece, ModelRequest } from "./model.ts";
+import { abilitiesUnknown, type ModelRequest } from "../agent/request.ts";
+import type { Model, ModelPiece } from "./model.ts";
 import { scriptedReply, type ScriptedReply } from "./scripted-reply.ts";
 import { scriptedLimits } from "./scripted-limits.ts";
 
@@ -154,5 +155,7 @@ export const openScripted = ({ clock }: { readonly clock: Clock }): Model => {
       signal.throwIfAborted();
       return Promise.resolve(!mannerOf(model).anew);
     },
+    abilities: async () => Promise.resolve(abilitiesUnknown),
+    bodyOf: (request) => JSON.stringify(request),
   };
 };

@@ -31,5 +31,7 @@ export function meterModel(model: Model, instruments: Instruments, clock: Clock)
       }
     },
     continuesPartial: (name, thinking, signal) => model.continuesPartial(name, thinking, signal),
+    abilities: (name, signal) => model.abilities(name, signal),
+    bodyOf: (request) => model.bodyOf(request),
   };
 }

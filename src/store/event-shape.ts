@@ -117,6 +117,8 @@ const call = fields({
   nowMs: time,
   tools: orNull(listOf(fields({ name: text, description: text, parameters: object }))),
   continuedLength: count,
+  continuations: orAbsent(listOf(fields({ length: count, headSequence: count }))),
+  abilities: orAbsent(fields({ tools: flag, thinking: flag, contextTokens: orNull(count) })),
 });
 const usage = fields({ promptTokens: count, completionTokens: count });
 const parent = fields({ agentId: text, sequence: count });

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { condensingHead } from "../../src/agent/context.ts";
 import { EngramError } from "../../src/errors.ts";
 import { contextLimits } from "../../src/limits.ts";
-import type { ModelRequest } from "../../src/llm/model.ts";
+import type { ModelRequest } from "../../src/agent/request.ts";
 import { openScripted } from "../../src/llm/scripted.ts";
 import { makePlayedModel } from "../support/played-model.ts";
 import { openStage } from "../support/stage.ts";

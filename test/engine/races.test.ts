@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Command } from "../../src/agent/accept.ts";
 import { isResting, statusOf } from "../../src/agent/state.ts";
-import type { ModelRequest } from "../../src/llm/model.ts";
+import type { ModelRequest } from "../../src/agent/request.ts";
 import type { Store } from "../../src/store/store.ts";
 import {
   aborted,

@@ -41,6 +41,7 @@ describe("what the model writes", () => {
     const stage = openStage();
     const prompts: (string | undefined)[] = [];
     const model: Model = {
+      ...makePlayedModel(() => ({})),
       call: async function* ({ messages }) {
         const last = messages.at(-1);
         prompts.push(last?.role === "assistant" ? last.content : undefined);

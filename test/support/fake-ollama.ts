@@ -94,6 +94,7 @@ const answer = async (
     tools: toolsOf(x.body["tools"]),
     temperature: null,
     thinking: think,
+    format: null,
   };
   let callCount = 0;
   const whole = { content: "", thinking: "", calls: [] as JsonObject[] };

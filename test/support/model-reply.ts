@@ -1,6 +1,7 @@
 import type { Usage } from "../../src/agent/event.ts";
 import type { PromptMessage } from "../../src/agent/prompt.ts";
-import type { Model, ModelRequest } from "../../src/llm/model.ts";
+import type { ModelRequest } from "../../src/agent/request.ts";
+import type { Model } from "../../src/llm/model.ts";
 
 export type Collected = {
   text: string;
@@ -58,6 +59,7 @@ export const asking = (
   tools: [],
   temperature: null,
   thinking: false,
+  format: null,
   ...more,
 });
 

@@ -122,6 +122,8 @@ export const mortalModel = (model: Model, life: Life): Model => ({
     await life.point();
   },
   continuesPartial: deadly(life, model.continuesPartial),
+  abilities: wrapped(life, model.abilities),
+  bodyOf: model.bodyOf,
 });
 
 export const mortalSandbox = (sandbox: Sandbox, life: Life): Sandbox => ({

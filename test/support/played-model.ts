@@ -1,7 +1,8 @@
 import type { Usage } from "../../src/agent/event.ts";
 import type { PromptMessage } from "../../src/agent/prompt.ts";
 import { EngramError } from "../../src/errors.ts";
-import type { Model, ModelPiece, ModelRequest } from "../../src/llm/model.ts";
+import { abilitiesUnknown, type ModelRequest } from "../../src/agent/request.ts";
+import type { Model, ModelPiece } from "../../src/llm/model.ts";
 
 /** What the model has to say to one prompt. */
 export type PlayedReply = {
@@ -85,6 +86,8 @@ export function makePlayedModel(
       }
     },
     continuesPartial: async () => continues,
+    abilities: async () => abilitiesUnknown,
+    bodyOf: (request) => JSON.stringify(request),
   };
 }
 

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { AgentSpec } from "../../../src/agent/event.ts";
+import { abilitiesUnknown } from "../../../src/agent/request.ts";
 import { systemClock } from "../../../src/clock.ts";
 import { type Engine, startEngine } from "../../../src/engine/engine.ts";
 import type { Model } from "../../../src/llm/model.ts";
@@ -39,6 +40,8 @@ function open(folder: string): Opened {
       yield { kind: "done", usage: { promptTokens: 0, completionTokens: 0 } };
     },
     continuesPartial: () => Promise.resolve(false),
+    abilities: () => Promise.resolve(abilitiesUnknown),
+    bodyOf: (request) => JSON.stringify(request),
   };
   const parts = { store, model, sandbox: makePlayedSandbox(), clock: systemClock, log: () => {} };
   const settings = { concurrency: 8, leaseTtlMs: 10_000 };

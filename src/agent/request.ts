@@ -1,0 +1,41 @@
+import type { ModelAbilities, ModelCall, ToolDefinition } from "./event.ts";
+import type { JsonObject } from "./json.ts";
+import { buildPrompt, type PromptMessage } from "./prompt.ts";
+import type { AgentState } from "./state.ts";
+
+/** What one call asks. Where the last message is the assistant's, the model continues it, without thinking anew. */
+export type ModelRequest = {
+  readonly model: string;
+  readonly messages: readonly PromptMessage[];
+  readonly tools: readonly ToolDefinition[];
+  /** null: the server's default. */
+  readonly temperature: number | null;
+  readonly thinking: boolean;
+  /** JSON Schema that the whole answer has to satisfy, for the server to enforce; null: free text. */
+  readonly format: JsonObject | null;
+};
+
+/** Of calls that were made before it was asked, and of servers that do not say. */
+export const abilitiesUnknown: ModelAbilities = {
+  tools: true,
+  thinking: true,
+  contextTokens: null,
+};
+
+/**
+ * What `call` sends: a pure function of the log up to where the call was made, and of the call. `partial` is the
+ * beginning of an answer to go on with; empty: none.
+ */
+export function requestOf(state: AgentState, call: ModelCall, partial: string): ModelRequest {
+  const { spec } = state;
+  const { thinking } = call.abilities ?? abilitiesUnknown;
+  return {
+    model: spec.model,
+    messages: buildPrompt(state, call, partial),
+    tools: call.tools ?? state.offeredTools,
+    temperature: spec.config.temperature,
+    // A partial answer was in mid-text: its thinking is over.
+    thinking: spec.config.enableThinking && thinking && partial.trimEnd() === "",
+    format: null,
+  };
+}
