@@ -22,3 +22,9 @@ export function valuesIn(
 /** Whether it has more objects and lists in one another than `levelsMax`, by default than a client can be sent. */
 export const isTooDeep = (value: JsonValue, levelsMax?: number): boolean =>
   valuesIn(value, levelsMax) === Infinity;
+
+/** A number too large for a computer's, such as 1e999, which JSON cannot be written with. */
+export const hasInfinity = (value: JsonValue): boolean =>
+  typeof value === "object" && value !== null
+    ? Object.values(value).some(hasInfinity)
+    : typeof value === "number" && !Number.isFinite(value);

@@ -1,7 +1,7 @@
 import { EngramError } from "../errors.ts";
 import { requestLimits } from "../limits.ts";
 import type { AgentSpec, Attachment } from "./event.ts";
-import { type JsonObject, valuesIn } from "./json.ts";
+import { hasInfinity, type JsonObject, valuesIn } from "./json.ts";
 import { schemaFault } from "./schema.ts";
 
 const utf8 = new TextEncoder();
@@ -91,6 +91,7 @@ function checkSchemas({ config, tools }: AgentSpec): void {
         field,
         `has more than ${requestLimits.jsonLevelsMax} objects and lists in one another: make it flatter`,
       );
+    if (hasInfinity(schema)) throw invalid(field, "has a number that is too large for JSON");
     const fault = schemaFault(schema);
     if (fault !== null) throw new EngramError("invalid_argument", field + fault);
     left -= values;

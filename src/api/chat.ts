@@ -8,6 +8,7 @@ import type { ClientMessage, ServerMessage } from "../gen/engram/api/v1/agent_pb
 import { storeLimits } from "../limits.ts";
 import { commandOf } from "./commands.ts";
 import { failureOf } from "./failures.ts";
+import { makeObserved, type Observed } from "./observed.ts";
 import { sequenceOf } from "./spec.ts";
 import { makeSilence } from "./silence.ts";
 import { ackOf, deltaMessageOf, heartbeatOf, serverMessageOf } from "./wire.ts";
@@ -52,17 +53,17 @@ export async function* chat(
   if (agentId === "")
     throw new EngramError("invalid_argument", "agent_id is missing in the first message");
   const resume = sequenceOf("resume_from_sequence", resumeFromSequence);
-  const { spec, sequence: head } = await parts.engine.get(agentId);
-  if (resume > head)
+  const row = await parts.engine.get(agentId);
+  if (resume > row.sequence)
     throw new EngramError(
       "invalid_argument",
-      `resume_from_sequence is ${resume}, but the log of ${agentId} ends at ${head}`,
+      `resume_from_sequence is ${resume}, but the log of ${agentId} ends at ${row.sequence}`,
     );
   const follower = await parts.engine.follow(agentId, resume === 0 ? null : resume, true);
   const inputs = takeInputs(parts, agentId, { first: first.value, rest: messages }, follower.wake);
   context.signal.addEventListener("abort", follower.wake, { once: true });
   try {
-    yield* output(parts, { agentId, observed: spec.config.enableObservation }, follower, {
+    yield* output(parts, { agentId, observed: makeObserved(row) }, follower, {
       inputs,
       signal: context.signal,
     });
@@ -74,7 +75,7 @@ export async function* chat(
 
 async function* output(
   { engine, clock, heartbeatMs }: StreamParts,
-  agent: { readonly agentId: string; readonly observed: boolean },
+  agent: { readonly agentId: string; readonly observed: Observed },
   follower: Follower,
   { inputs, signal }: { readonly inputs: Inputs; readonly signal: AbortSignal },
 ): AsyncGenerator<ServerMessage> {
@@ -86,7 +87,9 @@ async function* output(
     const followed = await follower.take();
     for (const item of followed) {
       if (item.kind === "event") cursor = item.logged.sequence;
-      yield (await answerOf(agentId, item, inputs)) ?? messageOf(agent, item, clock.nowMs());
+      // Made of every event, since it is to see them all.
+      const message = messageOf(agent, item, clock.nowMs());
+      yield (await answerOf(agentId, item, inputs)) ?? message;
       silence.broken();
     }
     if (followed.length > 0) continue;
@@ -122,12 +125,12 @@ async function answerOf(
 }
 
 const messageOf = (
-  { agentId, observed }: { readonly agentId: string; readonly observed: boolean },
+  { agentId, observed }: { readonly agentId: string; readonly observed: Observed },
   item: Followed,
   nowMs: number,
 ): ServerMessage =>
   item.kind === "event"
-    ? serverMessageOf(agentId, item.logged, observed)
+    ? serverMessageOf(agentId, item.logged, observed(item.logged))
     : deltaMessageOf(agentId, item, nowMs);
 
 function takeInputs(

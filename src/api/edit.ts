@@ -11,6 +11,7 @@ import { checkSpec } from "../agent/spec.ts";
 import { EngramError, messageOf } from "../errors.ts";
 import { CreateAgentRequestSchema } from "../gen/engram/api/v1/agent_pb.ts";
 import { operated, type Place } from "./json-patch.ts";
+import { hasParts, isObject, misfitIn } from "./misfit.ts";
 import { specOf } from "./spec.ts";
 import { specFields } from "./wire.ts";
 
@@ -48,10 +49,11 @@ export function patched(spec: AgentSpec, patch: WireObject): AgentSpec {
     next = specOf(fromJson(CreateAgentRequestSchema, changed));
   } catch (cause) {
     if (cause instanceof EngramError) throw cause;
-    throw new EngramError(
-      "invalid_argument",
-      misfitIn(CreateAgentRequestSchema, changed, "edit.patch", cause),
-    );
+    const reading = { path: "edit.patch", ignoresUnknown: false };
+    const misfit = misfitIn(CreateAgentRequestSchema, changed, reading);
+    throw misfit === null
+      ? invalid(`does not fit: ${messageOf(cause)}`)
+      : new EngramError("invalid_argument", misfit);
   }
   checkSpec(next);
   return next;
@@ -59,9 +61,6 @@ export function patched(spec: AgentSpec, patch: WireObject): AgentSpec {
 
 const invalid = (what: string): EngramError =>
   new EngramError("invalid_argument", `edit.patch ${what}`);
-
-const isObject = (value: WireValue | undefined): value is WireObject =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** RFC 7386: objects are merged, null removes, anything else replaces. */
 function merged(target: WireValue | undefined, patch: WireValue): WireValue {
@@ -73,35 +72,6 @@ function merged(target: WireValue | undefined, patch: WireValue): WireValue {
   return Object.fromEntries(result);
 }
 
-/** The innermost field whose value its message cannot have, and why; the message by itself says of most only their types. */
-function misfitIn(message: DescMessage, value: WireValue, path: string, why: unknown): string {
-  for (const [name, item] of isObject(value) ? Object.entries(value) : []) {
-    const field = message.fields.find((one) => one.jsonName === name);
-    if (field === undefined) continue;
-    try {
-      fromJson(message, { [name]: item });
-    } catch (cause) {
-      const at = `${path}.${field.name}`;
-      const under = messageUnder(message, name);
-      if (under === undefined) return `${at} does not fit: ${messageOf(cause)}`;
-      if (field.fieldKind !== "list" || !Array.isArray(item))
-        return misfitIn(under, item, at, cause);
-      const wrong = item.findIndex((one) => !fits(under, one));
-      return misfitIn(under, item[wrong] ?? null, `${at}[${wrong}]`, cause);
-    }
-  }
-  return `${path} does not fit: ${messageOf(why)}`;
-}
-
-function fits(message: DescMessage, value: WireValue): boolean {
-  try {
-    fromJson(message, value);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 const jsonName = (message: DescMessage | undefined, name: string): string =>
   message?.fields.find((field) => field.name === name)?.jsonName ?? name;
 
@@ -110,9 +80,8 @@ const protoName = (name: string): string =>
 
 const messageUnder = (message: DescMessage | undefined, name: string): DescMessage | undefined => {
   const field = message?.fields.find((one) => one.jsonName === name);
-  const under = field?.message;
   // A Struct's fields are the client's own names.
-  return under?.typeName.startsWith("google.") === true ? undefined : under;
+  return field?.message !== undefined && hasParts(field.message) ? field.message : undefined;
 };
 
 /** `system_prompt` as `systemPrompt`, at every depth that the wire has names for. */

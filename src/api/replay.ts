@@ -1,6 +1,7 @@
 import type { HandlerContext } from "@connectrpc/connect";
 import type { ReplayRequest, ServerMessage } from "../gen/engram/api/v1/agent_pb.ts";
 import type { StreamParts } from "./chat.ts";
+import { makeObserved } from "./observed.ts";
 import { makeSilence } from "./silence.ts";
 import { sequenceOf } from "./spec.ts";
 import { heartbeatOf, isOutput, serverMessageOf } from "./wire.ts";
@@ -13,8 +14,9 @@ export async function* replay(
 ): AsyncGenerator<ServerMessage> {
   const { agentId, includeHistory, follow } = request;
   const after = Math.max(0, sequenceOf("from_sequence", request.fromSequence) - 1);
-  const { sequence: head, spec } = await engine.get(agentId);
-  const observed = spec.config.enableObservation;
+  const row = await engine.get(agentId);
+  const { sequence: head } = row;
+  const observed = makeObserved(row);
   const follower = await engine.follow(agentId, after, false);
   signal.addEventListener("abort", follower.wake, { once: true });
   const silence = makeSilence(clock, heartbeatMs);
@@ -26,8 +28,9 @@ export async function* replay(
         if (item.kind !== "event") continue;
         cursor = item.logged.sequence;
         if (!follow && cursor > head) return;
-        if (!includeHistory && !isOutput(item.logged.event, observed)) continue;
-        yield serverMessageOf(agentId, item.logged, observed);
+        const isObserved = observed(item.logged);
+        if (!includeHistory && !isOutput(item.logged.event, isObserved)) continue;
+        yield serverMessageOf(agentId, item.logged, isObserved);
         silence.broken();
       }
       if (!follow && cursor >= head) return;

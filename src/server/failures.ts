@@ -1,5 +1,6 @@
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import type { Log } from "../log.ts";
+import { type AskedJson, askedJsonKey } from "./asked-json.ts";
 import { tooLarge } from "./frames.ts";
 import type { Sweep } from "./sweep.ts";
 import { timed } from "./timed.ts";
@@ -13,9 +14,10 @@ const parseFailure = /^parse binary: /;
 const sizeFailure = /^message size (?:(\d+) )?is larger than configured readMaxBytes/;
 
 /** The failure as it is sent; what is wrong about it is mended in place, since connect may hold it already. */
-const corrected = (error: ConnectError): ConnectError => {
+const corrected = (error: ConnectError, asked: AskedJson | null): ConnectError => {
+  const misfit = error.code === Code.InvalidArgument ? (asked?.misfit() ?? null) : null;
   const { code, rawMessage } = rightOf(error);
-  return Object.assign(error, { code, rawMessage: sendable(rawMessage) });
+  return Object.assign(error, { code, rawMessage: sendable(misfit ?? rawMessage) });
 };
 
 function rightOf({ code, rawMessage }: ConnectError): { code: Code; rawMessage: string } {
@@ -32,20 +34,20 @@ function rightOf({ code, rawMessage }: ConnectError): { code: Code; rawMessage: 
  * Corrects the failure behind `signal`: a unary request that cannot be read is the client's fault. Connect reads it
  * outside of every interceptor, but aborts the call's signal with the error before it writes the error down.
  */
-export const correctReadFailure = (signal: AbortSignal): void => {
+export const correctReadFailure = (signal: AbortSignal, asked: AskedJson): void => {
   const correct = (): void => {
     const reason: unknown = signal.reason;
-    if (reason instanceof ConnectError) corrected(reason);
+    if (reason instanceof ConnectError) corrected(reason, asked);
   };
   signal.addEventListener("abort", correct, { once: true });
 };
 
 /** What a reader of a request gets when its bytes stop: the client's doing, unless connect says otherwise. */
-export const requestFailure = (error: unknown): ConnectError => {
+export const requestFailure = (error: unknown, asked: AskedJson | null): ConnectError => {
   if (!(error instanceof ConnectError)) {
     return new ConnectError("the client ended the call in mid-request", Code.Canceled);
   }
-  return corrected(error);
+  return corrected(error, asked);
 };
 
 const abortedWith = (signal: AbortSignal): ConnectError | null => {
@@ -71,7 +73,7 @@ type WatchedCall = Call & { readonly watch: CallWatch };
  * cancellation); anything else is a bug, logged with its stack and answered INTERNAL without a word of it.
  */
 export const handlerFailure = (error: unknown, { name, signal, log }: Call): ConnectError => {
-  if (error instanceof ConnectError && error.code !== Code.Unknown) return corrected(error);
+  if (error instanceof ConnectError && error.code !== Code.Unknown) return corrected(error, null);
   const reason = abortedWith(signal);
   if (reason !== null) return reason;
   if (signal.aborted) return new ConnectError("the client ended the call", Code.Canceled);
@@ -120,21 +122,24 @@ export const makeGuard =
   (next) =>
   async (request) => {
     const call = { name: nameOf(request.method), signal: request.signal, log, watch };
+    const asked = request.contextValues.get(askedJsonKey);
+    const failure = (error: unknown): ConnectError => requestFailure(error, asked);
     try {
       if (!request.stream) {
+        asked.is(null);
         const response = await next(request);
         watch.ended(request.signal, null);
         return response;
       }
-      const message = timed(request.message, { sweep, until: "first", failure: requestFailure });
+      const message = timed(request.message, { sweep, until: "first", failure });
       request.signal.addEventListener("abort", message.cancel, { once: true });
       const response = await next({ ...request, message });
       return response.stream
         ? { ...response, message: guardOutput(response.message, call) }
         : response;
     } catch (error) {
-      const failure = handlerFailure(error, call);
-      watch.ended(request.signal, failure);
-      throw failure;
+      const failed = handlerFailure(error, call);
+      watch.ended(request.signal, failed);
+      throw failed;
     }
   };

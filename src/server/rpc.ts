@@ -1,8 +1,10 @@
 import type { ServerHttp2Stream } from "node:http2";
 import {
   Code,
+  type ConnectError,
   type ConnectRouter,
   createConnectRouter,
+  createContextValues,
   createServiceImplSpec,
   type HandlerContext,
   type ServiceImplSpec,
@@ -19,6 +21,7 @@ import type {
 } from "@connectrpc/connect/protocol";
 import { messageOf } from "../errors.ts";
 import { requestLimits, serverLimits } from "../limits.ts";
+import { askedJsonKey, makeAskedJson } from "./asked-json.ts";
 import { clampDeadline } from "./deadline-header.ts";
 import { correctReadFailure, makeGuard, requestFailure } from "./failures.ts";
 import type { Log } from "../log.ts";
@@ -107,7 +110,8 @@ const withTimedBody = (
   sweep: Sweep,
 ): UniversalServerRequest => {
   if (!isByteStream(universal.body)) return universal;
-  const body = timed(universal.body, { sweep, until: "end", failure: requestFailure });
+  const failure = (error: unknown): ConnectError => requestFailure(error, null);
+  const body = timed(universal.body, { sweep, until: "end", failure });
   response.once("close", body.cancel);
   return { ...universal, body };
 };
@@ -136,7 +140,9 @@ const withVettedBody = (
   const came = (): void => {
     if ("stream" in response) hasAsked(response.stream);
   };
-  return { ...universal, body: vetted(body, form, { share, unzip, came }) };
+  const asked = makeAskedJson(method.input);
+  const contextValues = createContextValues().set(askedJsonKey, asked);
+  return { ...universal, contextValues, body: vetted(body, form, { share, unzip, came, asked }) };
 };
 
 /** Connect takes one in any case. */
@@ -196,7 +202,8 @@ export const makeRpc = (parts: RpcOptions): Rpc => {
     requestGate: (context) => {
       gate(context);
       // Before the watch listens: it is to be told the corrected code.
-      if (context.method.methodKind === "unary") correctReadFailure(context.signal);
+      if (context.method.methodKind === "unary")
+        correctReadFailure(context.signal, context.values.get(askedJsonKey));
       watch.began(context.method, context.signal);
     },
     shutdownSignal,

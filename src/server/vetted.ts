@@ -1,5 +1,6 @@
 import type { DescMessage } from "@bufbuild/protobuf";
 import { requestLimits } from "../limits.ts";
+import type { AskedJson } from "./asked-json.ts";
 import { flaggedFrameOf, makeFrames } from "./frames.ts";
 import { makeGathered } from "./gathered.ts";
 import { mustHaveFewFields, mustHaveFewValues } from "./parts.ts";
@@ -19,6 +20,7 @@ type Means = {
   readonly unzip: Unzip;
   /** Called when a message has come. */
   readonly came: () => void;
+  readonly asked: AskedJson;
 };
 
 const zippedFlag = 1;
@@ -35,15 +37,16 @@ export function vetted(
   return form.isFramed ? frames(body, form, means) : whole(body, form, means);
 }
 
-function look({ type, isJson }: Form, message: Uint8Array): void {
+function look({ type, isJson }: Form, message: Uint8Array, asked: AskedJson): void {
   if (isJson) mustHaveFewValues(message);
   else mustHaveFewFields(type, message);
+  if (isJson) asked.is(message);
 }
 
 async function* frames(
   body: AsyncIterable<Uint8Array>,
   form: Form,
-  { share, unzip, came }: Means,
+  { share, unzip, came, asked }: Means,
 ): AsyncGenerator<Uint8Array> {
   const found = makeFrames();
   for await (const chunk of body) {
@@ -59,8 +62,10 @@ async function* frames(
       }
       const message = isZipped ? await unzip(frame.message, share) : frame.message;
       share.set(found.rest().length + message.length);
-      look(form, message);
+      look(form, message, asked);
       yield isZipped ? flaggedFrameOf(frame.flags & ~zippedFlag, message) : frame.bytes;
+      // Who asks for the next has parsed it.
+      asked.is(null);
     }
   }
   yield found.rest();
@@ -69,7 +74,7 @@ async function* frames(
 async function* whole(
   body: AsyncIterable<Uint8Array>,
   form: Form,
-  { share, unzip, came }: Means,
+  { share, unzip, came, asked }: Means,
 ): AsyncGenerator<Uint8Array> {
   const found = makeGathered();
   for await (const chunk of body) {
@@ -86,6 +91,6 @@ async function* whole(
   came();
   const message = form.isZipped ? await unzip(all, share) : all;
   share.set(message.length);
-  look(form, message);
+  look(form, message, asked);
   yield message;
 }

@@ -91,6 +91,14 @@ describe("a refused spec names its field:", () => {
     ["config.response_schema", ofConfig({ responseSchema: deep(5_000) })],
     ["config.response_schema", ofConfig({ responseSchema: wide(messagePartsMax - 1) })],
     ["config.response_schema", ofConfig({ responseSchema: long })],
+    [
+      "config.response_schema",
+      ofConfig({ responseSchema: { properties: { a: { const: Number.POSITIVE_INFINITY } } } }),
+    ],
+    [
+      "tools[0].parameters_schema",
+      ofSpec({ tools: [withSchema({ enum: [1, -Number.POSITIVE_INFINITY] })] }),
+    ],
     ["tools[1].parameters_schema", ofSpec({ tools: [tool("a"), withSchema(deep(31))] })],
     [
       "tools[1].parameters_schema",

@@ -111,7 +111,7 @@ describe("a merge patch", () => {
       "edit.patch.config.tool_limits.timeout ",
     ],
     ["a schema that is none", { config: { response_schema: 7 } }, "config.response_schema "],
-    ["metadata of another type", { metadata: { a: 7 } }, "edit.patch.metadata "],
+    ["metadata of another type", { metadata: { a: 7 } }, "edit.patch.metadata.a "],
     ["tools that are no list", { tools: { name: "a" } }, "edit.patch.tools "],
     [
       "a tool of another type",

@@ -101,15 +101,15 @@ test.each(Object.entries(versions))(
 );
 
 const refused: readonly (readonly [what: string, body: object, said: string])[] = [
-  ["a Duration without its unit", { config: { maxDuration: "90" } }, 'Duration from JSON: "90"'],
-  ["a Duration as a number", { config: { max_duration: 90 } }, "Duration from JSON: 90"],
-  ["an int64 with a fraction", { config: { maxTotalTokens: "1.5" } }, "max_total_tokens"],
+  ["a Duration without its unit", { config: { maxDuration: "90" } }, 'config.max_duration is "90"'],
+  ["a Duration as a number", { config: { max_duration: 90 } }, "config.max_duration is 90"],
+  ["an int64 with a fraction", { config: { maxTotalTokens: "1.5" } }, "config.max_total_tokens is"],
   [
     "an int64 that is none",
     { config: { max_total_tokens: `1${"0".repeat(19)}` } },
     "max_total_tokens",
   ],
-  ["a field in both spellings", { systemPrompt: "a", system_prompt: "b" }, "system_prompt"],
+  ["a field in both spellings", { systemPrompt: "a", system_prompt: "b" }, "system_prompt is"],
 ];
 
 test.each(refused)("curl is refused %s, and told which", async (_, wrong, said) => {

@@ -46,6 +46,56 @@ for (const method of ["GetAgent", "Replay", "Chat"]) {
   });
 }
 
+/** By method: a request in JSON with a wrong value, and where that is. */
+const wrongJson: readonly (readonly [method: string, body: string, at: string])[] = [
+  ["SendMessage", '{"agentId":"a","timeout":"90"}', "timeout"],
+  ["CreateAgent", '{"goal":"g","tools":[{"name":"a"},{"name":7}]}', "tools[1].name"],
+  ["Replay", '{"agentId":"a","fromSequence":"x"}', "from_sequence"],
+  ["Chat", '{"agentId":"a","clientTimestamp":"noon"}', "client_timestamp"],
+];
+const framedTypes = ["connect+json", "grpc+json", "grpc-web+json"];
+
+test.each(wrongJson)("%s of %s is refused by the field's name in every protocol", async (...of) => {
+  const [method, body, at] = of;
+  await using server = await openTestServer();
+  const session = await openSession(server.url);
+  const send = async (type: string, bytes: Uint8Array): Promise<string> => {
+    const path = `/engram.api.v1.AgentService/${method}`;
+    const answer = await post(session, path, { "content-type": `application/${type}` }, bytes);
+    const said = JSON.stringify({ ...answer.headers, ...answer.trailers }) + String(answer.body);
+    return decodeURIComponent(said);
+  };
+  const isStream = ["Replay", "Chat"].includes(method);
+  const types = isStream ? framedTypes : ["json", ...framedTypes.slice(1)];
+  for (const type of types) {
+    const isFramed = type.includes("+");
+    const bytes = Buffer.from(body);
+    const answer = await send(type, isFramed ? envelope(bytes) : bytes);
+    expect([type, answer]).toEqual([type, expect.stringContaining(`${at} is `)]);
+    const code = type.includes("grpc") ? /"grpc-status":"3"|grpc-status: 3/ : /"invalid_argument"/;
+    expect([type, code.test(answer)]).toEqual([type, true]);
+  }
+  session.close();
+});
+
+test("a later message of a chat in JSON is refused by the field's name", async () => {
+  await using server = await openTestServer();
+  const session = await openSession(server.url);
+  const { body } = await post(
+    session,
+    "/engram.api.v1.AgentService/Chat",
+    { "content-type": "application/connect+json" },
+    Buffer.concat(
+      ['{"agentId":"a","userInput":{"content":"one"}}', '{"userInput":{"content":2}}'].map((text) =>
+        envelope(Buffer.from(text)),
+      ),
+    ),
+  );
+  expect(String(body)).toContain("echo one");
+  expect(String(body)).toContain("user_input.content is 2; it takes");
+  session.close();
+});
+
 for (const [name, body, status] of [
   ["a length of 4 GiB", Uint8Array.of(0, 0xff, 0xff, 0xff, 0xff), "8"],
   ["a bomb of zeros", envelope(Bun.gzipSync(new Uint8Array(64 * 1024 * 1024)), 1), "8"],
