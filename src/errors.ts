@@ -29,6 +29,14 @@ type ErrorDetails = {
   readonly transient?: boolean;
   /** Wait at least this long before the next attempt, as the other side asked. */
   readonly retryAfterMs?: number;
+  /** Of context_overflow, where the model server told it. */
+  readonly overflow?: Overflow;
+};
+
+/** By how much a prompt was too long: in the model's tokens, null where its server did not say. */
+export type Overflow = {
+  readonly contextTokens: number | null;
+  readonly promptTokens: number | null;
 };
 
 /** The one error class. `message` names what is wrong and what to do; it may be shown to clients, so it holds no secret. */
@@ -37,12 +45,14 @@ export class EngramError extends Error {
   readonly code: ErrorCode;
   readonly transient: boolean;
   readonly retryAfterMs: number | null;
+  readonly overflow: Overflow | null;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.code = code;
     this.transient = details.transient ?? false;
     this.retryAfterMs = details.retryAfterMs ?? null;
+    this.overflow = details.overflow ?? null;
   }
 
   /** A thrown value as this class: itself, or `internal` around it. */

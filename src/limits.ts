@@ -84,6 +84,8 @@ export const contextLimits = {
   scaleMost: 4,
   /** Of the context that what is condensed at once may take: two summaries take a quarter, the instructions little. */
   readableShare: 0.6,
+  /** Of a prompt that a server has refused without a figure, what it is taken to be able to read. */
+  refusedShare: 0.75,
   /** Of one message or result that is condensed. */
   condensedItemCharsMax: 4_000,
   /** Of each, where the model wrote no summary. */

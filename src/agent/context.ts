@@ -43,8 +43,19 @@ export function planContext(state: AgentState): ContextPlan {
 }
 
 /** Tokens that the model may be sent, its reply included. */
-const contextTokensOf = ({ spec }: AgentState): number =>
-  spec.config.contextTokensMax || contextLimits.tokensDefault;
+const contextTokensOf = ({ spec, reach }: AgentState): number =>
+  Math.min(
+    spec.config.contextTokensMax || contextLimits.tokensDefault,
+    reach.told ?? Infinity,
+    reach.learnt ?? Infinity,
+  );
+
+/** Tokens that the model can read at most, as far as is known, once it has refused the prompt of a call behind `afterSequence`. */
+export function reachBelow(state: AgentState, afterSequence: number): number {
+  const refused = tokenScale(state) * promptTokens(state, afterSequence);
+  const share = contextLimits.refusedShare * Math.min(refused, contextTokensOf(state));
+  return Math.max(1, Math.floor(share));
+}
 
 /** Where the transcript can be cut: not between a reply and the results of its tools. Something always stays. */
 const boundaries = (transcript: readonly TranscriptItem[]): readonly number[] =>
@@ -54,10 +65,15 @@ const boundaries = (transcript: readonly TranscriptItem[]): readonly number[] =>
 export function tokenScale(state: AgentState): number {
   const { counted } = state;
   if (counted === null) return state.tokenScale;
-  const known = state.transcript.filter((item) => item.sequence <= counted.afterSequence);
-  const estimate = fixedTokens(state) + sum(known.map(itemTokens));
+  const estimate = promptTokens(state, counted.afterSequence);
   const { scaleLeast, scaleMost } = contextLimits;
   return Math.min(Math.max(counted.promptTokens / estimate, scaleLeast), scaleMost);
+}
+
+/** An estimate, before it is scaled, of what a call was sent that knew the log up to `afterSequence`. */
+function promptTokens(state: AgentState, afterSequence: number): number {
+  const known = state.transcript.filter((item) => item.sequence <= afterSequence);
+  return fixedTokens(state) + sum(known.map(itemTokens));
 }
 
 const fixedTokens = ({ spec, summary, offeredTools }: AgentState): number =>

@@ -1,3 +1,4 @@
+import type { Overflow } from "../errors.ts";
 import type { JsonObject } from "./json.ts";
 
 /** Bounds of one tool call. 0 takes the engine's default. */
@@ -199,6 +200,8 @@ type Fact =
       readonly message: string;
       /** The next attempt's time. */
       readonly retryAtMs: number;
+      /** The prompt was more than the model can read: what its server told of that. Absent: another failure. */
+      readonly overflow?: Overflow;
     }
   | {
       /** A partial answer that the model cannot continue; it answers anew, from the first character. */

@@ -1,4 +1,4 @@
-import { EngramError } from "../errors.ts";
+import { EngramError, type Overflow } from "../errors.ts";
 import type {
   AgentSpec,
   Event,
@@ -8,7 +8,7 @@ import type {
   ToolErrorCode,
   Usage,
 } from "./event.ts";
-import { tokenScale } from "./context.ts";
+import { reachBelow, tokenScale } from "./context.ts";
 import {
   type AgentState,
   newestStamped,
@@ -101,6 +101,7 @@ function born({ sequence, atMs, event }: LoggedEvent): Draft {
     offeredTools: [],
     counted: null,
     tokenScale: 1,
+    reach: unknownReach,
     turn: newTurn,
     stats: {
       steps: 0,
@@ -113,6 +114,7 @@ function born({ sequence, atMs, event }: LoggedEvent): Draft {
   };
 }
 
+const unknownReach = { told: null, learnt: null };
 const newTurn = { steps: 0, workedMs: 0, attempts: 0, retryAtMs: 0 };
 
 /** Work is what its worker measured. Logs of the first format do not say: there the times of the events do. */
@@ -147,6 +149,7 @@ function apply(draft: Draft, logged: LoggedEvent): void {
       return applyToolReturned(draft, logged, event);
     case "ModelFailed":
       recordCall(draft, event.call);
+      if (event.overflow !== undefined) applyOverflow(draft, event.call, event.overflow);
       draft.turn = {
         ...draft.turn,
         attempts: draft.turn.attempts + 1,
@@ -221,6 +224,7 @@ function applyCommand(draft: Draft, { sequence, atMs }: LoggedEvent, event: Comm
       draft.turn = { ...draft.turn, attempts: 0, retryAtMs: 0 };
       return;
     case "AgentEdited":
+      if (event.spec.model !== draft.spec.model) draft.reach = unknownReach;
       draft.spec = event.spec;
       if (event.description !== "")
         draft.transcript.push({
@@ -320,9 +324,24 @@ function extendReply(draft: Draft, change: (reply: Reply) => Reply): void {
   draft.transcript[draft.replyIndex] = change(reply);
 }
 
+/** A prompt that was refused tells how much the model can read; the server's own count of it, how long texts are to it. */
+function applyOverflow(
+  draft: Draft,
+  { afterSequence, abilities }: ModelCall,
+  { contextTokens, promptTokens }: Overflow,
+): void {
+  const learnt = contextTokens ?? reachBelow(draft, afterSequence);
+  draft.reach = { ...draft.reach, learnt: Math.min(learnt, draft.reach.learnt ?? learnt) };
+  // A condensing call, which says nothing of abilities, was sent another prompt.
+  if (promptTokens !== null && abilities !== undefined)
+    draft.counted = { afterSequence, promptTokens };
+}
+
 /** What a call was told: its tools, and the present time with the newest message it knew (invariant 5). */
 function recordCall(draft: Draft, call: ModelCall): void {
   if (call.tools !== null) draft.offeredTools = [...call.tools];
+  const told = call.abilities?.contextTokens ?? draft.reach.told;
+  if (told !== draft.reach.told) draft.reach = { told, learnt: null };
   const index = newestStamped(draft.transcript, call.afterSequence);
   const item = draft.transcript[index];
   if (item !== undefined && item.kind !== "assistant" && item.nowMs === null)

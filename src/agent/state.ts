@@ -58,6 +58,14 @@ export type Stats = {
   readonly fuelUsed: number;
 };
 
+/** How many tokens the agent's model can read, prompt and reply together; null: not known. */
+export type Reach = {
+  /** As its server told with the latest call. */
+  readonly told: number | null;
+  /** As it turned out when the server refused a prompt, since it told that. */
+  readonly learnt: number | null;
+};
+
 /** The stretch from an input until the agent rests. */
 export type Turn = {
   readonly steps: number;
@@ -96,6 +104,7 @@ export type AgentState = {
   readonly counted: { readonly afterSequence: number; readonly promptTokens: number } | null;
   /** The model's tokens for an estimated one, before it has counted this transcript. */
   readonly tokenScale: number;
+  readonly reach: Reach;
   readonly turn: Turn;
   readonly stats: Stats;
 };

@@ -1,4 +1,6 @@
+import { planContext } from "../agent/context.ts";
 import type { Event, ModelCall, TurnErrorCode } from "../agent/event.ts";
+import { fold } from "../agent/fold.ts";
 import { replyEvents } from "../agent/reply.ts";
 import type { AgentState } from "../agent/state.ts";
 import { toolboxOf } from "../agent/toolbox.ts";
@@ -89,6 +91,8 @@ const abandon =
     },
   ];
 
+type ModelFailed = Extract<Event, { readonly type: "ModelFailed" }>;
+
 const turnErrors: Partial<Record<ErrorCode, TurnErrorCode>> = {
   model_unavailable: "MODEL_UNAVAILABLE",
   model_not_found: "MODEL_NOT_FOUND",
@@ -97,7 +101,10 @@ const turnErrors: Partial<Record<ErrorCode, TurnErrorCode>> = {
   context_overflow: "CONTEXT_OVERFLOW",
 };
 
-/** A model's fault is tried again after a pause, a few times; then, or where that cannot help, the turn has failed. */
+/**
+ * A model's fault is tried again after a pause, a few times; a prompt that it cannot read, once it is shorter. Then, or
+ * where that cannot help, the turn has failed.
+ */
 async function modelFailed(step: Step, call: ModelCall, error: unknown): Promise<boolean> {
   if (!(error instanceof EngramError)) throw error;
   const code = turnErrors[error.code];
@@ -106,13 +113,34 @@ async function modelFailed(step: Step, call: ModelCall, error: unknown): Promise
   const { attempts } = step.state.turn;
   const { log, clock } = step.parts;
   log("warn", "the model failed", { agentId: step.lease.agentId, code, reason: message, attempts });
-  if (!error.transient || attempts >= turnLimits.attemptsMax)
-    return record(step, failure(code, message));
+  if (attempts >= turnLimits.attemptsMax) return record(step, failure(code, message));
+  const refused = code === "CONTEXT_OVERFLOW" ? refusal(step.state, call, error) : null;
+  if (refused !== null) return record(step, () => [{ ...refused, retryAtMs: clock.nowMs() }]);
+  if (!error.transient) return record(step, failure(code, message));
   const delayMs = retryDelayMs(attempts, error.retryAfterMs);
   return record(step, () => {
     const retryAtMs = clock.nowMs() + delayMs;
     return [{ type: "ModelFailed", call, code, message, retryAtMs }];
   });
+}
+
+/** What there is to know of a prompt that was too long; null where knowing it makes no shorter one. */
+function refusal(
+  state: AgentState,
+  call: ModelCall,
+  { message, overflow }: EngramError,
+): ModelFailed | null {
+  const event: ModelFailed = {
+    type: "ModelFailed",
+    call,
+    code: "CONTEXT_OVERFLOW",
+    message,
+    retryAtMs: 0,
+    overflow: overflow ?? { contextTokens: null, promptTokens: null },
+  };
+  const after = fold([{ sequence: state.sequence + 1, atMs: state.updatedAtMs, event }], state);
+  const plan = planContext(after);
+  return plan === null || plan === "overflow" ? null : event;
 }
 
 /** Doubling, with a fifth of chance so that many agents do not come back in step. */

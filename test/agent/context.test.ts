@@ -2,9 +2,10 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { condensingPrompt, planContext, summaryOf, tokenScale } from "../../src/agent/context.ts";
 import { decide } from "../../src/agent/decide.ts";
-import type { Event } from "../../src/agent/event.ts";
+import type { Event, ModelCall } from "../../src/agent/event.ts";
 import { fold } from "../../src/agent/fold.ts";
 import { buildPrompt, type PromptMessage } from "../../src/agent/prompt.ts";
+import { abilitiesUnknown } from "../../src/agent/request.ts";
 import type { AgentState } from "../../src/agent/state.ts";
 import { contextLimits } from "../../src/limits.ts";
 import { born, callAfter, logged, outcome, said } from "../support/events.ts";
@@ -43,6 +44,15 @@ function agentWith(exchanges: readonly Exchange[], contextTokensMax: number): Ag
 function condensed(state: AgentState, items: number, summary = "what was said"): AgentState {
   const event: Event = { type: "ContextCondensed", items, summary, usage: noUsage };
   return fold([{ sequence: state.sequence + 1, atMs: state.updatedAtMs, event }], state);
+}
+
+/** The state once all plans are carried out. */
+function settled(state: AgentState): AgentState {
+  for (let left = state; ;) {
+    const plan = planContext(left);
+    if (plan === null || plan === "overflow") return left;
+    left = condensed(left, plan.items);
+  }
 }
 
 const charsOf = (messages: readonly PromptMessage[]): number =>
@@ -205,4 +215,98 @@ test("the model's own count of a prompt counts, as far as it can be one", () => 
   // It outlasts the transcript that was counted.
   const state = counted(800);
   expect(tokenScale(condensed(state, 2))).toBe(tokenScale(state));
+});
+
+describe("a prompt that the model cannot read", () => {
+  const long = agentWith(
+    Array.from({ length: 20 }, () => ({ chars: 1_000, tools: 0 })),
+    0,
+  );
+  const refused = (
+    state: AgentState,
+    overflow: { contextTokens: number | null; promptTokens: number | null },
+    abilities: Partial<ModelCall> = { abilities: abilitiesUnknown },
+  ): AgentState => {
+    const event: Event = {
+      type: "ModelFailed",
+      call: callAfter(state.sequence, abilities),
+      code: "CONTEXT_OVERFLOW",
+      message: "too long",
+      retryAtMs: 0,
+      overflow,
+    };
+    return fold([{ sequence: state.sequence + 1, atMs: state.updatedAtMs, event }], state);
+  };
+
+  test("is condensed to what its server said it can read", () => {
+    expect(planContext(long)).toBeNull();
+    const state = refused(long, { contextTokens: 4_096, promptTokens: null });
+    expect(state.reach).toEqual({ told: null, learnt: 4_096 });
+    expect(planContext(state)).not.toBeNull();
+    const left = settled(state);
+    expect(planContext(refused(left, { contextTokens: 4_096, promptTokens: null }))).toBeNull();
+  });
+  test("is counted as its server counted it", () => {
+    const state = refused(long, { contextTokens: 16_000, promptTokens: 17_000 });
+    expect(tokenScale(state)).toBeGreaterThan(1.5);
+    expect(planContext(state)).not.toBeNull();
+    // What condensing is sent says nothing of the prompt.
+    const other = refused(long, { contextTokens: 16_000, promptTokens: 17_000 }, {});
+    expect(tokenScale(other)).toBe(tokenScale(long));
+  });
+  test("is taken to be too long by a quarter where its server told nothing, again and again", () => {
+    let state = long;
+    for (let rounds = 0; rounds < 5 && state.transcript.length > 1; rounds++) {
+      const before = state.reach.learnt ?? Infinity;
+      state = refused(state, { contextTokens: null, promptTokens: null });
+      expect(state.reach.learnt).toBeLessThan(before);
+      state = settled(state);
+    }
+    expect(state.transcript.length).toBeLessThan(4);
+  });
+  test("says nothing of another model, and is forgotten when the server tells another figure", () => {
+    const state = refused(long, { contextTokens: 4_096, promptTokens: null });
+    const edited: Event = {
+      type: "AgentEdited",
+      key: null,
+      spec: { ...state.spec, model: "larger" },
+      description: "",
+    };
+    const next = { sequence: state.sequence + 1, atMs: state.updatedAtMs };
+    expect(fold([{ ...next, event: edited }], state).reach).toEqual({ told: null, learnt: null });
+    const spoke: Event = {
+      type: "ModelSpoke",
+      head: {
+        call: callAfter(state.sequence, {
+          abilities: { ...abilitiesUnknown, contextTokens: 131_072 },
+        }),
+        usage: noUsage,
+      },
+      content: "so",
+    };
+    expect(fold([{ ...next, event: spoke }], state).reach).toEqual({
+      told: 131_072,
+      learnt: null,
+    });
+  });
+});
+
+test("what the server says of the model's reach bounds the prompt, whatever the agent may use", () => {
+  const spoke: Event = {
+    type: "ModelSpoke",
+    head: {
+      call: callAfter(2, { abilities: { ...abilitiesUnknown, contextTokens: 2_048 } }),
+      usage: noUsage,
+    },
+    content: "a".repeat(6_000),
+  };
+  const state = fold(
+    logged([
+      born({ contextTokensMax: 8_000, waitForInput: true }),
+      said("one"),
+      spoke,
+      said("two"),
+    ]),
+  );
+  expect(planContext(state)).not.toBeNull();
 });

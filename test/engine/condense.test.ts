@@ -3,6 +3,7 @@ import { condensingHead } from "../../src/agent/context.ts";
 import { EngramError } from "../../src/errors.ts";
 import { contextLimits } from "../../src/limits.ts";
 import type { ModelRequest } from "../../src/agent/request.ts";
+import type { Model } from "../../src/llm/model.ts";
 import { openScripted } from "../../src/llm/scripted.ts";
 import { makePlayedModel } from "../support/played-model.ts";
 import { openStage } from "../support/stage.ts";
@@ -72,4 +73,61 @@ test("a summary that cannot be had is tried again after a pause, and the turn go
   expect(types).toContain("ContextCondensed");
   expect(types).not.toContain("TurnFailed");
   await engine.drain();
+});
+
+/** A model that reads `contextTokens` of its own tokens, three characters each, and says so or not. */
+function narrowModel(contextTokens: number, tells: boolean): Model {
+  const tokensOf = (request: ModelRequest): number =>
+    Math.ceil((sizeOf(request) * contextLimits.charsPerToken) / 3);
+  const played = makePlayedModel((request) => ({
+    text: [isCondensing(request) ? "the code is 42" : "well ".repeat(40)],
+  }));
+  return {
+    ...played,
+    call: async function* (request, signal) {
+      const promptTokens = tokensOf(request);
+      const overflow = { contextTokens, promptTokens };
+      if (promptTokens > contextTokens)
+        throw new EngramError("context_overflow", "too long", tells ? { overflow } : {});
+      for await (const piece of played.call(request, signal))
+        yield piece.kind === "done" ? { ...piece, usage: { ...piece.usage, promptTokens } } : piece;
+    },
+  };
+}
+
+test("a conversation that is more than the server lets the model read is condensed, and the turn goes on", async () => {
+  for (const tells of [true, false]) {
+    const stage = openStage();
+    const engine = stage.start({ model: narrowModel(1_200, tells) });
+    const agentId = await stage.create(engine, "help", { waitForInput: true });
+    for (let n = 0; n < 60; n++) {
+      await stage.say(engine, agentId, `and ${n} ${"so on ".repeat(20)}`);
+      await stage.untilSettled(agentId);
+    }
+    const types = await stage.events(agentId);
+    expect(types).toContain("ContextCondensed");
+    expect(types).not.toContain("TurnFailed");
+    expect(types.filter((type) => type === "ModelSpoke").length).toBe(60);
+    // Once is enough where it tells the figures; else it is found out little by little.
+    expect(types.filter((type) => type === "ModelFailed").length).toBeLessThan(tells ? 2 : 6);
+    await engine.drain();
+  }
+});
+
+test("a message that is more than the model can read by itself ends the turn, and a retry mends it where the server reads more", async () => {
+  const stage = openStage();
+  const engine = stage.start({ model: narrowModel(1_000, true) });
+  const agentId = await stage.create(engine, "help", { waitForInput: true });
+  await stage.say(engine, agentId, "short");
+  await stage.untilSettled(agentId);
+  await stage.say(engine, agentId, "long ".repeat(2_000));
+  await stage.untilSettled(agentId);
+  const last = (await stage.log(agentId)).at(-1)?.event;
+  expect(last).toMatchObject({ type: "TurnFailed", code: "CONTEXT_OVERFLOW" });
+  await engine.drain();
+  const larger = stage.start({ model: narrowModel(100_000, true) });
+  await larger.command(agentId, { type: "Retry", key: null });
+  await stage.untilSettled(agentId);
+  expect((await stage.events(agentId)).at(-1)).toBe("ModelSpoke");
+  await larger.drain();
 });

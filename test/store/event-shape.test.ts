@@ -90,3 +90,28 @@ test("a fault is named by its path", () => {
   ];
   for (const [event, path] of faults) expect(faultyFieldOf(event as Event)).toBe(path);
 });
+
+test("what newer engines note of a call may be absent, and is not anything else than it is to be", () => {
+  const call = callAfter(1);
+  const failed = (of: object, more: object = {}): string | null =>
+    faultyFieldOf({
+      type: "ModelFailed",
+      call: { ...call, ...of },
+      code: "MODEL_ERROR",
+      message: "",
+      retryAtMs: 0,
+      ...more,
+    });
+  const abilities = { tools: true, thinking: false, contextTokens: null };
+  const continuations = [{ length: 3, headSequence: 2 }];
+  const overflow = { contextTokens: 4, promptTokens: null };
+  expect(failed({})).toBeNull();
+  expect(failed({ abilities, continuations }, { overflow })).toBeNull();
+  expect(failed({ abilities: { ...abilities, tools: "no" } })).toBe("call.abilities.tools");
+  expect(failed({ continuations: [{ length: -1, headSequence: 2 }] })).toBe(
+    "call.continuations[0].length",
+  );
+  expect(failed({}, { overflow: { ...overflow, contextTokens: "4" } })).toBe(
+    "overflow.contextTokens",
+  );
+});
