@@ -2,18 +2,14 @@ import type { JsonObject } from "../agent/json.ts";
 import { messageOf } from "../errors.ts";
 import { abilitiesUnknown, type ModelRequest } from "../agent/request.ts";
 import type { Model, ModelPiece } from "./model.ts";
-import {
-  openExchange,
-  serverUrl,
-  type Exchange,
-  type ExchangeSettings,
-} from "./ollama-exchange.ts";
-import { failureOfEnd } from "./ollama-failure.ts";
+import { failureOfEnd } from "./failure.ts";
+import { ollamaUrl, openExchange, type Exchange } from "./ollama-exchange.ts";
 import { leavesOpen } from "./ollama-probe.ts";
 import { chatBody, chatRequest, piecesIn } from "./ollama-wire.ts";
 import { modelServerLimits } from "./server-limits.ts";
+import type { ServerSettings } from "./transport.ts";
 
-export type OllamaSettings = ExchangeSettings & {
+export type OllamaSettings = ServerSettings & {
   /** LLM_OPTIONS: merged into the server's options. */
   readonly options: JsonObject;
   /** Takes a line for the operator. */
@@ -27,7 +23,7 @@ export type OllamaSettings = ExchangeSettings & {
  */
 export const openOllama = (settings: OllamaSettings): Model => {
   const { options, log } = settings;
-  serverUrl(settings.url);
+  ollamaUrl(settings.url);
   const unthinking = new Set<string>();
   const opens = new Map<string, boolean>();
 
