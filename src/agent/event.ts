@@ -87,6 +87,8 @@ export type ModelCall = {
   readonly continuations?: readonly Continuation[];
   /** Absent in old logs. */
   readonly abilities?: ModelAbilities;
+  /** It was to condense the first so many items of the transcript. Absent: it was to answer, or an old log. */
+  readonly condensedItems?: number;
 };
 
 export type Usage = { readonly promptTokens: number; readonly completionTokens: number };
@@ -218,8 +220,16 @@ type Fact =
       readonly summary: string;
       /** What the model's summary cost. */
       readonly usage: Usage;
+      /** Absent in old logs. */
+      readonly call?: ModelCall;
     }
-  | { readonly type: "TurnFailed"; readonly code: TurnErrorCode; readonly message: string }
+  | {
+      readonly type: "TurnFailed";
+      readonly code: TurnErrorCode;
+      readonly message: string;
+      /** The call that ended it. Absent: none did, or an old log. */
+      readonly call?: ModelCall;
+    }
   | {
       /** The last event of a forked log: the copy is an agent of its own from here on. */
       readonly type: "AgentForked";

@@ -1,3 +1,4 @@
+import { condensingPrompt } from "./context.ts";
 import type { ModelAbilities, ModelCall, ToolDefinition } from "./event.ts";
 import type { JsonObject } from "./json.ts";
 import { buildPrompt, type PromptMessage } from "./prompt.ts";
@@ -36,6 +37,19 @@ export function requestOf(state: AgentState, call: ModelCall, partial: string): 
     temperature: spec.config.temperature,
     // A partial answer was in mid-text: its thinking is over.
     thinking: spec.config.enableThinking && thinking && partial.trimEnd() === "",
+    format: null,
+  };
+}
+
+/** What is sent to have the first `items` of the transcript condensed: a pure function of the log up to there. */
+export function condensingRequestOf(state: AgentState, items: number): ModelRequest {
+  const { spec } = state;
+  return {
+    model: spec.model,
+    messages: condensingPrompt(state, items),
+    tools: [],
+    temperature: spec.config.temperature,
+    thinking: false,
     format: null,
   };
 }

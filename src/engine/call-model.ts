@@ -61,12 +61,17 @@ export async function wholeDraft(parts: Parts, agentId: string): Promise<Draft |
 /** Puts the first `items` of the conversation into a summary. True when the lease was let go of. */
 export async function condense(step: Step, items: number, signal: AbortSignal): Promise<boolean> {
   const { parts, state } = step;
+  const call: ModelCall = {
+    afterSequence: state.sequence,
+    nowMs: parts.clock.nowMs(),
+    tools: null,
+    continuedLength: 0,
+    condensedItems: items,
+  };
   try {
     const { summary, usage } = await summarize(parts, { state, items }, signal);
-    return await record(step, () => [{ type: "ContextCondensed", items, summary, usage }]);
+    return await record(step, () => [{ type: "ContextCondensed", items, summary, usage, call }]);
   } catch (error) {
-    const nowMs = parts.clock.nowMs();
-    const call = { afterSequence: state.sequence, nowMs, tools: null, continuedLength: 0 };
     return modelFailed(step, call, error);
   }
 }
@@ -113,10 +118,10 @@ async function modelFailed(step: Step, call: ModelCall, error: unknown): Promise
   const { attempts } = step.state.turn;
   const { log, clock } = step.parts;
   log("warn", "the model failed", { agentId: step.lease.agentId, code, reason: message, attempts });
-  if (attempts >= turnLimits.attemptsMax) return record(step, failure(code, message));
+  if (attempts >= turnLimits.attemptsMax) return record(step, failure(code, message, call));
   const refused = code === "CONTEXT_OVERFLOW" ? refusal(step.state, call, error) : null;
   if (refused !== null) return record(step, () => [{ ...refused, retryAtMs: clock.nowMs() }]);
-  if (!error.transient) return record(step, failure(code, message));
+  if (!error.transient) return record(step, failure(code, message, call));
   const delayMs = retryDelayMs(attempts, error.retryAfterMs);
   return record(step, () => {
     const retryAtMs = clock.nowMs() + delayMs;

@@ -1,5 +1,5 @@
 import { decide, type Moment } from "../agent/decide.ts";
-import type { Event, TurnErrorCode } from "../agent/event.ts";
+import type { Event, ModelCall, TurnErrorCode } from "../agent/event.ts";
 import { fold } from "../agent/fold.ts";
 import { type AgentState, statusOf } from "../agent/state.ts";
 import { EngramError } from "../errors.ts";
@@ -52,10 +52,12 @@ export async function release(step: Step, wakeAtMs: number | null): Promise<bool
   throw new EngramError("conflict", "a client has written behind the state that was to rest");
 }
 
-/** The end of a turn that has failed. */
-export const failure = (code: TurnErrorCode, message: string) => (): readonly Event[] => [
-  { type: "TurnFailed", code, message },
-];
+/** The end of a turn that has failed; `call` is what it failed by, where that was a model call. */
+export const failure =
+  (code: TurnErrorCode, message: string, call: ModelCall | null = null) =>
+  (): readonly Event[] => [
+    { type: "TurnFailed", code, message, ...(call === null ? {} : { call }) },
+  ];
 
 /**
  * Appends what `events` makes for the place behind the head, and lets go of the lease where the agent then rests or

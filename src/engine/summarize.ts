@@ -1,5 +1,6 @@
-import { condensingPrompt, summaryOf } from "../agent/context.ts";
+import { summaryOf } from "../agent/context.ts";
 import type { Usage } from "../agent/event.ts";
+import { condensingRequestOf } from "../agent/request.ts";
 import type { AgentState } from "../agent/state.ts";
 import { turnLimits } from "../limits.ts";
 import type { Parts } from "./parts.ts";
@@ -13,15 +14,7 @@ export async function summarize(
   { state, items }: { readonly state: AgentState; readonly items: number },
   signal: AbortSignal,
 ): Promise<{ readonly summary: string; readonly usage: Usage }> {
-  const { spec } = state;
-  const request = {
-    model: spec.model,
-    messages: condensingPrompt(state, items),
-    tools: [],
-    temperature: spec.config.temperature,
-    thinking: false,
-    format: null,
-  };
+  const request = condensingRequestOf(state, items);
   let written = "";
   let usage: Usage = { promptTokens: 0, completionTokens: 0 };
   for await (const piece of model.call(request, signal)) {

@@ -119,6 +119,7 @@ const call = fields({
   continuedLength: count,
   continuations: orAbsent(listOf(fields({ length: count, headSequence: count }))),
   abilities: orAbsent(fields({ tools: flag, thinking: flag, contextTokens: orNull(count) })),
+  condensedItems: orAbsent(count),
 });
 const usage = fields({ promptTokens: count, completionTokens: count });
 const parent = fields({ agentId: text, sequence: count });
@@ -165,8 +166,8 @@ const shapes: Readonly<Record<EventType, Readonly<Record<string, Shape>>>> = {
   },
   AnswerAbandoned: { call, reason: text },
   Observed: { content: text },
-  ContextCondensed: { items: count, summary: text, usage },
-  TurnFailed: { code: text, message: text },
+  ContextCondensed: { items: count, summary: text, usage, call: orAbsent(call) },
+  TurnFailed: { code: text, message: text, call: orAbsent(call) },
   AgentForked: { parent, metadata: textsByName },
 };
 
