@@ -97,8 +97,16 @@ const guardOutput = <T>(messages: AsyncIterable<T>, call: WatchedCall): AsyncIte
       if (reason !== null) throw reason;
       return { done: true, value: undefined };
     };
+    /** What an aborted call has still to say is not waited for, nor is whoever would read it. */
+    const stop = async (reason: ConnectError): Promise<never> => {
+      await source.return?.();
+      return fail(reason);
+    };
     return {
-      next: async () => source.next().then(settle, fail),
+      next: async () => {
+        const reason = abortedWith(call.signal);
+        return reason === null ? source.next().then(settle, fail) : stop(reason).catch(fail);
+      },
       throw: async (error: unknown) => {
         if (source.throw === undefined) throw error;
         return settle(await source.throw(error));

@@ -1,9 +1,10 @@
-import type { ServerHttp2Stream } from "node:http2";
+import { constants, type ServerHttp2Stream } from "node:http2";
 import {
   Code,
   type ConnectError,
   type ConnectRouter,
   createConnectRouter,
+  createContextKey,
   createContextValues,
   createServiceImplSpec,
   type HandlerContext,
@@ -141,8 +142,8 @@ const withVettedBody = (
     if ("stream" in response) hasAsked(response.stream);
   };
   const asked = makeAskedJson(method.input);
-  const contextValues = createContextValues().set(askedJsonKey, asked);
-  return { ...universal, contextValues, body: vetted(body, form, { share, unzip, came, asked }) };
+  universal.contextValues?.set(askedJsonKey, asked);
+  return { ...universal, body: vetted(body, form, { share, unzip, came, asked }) };
 };
 
 /** Connect takes one in any case. */
@@ -175,6 +176,21 @@ const releaseWriterOnClose = (response: HttpResponse): void => {
   response.once("close", () => queueMicrotask(() => void response.emit("drain")));
 };
 
+/** Ends a call for which its client's reading is not waited any more. */
+const cutOffKey = createContextKey(() => {}, { description: "ends an answer that is not read" });
+
+/** A writer that waits is let go on, to the end; what of the answer is not read soon is not waited for. */
+const makeCutOff =
+  ({ request, response }: Exchange, sweep: Sweep) =>
+  (): void => {
+    response.emit("drain");
+    const close = (): void => {
+      if ("stream" in response) response.stream.close(constants.NGHTTP2_CANCEL);
+      else request.socket.destroy();
+    };
+    response.once("close", sweep.watch(serverLimits.goodbyeMs, close));
+  };
+
 const badUrl: Refusal = {
   code: Code.InvalidArgument,
   httpStatus: 400,
@@ -182,9 +198,11 @@ const badUrl: Refusal = {
 };
 
 /** null: its host and path make no URL. */
-const universalOf = ({ request, response }: Exchange): UniversalServerRequest | null => {
+const universalOf = (exchange: Exchange, sweep: Sweep): UniversalServerRequest | null => {
+  const { request, response } = exchange;
+  const values = createContextValues().set(cutOffKey, makeCutOff(exchange, sweep));
   try {
-    return universalRequestFromNodeRequest(request, response, undefined, undefined);
+    return universalRequestFromNodeRequest(request, response, undefined, values);
   } catch {
     return null;
   }
@@ -204,7 +222,7 @@ export const makeRpc = (parts: RpcOptions): Rpc => {
       // Before the watch listens: it is to be told the corrected code.
       if (context.method.methodKind === "unary")
         correctReadFailure(context.signal, context.values.get(askedJsonKey));
-      watch.began(context.method, context.signal);
+      watch.began(context.method, context.signal, context.values.get(cutOffKey));
     },
     shutdownSignal,
   });
@@ -243,7 +261,7 @@ export const makeRpc = (parts: RpcOptions): Rpc => {
     handlers,
     services,
     serve: async (handler, exchange) => {
-      const universal = universalOf(exchange);
+      const universal = universalOf(exchange, sweep);
       if (universal === null) {
         refuse(exchange.request, exchange.response, badUrl);
         return;

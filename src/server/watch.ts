@@ -19,8 +19,11 @@ export const codeOf = ({ code }: ConnectError): string => codeToString(code);
 
 /** The calls under way in connect's pipeline, told of to a watch: whoever learns first how a call ended says so. */
 export type CallWatch = {
-  /** At the end of a call `signal` aborts, with the reason where there is one. */
-  began(method: DescMethod, signal: AbortSignal): void;
+  /**
+   * At the end of a call `signal` aborts, with the reason where there is one. `cutOff` is called where that comes before
+   * its handler's end, for a reason of the server's: its deadline, or a shutdown.
+   */
+  began(method: DescMethod, signal: AbortSignal, cutOff: () => void): void;
   /** `error` null: it went well. */
   ended(signal: AbortSignal, error: ConnectError | null): void;
 };
@@ -33,10 +36,11 @@ export const makeCallWatch = (watch: PortWatch): CallWatch => {
     end?.(code);
   };
   return {
-    began: (method, signal) => {
+    began: (method, signal, cutOff) => {
       ends.set(signal, watch.began(nameOf(method), method.methodKind));
       const onAbort = (): void => {
         const reason: unknown = signal.reason;
+        if (ends.has(signal) && reason instanceof ConnectError) cutOff();
         ended(signal, reason instanceof ConnectError ? codeOf(reason) : "canceled");
       };
       signal.addEventListener("abort", onAbort, { once: true });

@@ -240,31 +240,89 @@ test("who says goodbye and stays is not asked for a sign of life, and is let go"
   socket.destroy();
 });
 
-test("a handler that is stuck in a write ends at its deadline, and its call soon after", async () => {
+const floodChat = envelope(
+  toBinary(
+    ClientMessageSchema,
+    create(ClientMessageSchema, {
+      agentId: "a",
+      payload: { case: "userInput", value: { content: "flood" } },
+    }),
+  ),
+);
+const floodReplay = envelope(Buffer.from('{"agentId":"flood"}'));
+const timeoutMs = 10_000;
+/** Connect's own deadlines go by the system's time, which is to be longer than it takes to get stuck. */
+const connectTimeoutMs = 500;
+const ways: readonly (readonly [string, Record<string, string>, string, Uint8Array])[] = [
+  [
+    "plain gRPC",
+    { "content-type": "application/grpc", "grpc-timeout": `${timeoutMs}m` },
+    "Chat",
+    floodChat,
+  ],
+  [
+    "gRPC through connect",
+    {
+      "content-type": "application/grpc",
+      "grpc-encoding": "gzip",
+      "grpc-timeout": `${connectTimeoutMs}m`,
+    },
+    "Chat",
+    floodChat,
+  ],
+  [
+    "Connect",
+    { "content-type": "application/connect+json", "connect-timeout-ms": `${connectTimeoutMs}` },
+    "Replay",
+    floodReplay,
+  ],
+];
+
+test.each(ways)(
+  "a handler that is stuck in a write ends at its deadline, and its call soon after: %s",
+  async (_way, headers, method, body) => {
+    await using setting = await openSetting();
+    const session = await openSession(setting.server.url);
+    const path = `${service}/${method}`;
+    const stream = session.request({ ":method": "POST", ":path": path, ...headers });
+    let closed = false;
+    stream.on("error", () => {}).on("close", () => (closed = true));
+    // Nobody reads what it is answered.
+    stream.write(body);
+    if (method === "Replay") stream.end();
+    await setting.server.agents.untilRunning(1);
+    await untilStuck(setting.server);
+    expect(setting.server.agents.flooded()).toBeGreaterThan(0);
+    setting.clock.advance(timeoutMs);
+    await setting.server.agents.untilRunning(0);
+    expectWithin(await lifeMs(setting, { closed: () => closed }), goodbyeMs);
+    expect(stream.rstCode).toBe(constants.NGHTTP2_CANCEL);
+    session.destroy();
+  },
+);
+
+test("a handler that is stuck in a write over HTTP/1.1 ends at its deadline, and its connection soon after", async () => {
   await using setting = await openSetting();
-  const timeoutMs = 10_000;
-  const session = await openSession(setting.server.url);
-  const stream = session.request({
-    ":method": "POST",
-    ":path": `${service}/Chat`,
-    "content-type": "application/grpc",
-    "grpc-timeout": `${timeoutMs}m`,
-  });
-  let closed = false;
-  stream.on("error", () => {}).on("close", () => (closed = true));
-  const flood = create(ClientMessageSchema, {
-    agentId: "a",
-    payload: { case: "userInput", value: { content: "flood" } },
-  });
-  // Nobody reads what it is answered.
-  stream.write(envelope(toBinary(ClientMessageSchema, flood)));
-  await setting.server.agents.untilRunning(1);
-  await untilStuck(setting.server);
-  setting.clock.advance(timeoutMs);
-  await setting.server.agents.untilRunning(0);
-  expectWithin(await lifeMs(setting, { closed: () => closed }), goodbyeMs);
-  expect(stream.rstCode).toBe(constants.NGHTTP2_CANCEL);
-  session.destroy();
+  const { server, clock } = setting;
+  const head = [
+    `POST ${service}/Replay HTTP/1.1`,
+    "Host: a",
+    "Content-Type: application/connect+json",
+    `Connect-Timeout-Ms: ${connectTimeoutMs}`,
+    `Content-Length: ${floodReplay.length}`,
+  ].join("\r\n");
+  const socket = connect(server.port, "127.0.0.1").on("error", () => {});
+  socket.pause().write(Buffer.concat([Buffer.from(`${head}\r\n\r\n`), floodReplay]));
+  await server.agents.untilRunning(1);
+  await untilStuck(server);
+  expect(server.agents.flooded()).toBeGreaterThan(0);
+  await server.agents.untilRunning(0);
+  for (let second = 0; second < (goodbyeMs + slackMs) / 1000; second += 1) clock.advance(1000);
+  let end = "";
+  socket.on("data", (chunk: Buffer) => (end = chunk.toString("latin1").slice(-7)));
+  socket.resume();
+  await new Promise((resolve) => socket.once("close", resolve));
+  expect(end).not.toEndWith("\r\n0\r\n\r\n");
 });
 
 test("the sweep stands still while nobody is connected", async () => {

@@ -46,6 +46,12 @@ export const makeFakeAgents = (): FakeAgents => {
     count(1);
     signal.addEventListener("abort", () => (lastAbort = signal.reason), { once: true });
   };
+  const flood = function* (agentId: string) {
+    for (;;) {
+      flooded += 1;
+      yield text(agentId, flooded, "z".repeat(65_536));
+    }
+  };
   const speak = async function* (
     message: ClientMessage,
     sequence: number,
@@ -53,12 +59,7 @@ export const makeFakeAgents = (): FakeAgents => {
   ) {
     const said = message.payload.case === "userInput" ? message.payload.value.content : "";
     if (said === "hold") await aborted(signal);
-    if (said === "flood") {
-      for (;;) {
-        flooded += 1;
-        yield text(message.agentId, flooded, "z".repeat(65_536));
-      }
-    }
+    if (said === "flood") yield* flood(message.agentId);
     yield text(message.agentId, sequence, `echo ${said}`);
   };
   const implementation = {
@@ -95,6 +96,7 @@ export const makeFakeAgents = (): FakeAgents => {
       try {
         if (agentId === "bug") throw new Error("hush: a stack trace would show this");
         for (let sequence = 1; sequence <= 3; sequence += 1) yield text(agentId, sequence, "old");
+        if (agentId === "flood") yield* flood(agentId);
         if (agentId === "follow") await aborted(signal);
       } finally {
         count(-1);
