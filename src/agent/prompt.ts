@@ -1,7 +1,8 @@
-import type { Attachment } from "./event.ts";
+import type { Attachment, ModelCall } from "./event.ts";
 import { isJsonObject, isTooDeep, type JsonObject, type JsonValue } from "./json.ts";
 import { turnLimits } from "../limits.ts";
 import { type AgentState, newestStamped, type TranscriptItem } from "./state.ts";
+import { callText, resultText, toolsInWords, toolWords } from "./text-tools.ts";
 
 /** A message as a model server takes it; the adapters only change its spelling. */
 export type PromptMessage =
@@ -33,18 +34,23 @@ export type PromptToolCall = {
 /**
  * What the model is sent by a call that knew the log up to `afterSequence` and was told `nowMs`. `partial` is the
  * beginning of an answer to go on with (empty: none); its trailing white space is left out, since models that are
- * given it answer with garbage. Equal arguments give equal prompts, and a later call's prompt begins with an earlier one's.
+ * given it answer with garbage. Equal arguments give equal prompts, and a later call's prompt begins with an earlier one's
+ * where both are for models that take tools, or both for ones that do not.
  */
 export function buildPrompt(
   state: AgentState,
-  call: { readonly afterSequence: number; readonly nowMs: number },
+  call: ModelCall,
   partial = "",
 ): readonly PromptMessage[] {
   const newest = newestStamped(state.transcript, call.afterSequence);
-  const messages: PromptMessage[] = [{ role: "system", content: systemText(state) }];
+  const protocol = call.abilities?.tools === false ? "text" : "native";
+  const messages: PromptMessage[] = [{ role: "system", content: systemText(state, call) }];
   for (const [index, item] of state.transcript.entries()) {
     if (item.sequence > call.afterSequence) continue;
-    const message = index === newest ? messageOfItem(item, call.nowMs) : writtenMessage(item);
+    const message =
+      index === newest
+        ? messageOfItem(item, protocol, call.nowMs)
+        : writtenMessage(item, protocol);
     if (message !== null) messages.push(message);
   }
   const beginning = partial.trimEnd();
@@ -52,28 +58,40 @@ export function buildPrompt(
   return messages;
 }
 
-function systemText({ spec, summary }: AgentState): string {
+function systemText(state: AgentState, call: ModelCall): string {
+  const { spec, summary } = state;
+  const tools = toolsInWords(state, call);
   const parts = [`You are an agent with this goal:\n${spec.goal}`];
   if (spec.systemPrompt !== "") parts.push(spec.systemPrompt);
   parts.push(
     "Messages and tool results begin with the time at which they came, in square brackets. Use tools where they help; do not make up their results.",
   );
+  if (tools.length > 0) parts.push(toolWords(tools));
   if (summary !== "") parts.push(`What was said before, in short:\n${summary}`);
   return parts.join("\n\n");
 }
 
-/** Of items that stay as they are, call after call: a long conversation is spelled out once. */
-const written = new WeakMap<TranscriptItem, PromptMessage | null>();
+/** How calls and their results are spelled: with fields of their own, or in words. */
+type Protocol = "native" | "text";
 
-function writtenMessage(item: TranscriptItem): PromptMessage | null {
-  const known = written.get(item);
+type Written = WeakMap<TranscriptItem, PromptMessage | null>;
+
+/** Of items that stay as they are, call after call: a long conversation is spelled out once. */
+const written: Readonly<Record<Protocol, Written>> = { native: new WeakMap(), text: new WeakMap() };
+
+function writtenMessage(item: TranscriptItem, protocol: Protocol): PromptMessage | null {
+  const known = written[protocol].get(item);
   if (known !== undefined) return known;
-  const message = messageOfItem(item, null);
-  written.set(item, message);
+  const message = messageOfItem(item, protocol, null);
+  written[protocol].set(item, message);
   return message;
 }
 
-function messageOfItem(item: TranscriptItem, nowMs: number | null): PromptMessage | null {
+function messageOfItem(
+  item: TranscriptItem,
+  protocol: Protocol,
+  nowMs: number | null,
+): PromptMessage | null {
   switch (item.kind) {
     case "user":
       return {
@@ -90,6 +108,10 @@ function messageOfItem(item: TranscriptItem, nowMs: number | null): PromptMessag
         images: [],
       };
     case "tool":
+      if (protocol === "text") {
+        const result = resultText(item.name, item.callId, item.content);
+        return { role: "user", content: timed(item, nowMs, result), images: [] };
+      }
       return {
         role: "tool",
         callId: item.callId,
@@ -99,6 +121,11 @@ function messageOfItem(item: TranscriptItem, nowMs: number | null): PromptMessag
     case "assistant":
       // A reply of thinking alone leaves nothing to feed back.
       if (item.content === "" && item.toolCalls.length === 0) return null;
+      if (protocol === "text") {
+        const calls = item.toolCalls.map(({ name, inputJson }) => callText(name, inputJson));
+        const lines = item.content === "" ? calls : [item.content, ...calls];
+        return { role: "assistant", content: lines.join("\n"), toolCalls: [] };
+      }
       return {
         role: "assistant",
         content: item.content,

@@ -3,6 +3,7 @@ import type { ModelAbilities, ModelCall, ToolDefinition } from "./event.ts";
 import type { JsonObject } from "./json.ts";
 import { buildPrompt, type PromptMessage } from "./prompt.ts";
 import type { AgentState } from "./state.ts";
+import { toolsInWords } from "./text-tools.ts";
 
 /** What one call asks. Where the last message is the assistant's, the model continues it, without thinking anew. */
 export type ModelRequest = {
@@ -33,7 +34,7 @@ export function requestOf(state: AgentState, call: ModelCall, partial: string): 
   return {
     model: spec.model,
     messages: buildPrompt(state, call, partial),
-    tools: call.tools ?? state.offeredTools,
+    tools: toolsInWords(state, call).length > 0 ? [] : (call.tools ?? state.offeredTools),
     temperature: spec.config.temperature,
     // A partial answer was in mid-text: its thinking is over.
     thinking: spec.config.enableThinking && thinking && partial.trimEnd() === "",

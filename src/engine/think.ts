@@ -1,15 +1,14 @@
-import type { ModelAbilities, ModelCall, Usage } from "../agent/event.ts";
+import type { ModelAbilities, ModelCall } from "../agent/event.ts";
 import type { ModelReply } from "../agent/reply.ts";
 import { requestOf } from "../agent/request.ts";
-import { bytesOf } from "../agent/spec.ts";
 import type { AgentState } from "../agent/state.ts";
+import { toolsInWords } from "../agent/text-tools.ts";
 import { EngramError } from "../errors.ts";
 import { turnLimits } from "../limits.ts";
-import type { ModelPiece } from "../llm/model.ts";
 import type { Draft, Holder } from "../store/store.ts";
 import { type DraftWriter, makeDraftWriter } from "./draft-writer.ts";
 import type { Parts } from "./parts.ts";
-import { makeSeam } from "./seam.ts";
+import { makeReply } from "./collect-reply.ts";
 import type { Toolbox } from "../agent/toolbox.ts";
 
 /** One model call to be made. */
@@ -80,7 +79,11 @@ async function read(
   signal: AbortSignal,
 ): Promise<ModelReply> {
   const partial = textOf(begun, "text");
-  const reply = makeReply(textOf(begun, "thinking"), partial);
+  const reply = makeReply({
+    thinking: textOf(begun, "thinking"),
+    text: partial,
+    callsInText: toolsInWords(state, call).length > 0,
+  });
   for await (const piece of model.call(requestOf(state, call, partial), signal)) {
     const delta = reply.take(piece);
     if (delta !== null) await writer.add(delta.kind, delta.content);
@@ -88,84 +91,4 @@ async function read(
   const whole = reply.end();
   await writer.drop();
   return whole;
-}
-
-/** Collects a reply's pieces into the whole, within its bounds. */
-function makeReply(thinkingBegun: string, textBegun: string) {
-  const thinking = [thinkingBegun];
-  const text = [textBegun];
-  const toolCalls: { name: string; inputJson: string }[] = [];
-  let bytes = bytesOf(thinkingBegun) + bytesOf(textBegun);
-  let usage: Usage | null = null;
-  const seam = makeSeam(textBegun);
-  const halves = { thinking: makeWholeChars(), text: makeWholeChars() };
-
-  const add = (kind: "thinking" | "text", content: string) => {
-    const whole = halves[kind](content);
-    bytes += bytesOf(whole);
-    if (bytes > turnLimits.replyBytesMax)
-      throw new EngramError(
-        "model_error",
-        `the model wrote more than ${turnLimits.replyBytesMax} bytes in one reply`,
-      );
-    (kind === "text" ? text : thinking).push(whole);
-    return { kind, content: whole };
-  };
-
-  return {
-    /** The delta to be shown; null: none. */
-    take: (piece: ModelPiece): { kind: "thinking" | "text"; content: string } | null => {
-      switch (piece.kind) {
-        case "thinking":
-          return add("thinking", piece.text);
-        case "text":
-          return add("text", seam(piece.text));
-        case "toolCall":
-          mustFit(
-            toolCalls.push({ name: piece.name, inputJson: piece.inputJson }),
-            piece.inputJson,
-          );
-          return null;
-        case "done":
-          usage = piece.usage;
-          return null;
-      }
-    },
-    end: (): ModelReply => {
-      if (usage === null)
-        throw new EngramError("model_error", "the model's answer ended before it was whole", {
-          transient: true,
-        });
-      const whole = { thinking: thinking.join(""), text: text.join(""), toolCalls, usage };
-      if (whole.text === "" && toolCalls.length === 0)
-        throw new EngramError("model_error", "the model's answer was empty", { transient: true });
-      return whole;
-    },
-  };
-}
-
-function mustFit(calls: number, inputJson: string): void {
-  if (calls > turnLimits.toolCallsPerReplyMax)
-    throw new EngramError(
-      "model_error",
-      `the model asked for more than ${turnLimits.toolCallsPerReplyMax} tool calls at once`,
-      { transient: true },
-    );
-  if (inputJson.length > turnLimits.toolInputCharsMax)
-    throw new EngramError(
-      "model_error",
-      `the model wrote a tool input of more than ${turnLimits.toolInputCharsMax} characters`,
-      { transient: true },
-    );
-}
-
-/** Holds a first half of a surrogate pair back until its second comes: each piece is whole characters, so UTF-8 of its own. */
-function makeWholeChars(): (content: string) => string {
-  let held = "";
-  return (content) => {
-    const joined = held + content;
-    const last = joined.charCodeAt(joined.length - 1);
-    held = last >= 0xd800 && last <= 0xdbff ? joined.slice(-1) : "";
-    return held === "" ? joined : joined.slice(0, -1);
-  };
 }

@@ -127,7 +127,7 @@ describe("times", () => {
       retryAtMs: 0,
     };
     const state = fold(logged([born(waiting), said("one"), fault]));
-    const late = buildPrompt(state, { afterSequence: 3, nowMs: startMs + 7_200_000 });
+    const late = buildPrompt(state, callAfter(3, { nowMs: startMs + 7_200_000 }));
     expect(late.at(-1)?.content).toBe("[2026-01-31T12:00:02Z] (now: 2026-01-31T13:00:00Z) one");
   });
   test("what a call did not know is not in its prompt", () => {
