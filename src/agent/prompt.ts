@@ -48,9 +48,7 @@ export function buildPrompt(
   for (const [index, item] of state.transcript.entries()) {
     if (item.sequence > call.afterSequence) continue;
     const message =
-      index === newest
-        ? messageOfItem(item, protocol, call.nowMs)
-        : writtenMessage(item, protocol);
+      index === newest ? messageOfItem(item, protocol, call.nowMs) : writtenMessage(item, protocol);
     if (message !== null) messages.push(message);
   }
   const beginning = partial.trimEnd();

@@ -20,119 +20,136 @@ const languageCharsMax = 32;
  * input is. `begun` was given on before.
  */
 export function makeTextGaps(begun: string, show: (text: string) => void): TextGaps {
-  let isShown = false;
-  /** Within a block of code that is shown. */
-  let inBlock = false;
-  /** Held back, in this order: white space, a number of backticks, and what stands behind them up to the call. */
-  let blank = "";
-  let ticks = 0;
-  let language = "";
-  let isLanguageOver = false;
-  /** Behind a call: the white space there, and the number of backticks behind that. */
-  let isBehind = false;
-  let gap = "";
-  let closing = 0;
-
-  const give = (text: string): void => {
-    if (text === "") return;
-    isShown = true;
-    show(text);
-  };
-  const flush = (): void => {
-    const longer = gap.length > blank.length ? gap : blank;
-    const stands = isShown || !isBehind ? longer : "";
-    give(ticks === 0 ? stands : stands + "`".repeat(ticks) + language);
-    if (ticks >= blockTicks) inBlock = !inBlock;
-    blank = "";
-    ticks = 0;
-    language = "";
-    isLanguageOver = false;
-    isBehind = false;
-    gap = "";
-    closing = 0;
-  };
-  /** The backticks behind a call have ended: they belong to those before it, or are text. */
-  const settle = (): void => {
-    if (closing === 0) return;
-    if (closing === ticks) {
-      ticks = 0;
-      language = "";
-      gap = "";
-      closing = 0;
-    } else {
-      const opening = closing;
-      flush();
-      ticks = opening;
-    }
-  };
-  /** What of `run` is text, behind backticks that may open a block. */
-  const behindTicks = (run: string): string => {
-    let rest = run;
-    if (ticks >= blockTicks && !inBlock) {
-      if (!isLanguageOver) {
-        const [word = ""] = /^[\w-]*/.exec(rest) ?? [];
-        language += word;
-        rest = rest.slice(word.length);
-        if (rest === "" && language.length <= languageCharsMax) return "";
-        isLanguageOver = language.length <= languageCharsMax && /^\s/.test(rest);
-      }
-      if (isLanguageOver && rest.trim() === "") {
-        language += rest;
-        return "";
-      }
-    }
-    flush();
-    return rest;
-  };
-  /** `run` has no backticks. */
-  const words = (run: string): void => {
-    settle();
-    let rest = run;
-    if (isBehind) {
-      rest = run.trimStart();
-      gap += run.slice(0, run.length - rest.length);
-      if (rest !== "") flush();
-    } else if (ticks > 0) rest = behindTicks(run);
-    const kept = rest.trimEnd();
-    if (kept !== "") {
-      flush();
-      give(kept);
-    }
-    blank += rest.slice(kept.length);
-  };
-  const backticks = (count: number): void => {
-    if (isBehind) closing += count;
-    else {
-      if (language !== "") flush();
-      ticks += count;
-    }
-  };
-  const text = (added: string): void => {
-    for (const [run] of added.matchAll(/`+|[^`]+/g)) {
-      if (run.startsWith("`")) backticks(run.length);
-      else words(run);
-      mustFit(blank.length + ticks + language.length + gap.length + closing);
-    }
-  };
-
-  const told = show;
-  show = () => {};
-  text(begun);
-  flush();
-  show = told;
-
+  const gaps: Gaps = { ...nothing, isShown: false, inBlock: false, show: () => {} };
+  text(gaps, begun);
+  flush(gaps);
+  gaps.show = show;
   return {
-    text,
+    text: (added) => text(gaps, added),
     call: () => {
-      settle();
-      if (ticks >= blockTicks && inBlock) flush();
-      isBehind = true;
-      gap = "";
+      settle(gaps);
+      if (gaps.ticks >= blockTicks && gaps.inBlock) flush(gaps);
+      gaps.isBehind = true;
+      gaps.gap = "";
     },
     end: () => {
-      settle();
-      gap = "";
-      if (!isBehind || (ticks > 0 && ticks < blockTicks)) flush();
+      settle(gaps);
+      gaps.gap = "";
+      if (!gaps.isBehind || (gaps.ticks > 0 && gaps.ticks < blockTicks)) flush(gaps);
     },
   };
+}
+
+/** What is held back, in this order. */
+type Held = {
+  /** White space. */
+  blank: string;
+  /** Number of backticks. */
+  ticks: number;
+  /** What stands behind these up to the call: a language's name, and then white space. */
+  language: string;
+  isLanguageOver: boolean;
+  /** Behind a call: the white space there, and the number of backticks behind that. */
+  isBehind: boolean;
+  gap: string;
+  closing: number;
+};
+
+const nothing: Held = {
+  blank: "",
+  ticks: 0,
+  language: "",
+  isLanguageOver: false,
+  isBehind: false,
+  gap: "",
+  closing: 0,
+};
+
+type Gaps = Held & {
+  show: (text: string) => void;
+  /** Something has been. */
+  isShown: boolean;
+  /** Within a block of code that is shown. */
+  inBlock: boolean;
+};
+
+function text(gaps: Gaps, added: string): void {
+  for (const [run] of added.matchAll(/`+|[^`]+/g)) {
+    if (run.startsWith("`")) backticks(gaps, run.length);
+    else words(gaps, run);
+    const { blank, ticks, language, gap, closing } = gaps;
+    mustFit(blank.length + ticks + language.length + gap.length + closing);
+  }
+}
+
+function give(gaps: Gaps, shown: string): void {
+  if (shown === "") return;
+  gaps.isShown = true;
+  gaps.show(shown);
+}
+
+function flush(gaps: Gaps): void {
+  const { blank, gap, ticks, language, isBehind, isShown } = gaps;
+  const longer = gap.length > blank.length ? gap : blank;
+  if (isShown || !isBehind) give(gaps, longer);
+  if (ticks > 0) give(gaps, "`".repeat(ticks) + language);
+  if (ticks >= blockTicks) gaps.inBlock = !gaps.inBlock;
+  Object.assign(gaps, nothing);
+}
+
+/** Behind a call backticks have ended: they belong to those before it, or are text. */
+function settle(gaps: Gaps): void {
+  const { closing, ticks, blank } = gaps;
+  if (closing === 0) return;
+  if (closing === ticks) Object.assign(gaps, { ...nothing, blank, isBehind: true });
+  else {
+    flush(gaps);
+    gaps.ticks = closing;
+  }
+}
+
+function backticks(gaps: Gaps, count: number): void {
+  if (gaps.isBehind) gaps.closing += count;
+  else {
+    if (gaps.language !== "") flush(gaps);
+    gaps.ticks += count;
+  }
+}
+
+/** Of text without backticks. */
+function words(gaps: Gaps, run: string): void {
+  settle(gaps);
+  let rest = run;
+  if (gaps.isBehind) {
+    rest = run.trimStart();
+    gaps.gap += run.slice(0, run.length - rest.length);
+    if (rest !== "") flush(gaps);
+  } else if (gaps.ticks > 0) rest = behindTicks(gaps, run);
+  const kept = rest.trimEnd();
+  if (kept !== "") {
+    flush(gaps);
+    give(gaps, kept);
+  }
+  gaps.blank += rest.slice(kept.length);
+}
+
+/** What of `run` is text, behind backticks that may open a block. */
+function behindTicks(gaps: Gaps, run: string): string {
+  let rest = run;
+  if (gaps.ticks >= blockTicks && !gaps.inBlock) {
+    if (!gaps.isLanguageOver) {
+      const [word = ""] = /^[\w-]*/.exec(rest) ?? [];
+      gaps.language += word;
+      rest = rest.slice(word.length);
+      const isName = gaps.language.length <= languageCharsMax;
+      if (rest === "" && isName) return "";
+      gaps.isLanguageOver = isName && /^\s/.test(rest);
+    }
+    if (gaps.isLanguageOver && rest.trim() === "") {
+      gaps.language += rest;
+      return "";
+    }
+  }
+  flush(gaps);
+  return rest;
 }

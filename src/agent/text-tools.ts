@@ -65,9 +65,8 @@ const foot = /\s{0,16}(?:\]|$)/y;
  * linear time; fails with a transient model_error where an input, or what is held back, is too long.
  */
 export function makeCallReader(begun: string): CallReader {
-  let parts: AnswerPart[] = [];
-  let shown = "";
-  const gaps = makeTextGaps(begun, (text) => void (shown += text));
+  const parts = makeParts();
+  const gaps = makeTextGaps(begun, parts.text);
   /** Perhaps the beginning of a call or, behind one, white space before its bracket. */
   let held = "";
   let open: OpenCall | null = null;
@@ -99,8 +98,7 @@ export function makeCallReader(begun: string): CallReader {
   };
   const close = ({ name, inputJson }: OpenCall): void => {
     gaps.call();
-    flush();
-    parts.push({ kind: "toolCall", name, inputJson });
+    parts.call(name, inputJson);
     open = null;
   };
   const behind = (text: string, from: number): number => {
@@ -110,32 +108,44 @@ export function makeCallReader(begun: string): CallReader {
     if (isBehind) held = text.slice(from);
     return found === undefined ? from : from + found.length;
   };
-  const flush = (): void => {
-    if (shown !== "") parts.push({ kind: "text", text: shown });
-    shown = "";
-  };
-  const taken = (): readonly AnswerPart[] => {
-    flush();
-    const all = parts;
-    parts = [];
-    return all;
-  };
 
   return {
     read: (delta) => {
       const text = held + delta;
       held = "";
-      for (let at = 0; at < text.length; ) {
+      for (let at = 0; at < text.length;) {
         if (open !== null) at = inInput(open, text, at);
         else at = isBehind ? behind(text, at) : inText(text, at);
       }
-      return taken();
+      return parts.take();
     },
     end: () => {
       if (open !== null) close(open);
       gaps.text(held);
       gaps.end();
-      return taken();
+      return parts.take();
+    },
+  };
+}
+
+function makeParts() {
+  let parts: AnswerPart[] = [];
+  let shown = "";
+  const flush = (): void => {
+    if (shown !== "") parts.push({ kind: "text", text: shown });
+    shown = "";
+  };
+  return {
+    text: (text: string): void => void (shown += text),
+    call: (name: string, inputJson: string): void => {
+      flush();
+      parts.push({ kind: "toolCall", name, inputJson });
+    },
+    take: (): readonly AnswerPart[] => {
+      flush();
+      const all = parts;
+      parts = [];
+      return all;
     },
   };
 }

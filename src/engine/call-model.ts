@@ -2,6 +2,7 @@ import { planContext } from "../agent/context.ts";
 import type { Event, ModelCall, TurnErrorCode } from "../agent/event.ts";
 import { fold } from "../agent/fold.ts";
 import { replyEvents } from "../agent/reply.ts";
+import { abilitiesUnknown } from "../agent/request.ts";
 import type { AgentState } from "../agent/state.ts";
 import { toolboxOf } from "../agent/toolbox.ts";
 import { EngramError, type ErrorCode } from "../errors.ts";
@@ -76,15 +77,21 @@ export async function condense(step: Step, items: number, signal: AbortSignal): 
   }
 }
 
-/** Thinking alone cannot be gone on with: no server takes it back in all its modes. */
-const canContinue = async (
+/**
+ * Thinking alone cannot be gone on with: no server takes it back in all its modes. Nor can an answer whose tools were
+ * offered in another way than the model now takes them: it is another model, or more is known of it.
+ */
+async function canContinue(
   { model }: Parts,
   { spec }: AgentState,
   draft: Draft,
   signal: AbortSignal,
-): Promise<boolean> =>
-  textOf(draft, "text").trimEnd() !== "" &&
-  (await model.continuesPartial(spec.model, spec.config.enableThinking, signal));
+): Promise<boolean> {
+  if (textOf(draft, "text").trimEnd() === "") return false;
+  const { tools } = draft.call.abilities ?? abilitiesUnknown;
+  if (tools !== (await model.abilities(spec.model, signal)).tools) return false;
+  return model.continuesPartial(spec.model, spec.config.enableThinking, signal);
+}
 
 const abandon =
   ({ spec }: AgentState, { call }: Draft) =>

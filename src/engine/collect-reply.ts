@@ -13,11 +13,18 @@ export type Delta = { readonly kind: "thinking" | "text"; readonly content: stri
 /** The beginning of a reply to go on from (empty: none), and whether its text may have calls in it. */
 type Begun = { readonly thinking: string; readonly text: string; readonly callsInText: boolean };
 
+type ReplyMaker = {
+  /** The delta to be shown; null: none. */
+  take(piece: ModelPiece): Delta | null;
+  /** The whole reply. Fails with a transient model_error where it is none. */
+  end(): ModelReply;
+};
+
 /**
  * Collects a reply's pieces into the whole, within its bounds. Behind a call nothing is shown before the whole is there:
  * an answer that breaks off is gone on with from what was shown, and the call would be missing from it.
  */
-export function makeReply(begun: Begun) {
+export function makeReply(begun: Begun): ReplyMaker {
   const thinking = [begun.thinking];
   const text = [begun.text];
   const toolCalls: { name: string; inputJson: string }[] = [];
@@ -51,8 +58,7 @@ export function makeReply(begun: Begun) {
   };
 
   return {
-    /** The delta to be shown; null: none. */
-    take: (piece: ModelPiece): Delta | null => {
+    take: (piece) => {
       switch (piece.kind) {
         case "thinking":
           return add("thinking", halves.thinking(piece.text));
@@ -68,7 +74,7 @@ export function makeReply(begun: Begun) {
           return null;
       }
     },
-    end: (): ModelReply => {
+    end: () => {
       if (usage === null)
         throw new EngramError("model_error", "the model's answer ended before it was whole", {
           transient: true,

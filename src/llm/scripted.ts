@@ -5,6 +5,7 @@ import { EngramError } from "../errors.ts";
 import { abilitiesUnknown, type ModelRequest } from "../agent/request.ts";
 import type { Model, ModelPiece } from "./model.ts";
 import { scriptedReply, type ScriptedReply } from "./scripted-reply.ts";
+import { readInWords, writtenCalls } from "./scripted-text.ts";
 import { scriptedLimits } from "./scripted-limits.ts";
 
 type Manner = {
@@ -13,19 +14,22 @@ type Manner = {
   readonly anew: boolean;
   /** No two calls write the same words. */
   readonly varied: boolean;
+  /** Takes no tools as such: it reads of them in words, and writes its calls into its text. */
+  readonly inText: boolean;
 };
 
 /**
  * How a model name asks to be answered: `scripted`, then any of `:instant` (no delay), `:MS` (delay in ms before each
- * word), `:anew` (does not continue a partial answer) and `:varied` (each call marks its words with a mark of its own, as
- * in `stone-1~k3f9`, so that an answer that was asked for twice shows), as in `scripted:anew:5`. Any other name is taken
- * as `scripted`; an unknown option is model_not_found.
+ * word), `:anew` (does not continue a partial answer), `:text` (has no tool support but the text protocol) and `:varied`
+ * (each call marks its words with a mark of its own, as in `stone-1~k3f9`, so that an answer that was asked for twice
+ * shows), as in `scripted:anew:5`. Any other name is taken as `scripted`; an unknown option is model_not_found.
  */
 const mannerOf = (model: string): Manner => {
   let manner: Manner = {
     wordDelayMs: scriptedLimits.wordDelayMsDefault,
     anew: false,
     varied: false,
+    inText: false,
   };
   const [base, ...options] = model.split(":");
   if (base !== "scripted") return manner;
@@ -33,13 +37,14 @@ const mannerOf = (model: string): Manner => {
     if (option === "instant") manner = { ...manner, wordDelayMs: 0 };
     else if (option === "anew") manner = { ...manner, anew: true };
     else if (option === "varied") manner = { ...manner, varied: true };
+    else if (option === "text") manner = { ...manner, inText: true };
     else if (/^\d{1,5}$/.test(option) && Number(option) <= scriptedLimits.wordDelayMsMax)
       manner = { ...manner, wordDelayMs: Number(option) };
     else
       throw new EngramError(
         "model_not_found",
         `the scripted model has no option "${option.slice(0, 40)}": use scripted, followed by any of ` +
-          `:instant, :MS (up to ${scriptedLimits.wordDelayMsMax}), :anew and :varied`,
+          `:instant, :MS (up to ${scriptedLimits.wordDelayMsMax}), :anew, :text and :varied`,
       );
   }
   return manner;
@@ -133,14 +138,17 @@ export const openScripted = ({ clock }: { readonly clock: Clock }): Model => {
   async function* call(request: ModelRequest, signal: AbortSignal): AsyncGenerator<ModelPiece> {
     signal.throwIfAborted();
     const manner = mannerOf(request.model);
-    const reply = restOf(request, manner);
+    const reply = restOf(manner.inText ? readInWords(request) : request, manner);
     const mark = Math.floor(Math.random() * 36 ** 4).toString(36);
     const varied = (text: string): string => (manner.varied ? marked(text, mark) : text);
     for await (const text of write(manner, varied(reply.thinking), signal))
       yield { kind: "thinking", text };
     for await (const text of write(manner, varied(reply.text), signal))
       yield { kind: "text", text };
-    for (const { name, inputJson } of reply.calls) {
+    if (manner.inText)
+      for await (const text of write(manner, writtenCalls(reply.calls), signal))
+        yield { kind: "text", text };
+    for (const { name, inputJson } of manner.inText ? [] : reply.calls) {
       if (manner.wordDelayMs > 0) await pause(clock, manner.wordDelayMs, signal);
       signal.throwIfAborted();
       yield { kind: "toolCall", name, inputJson };
@@ -155,7 +163,8 @@ export const openScripted = ({ clock }: { readonly clock: Clock }): Model => {
       signal.throwIfAborted();
       return Promise.resolve(!mannerOf(model).anew);
     },
-    abilities: async () => Promise.resolve(abilitiesUnknown),
+    abilities: async (model) =>
+      Promise.resolve({ ...abilitiesUnknown, tools: !/^scripted:(?:.*:)?text(?::|$)/.test(model) }),
     bodyOf: (request) => JSON.stringify(request),
   };
 };

@@ -84,7 +84,7 @@ test("however long, a conversation is brought down to what fits, half of it free
         state = condensed(state, plan.items);
       }
       expect(planContext(state)).toBeNull();
-      const prompt = buildPrompt(state, { afterSequence: state.sequence, nowMs: 0 });
+      const prompt = buildPrompt(state, callAfter(state.sequence));
       expect(charsOf(prompt) / contextLimits.charsPerToken).toBeLessThan(tokens);
       expect(prompt.at(-1)?.content).toContain("and now?");
       expect(prompt[0]?.content).toContain(state.spec.goal);
@@ -180,7 +180,7 @@ describe("a condensed conversation", () => {
       usage: { promptTokens: 70, completionTokens: 7 },
     };
     const short = fold(logged([event], state.sequence), state);
-    const [system] = buildPrompt(short, { afterSequence: short.sequence, nowMs: 0 });
+    const [system] = buildPrompt(short, callAfter(short.sequence));
     expect(system?.content).toEndWith("What was said before, in short:\nthe code is 42");
     expect(short.stats.promptTokens).toBe(state.stats.promptTokens + 70);
     expect(short.stats.steps).toBe(state.stats.steps);
