@@ -13,6 +13,8 @@ export type ModelRequest = {
   /** null: the server's default. */
   readonly temperature: number | null;
   readonly thinking: boolean;
+  /** Room for prompt and reply together, as the server told of the model; null: not known. */
+  readonly contextTokens: number | null;
   /** JSON Schema that the whole answer has to satisfy, for the server to enforce; null: free text. */
   readonly format: JsonObject | null;
 };
@@ -30,7 +32,7 @@ export const abilitiesUnknown: ModelAbilities = {
  */
 export function requestOf(state: AgentState, call: ModelCall, partial: string): ModelRequest {
   const { spec } = state;
-  const { thinking } = call.abilities ?? abilitiesUnknown;
+  const { thinking, contextTokens } = call.abilities ?? abilitiesUnknown;
   return {
     model: spec.model,
     messages: buildPrompt(state, call, partial),
@@ -38,6 +40,7 @@ export function requestOf(state: AgentState, call: ModelCall, partial: string): 
     temperature: spec.config.temperature,
     // A partial answer was in mid-text: its thinking is over.
     thinking: spec.config.enableThinking && thinking && partial.trimEnd() === "",
+    contextTokens,
     format: null,
   };
 }
@@ -51,6 +54,8 @@ export function condensingRequestOf(state: AgentState, items: number): ModelRequ
     tools: [],
     temperature: spec.config.temperature,
     thinking: false,
+    // As for answers: a server may load the model anew for another room.
+    contextTokens: state.reach.told,
     format: null,
   };
 }

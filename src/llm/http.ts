@@ -4,7 +4,8 @@ import https from "node:https";
 export type HttpRequest = {
   readonly method: string;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body: string;
+  /** A large one in parts, which are sent one after the other as it is taken. */
+  readonly body: string | readonly string[];
 };
 
 export type HttpReply = {
@@ -35,6 +36,37 @@ async function* bodyOf(
   signal.throwIfAborted();
 }
 
+/** Bytes that are handed over at once. */
+const sliceBytes = 256 * 1024;
+
+/** Resolves when more can be written, or nothing any more. */
+const hasRoom = (outgoing: http.ClientRequest): Promise<void> =>
+  new Promise((resolve) => {
+    const go = (): void => {
+      outgoing.off("drain", go).off("close", go);
+      resolve();
+    };
+    outgoing.on("drain", go).on("close", go);
+  });
+
+/** Sends a body as the other side takes it, so that a large one leaves the event loop to others meanwhile. */
+const sendParts = async (
+  outgoing: http.ClientRequest,
+  parts: readonly string[],
+): Promise<void> => {
+  for (const part of parts) {
+    const bytes = Buffer.from(part);
+    for (let at = 0; at < bytes.length; at += sliceBytes) {
+      if (outgoing.destroyed) return;
+      if (!outgoing.write(bytes.subarray(at, at + sliceBytes))) await hasRoom(outgoing);
+    }
+  }
+  if (!outgoing.destroyed) outgoing.end();
+};
+
+const lengthOf = (parts: readonly string[]): number =>
+  parts.reduce((sum, part) => sum + Buffer.byteLength(part), 0);
+
 /**
  * Sends one request and resolves at the response's head; nothing is followed, decoded or retried, proxies are not used.
  * `signal` closes the connection at any moment, and what is awaited throws its reason. There is no timeout. Built on
@@ -42,7 +74,12 @@ async function* bodyOf(
  */
 export const send = (url: URL, request: HttpRequest, signal: AbortSignal): Promise<HttpReply> =>
   new Promise((resolve, reject) => {
-    const { method, headers, body } = request;
+    const { method, body } = request;
+    const parts = typeof body === "string" ? null : body;
+    const headers =
+      parts === null
+        ? request.headers
+        : { ...request.headers, "Content-Length": String(lengthOf(parts)) };
     const secure = url.protocol === "https:";
     const outgoing = secure
       ? https.request(url, { method, headers, agent: agents.https })
@@ -64,5 +101,6 @@ export const send = (url: URL, request: HttpRequest, signal: AbortSignal): Promi
     });
     signal.addEventListener("abort", stop, { once: true });
     if (signal.aborted) stop();
-    else outgoing.end(body);
+    else if (parts === null) outgoing.end(body);
+    else sendParts(outgoing, parts).catch(reject);
   });

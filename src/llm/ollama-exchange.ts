@@ -21,12 +21,13 @@ export const ollamaUrl = (url: string): URL => serverUrl(url, "OLLAMA_URL");
 
 /**
  * The ollama package over a transport that turns every fault into its EngramError before the package sees it (and
- * prints it). Close it when the call is over.
+ * prints it). `whole` makes the body that is sent of the package's. Close it when the call is over.
  */
 export const openExchange = (
   { url, timeoutMs, clock }: ServerSettings,
   model: string,
   signal: AbortSignal,
+  whole: (body: string) => readonly string[] = (body) => [body],
 ): Exchange => {
   const subject: Subject = { server: addressOf(ollamaUrl(url)), model };
   const watch = startWatch(clock, timeoutMs, subject.server, signal);
@@ -35,6 +36,7 @@ export const openExchange = (
     unreachable: "start it with `ollama serve`, or set OLLAMA_URL to where it runs",
     headers: (given: Headers) => Object.fromEntries(given),
     checked: (_: unknown, chunks: AsyncIterable<Uint8Array>) => checkedLines(chunks, subject),
+    whole,
     failureOfStatus: (reply: Parameters<typeof failureOfStatus>[1]): EngramError =>
       failureOfStatus(subject, reply),
   };

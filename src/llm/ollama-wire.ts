@@ -1,15 +1,16 @@
 import type { ChatRequest, Message } from "ollama";
 import type { ToolDefinition, Usage } from "../agent/event.ts";
-import { isJsonObject, type JsonObject } from "../agent/json.ts";
+import { isJsonObject, type JsonObject, type JsonValue } from "../agent/json.ts";
 import type { PromptMessage } from "../agent/prompt.ts";
-import { EngramError } from "../errors.ts";
 import type { ModelRequest } from "../agent/request.ts";
+import { EngramError } from "../errors.ts";
+import { contextLimits } from "../limits.ts";
 import type { ModelPiece } from "./model.ts";
 
 /** What LLM_OPTIONS may name that stands beside the server's `options`, not in them. */
 const besideOptions: ReadonlySet<string> = new Set(["keep_alive", "truncate", "shift"]);
 
-const messageOf = (message: PromptMessage): Message => {
+const messageOf = (message: PromptMessage, place: string): Message => {
   switch (message.role) {
     case "system":
       return { role: "system", content: message.content };
@@ -17,10 +18,8 @@ const messageOf = (message: PromptMessage): Message => {
       return {
         role: "user",
         content: message.content,
-        // Bytes: the package takes a string for the path of a file where there is one of that name.
-        ...(message.images.length > 0 && {
-          images: message.images.map((image) => Buffer.from(image, "base64")),
-        }),
+        // The package would read a file of an image's name, and spell all images out in one go.
+        ...(message.images.length > 0 && { images: message.images.map(() => place) }),
       };
     case "assistant":
       // Text and calls stay one message: servers join neighbours of one role, and lose the second one's calls.
@@ -71,46 +70,75 @@ const toolOf = ({ name, description, parameters }: ToolDefinition): JsonObject =
 };
 
 /**
- * A request as the ollama package sends it, streaming. `think` is always said: left out it would mean yes to a model
- * that can think. `options` are LLM_OPTIONS, with `keep_alive`, `truncate` and `shift` put where the server looks for
- * them; they are the same in each request, since a changed `num_ctx` makes the server load the model anew.
+ * How many tokens the server is to keep room for: the same in each request of a model, whatever the agent, since it loads
+ * the model anew for another number. What LLM_OPTIONS says as no number is the server's to refuse.
+ */
+const roomOf = (options: JsonObject, contextTokens: number | null): JsonValue => {
+  const wished = options["num_ctx"] ?? contextLimits.tokensDefault;
+  return typeof wished === "number" ? Math.min(wished, contextTokens ?? wished) : wished;
+};
+
+/** Of what a model can read at most, as its server says, what requests make use of; null: not known. */
+export const contextTokensOf = (options: JsonObject, most: number | null): number | null => {
+  const room = roomOf(options, most);
+  return typeof room === "number" ? room : most;
+};
+
+/**
+ * A request as the ollama package sends it, streaming, with `place` where an image is to be put. `think` is always said:
+ * left out it would mean yes to a model that can think. `options` are LLM_OPTIONS, with `keep_alive`, `truncate` and
+ * `shift` put where the server looks for them; the latter two are off where nothing else is said, since the server would
+ * leave out parts of the conversation without a word.
  */
 export const chatRequest = (
   request: ModelRequest,
-  think: boolean,
   options: JsonObject,
+  place: string,
 ): ChatRequest & { stream: true } => {
-  const { model, messages, tools, temperature } = request;
-  const chat: ChatRequest & { stream: true } = {
-    model,
-    messages: messages.map(messageOf),
-    stream: true,
-    think,
-  };
-  const named = Object.entries(options);
+  const { model, messages, tools, temperature, format, contextTokens } = request;
+  const named = Object.entries({ truncate: false, shift: false, ...options });
   const inOptions = named.filter(([name]) => !besideOptions.has(name));
   // The package's types lack some of what the server takes; it passes on what it is given.
-  Object.assign(
-    chat,
+  return Object.assign(
+    {
+      model,
+      messages: messages.map((message) => messageOf(message, place)),
+      stream: true as const,
+      // What is gone on with is past its thinking.
+      think: request.thinking && messages.at(-1)?.role !== "assistant",
+    },
     Object.fromEntries(named.filter(([name]) => besideOptions.has(name))),
     tools.length > 0 && { tools: tools.map(toolOf) },
-    { options: { ...Object.fromEntries(inOptions), ...(temperature !== null && { temperature }) } },
+    format !== null && { format },
+    {
+      options: {
+        ...Object.fromEntries(inOptions),
+        num_ctx: roomOf(options, contextTokens),
+        ...(temperature !== null && { temperature }),
+      },
+    },
   );
-  return chat;
+};
+
+/** What cannot be in a request by chance or by someone's will: there an image is put. */
+export const newPlace = (): string => `image-${crypto.randomUUID()}`;
+
+/** The body in which the images are put in their places; nothing large is copied. */
+export const withImages = (
+  body: string,
+  place: string,
+  { messages }: ModelRequest,
+): readonly string[] => {
+  const images = messages.flatMap((message) => (message.role === "user" ? message.images : []));
+  const [head = "", ...tails] = body.split(place);
+  return [head, ...tails.flatMap((tail, index) => [images[index] ?? "", tail])];
 };
 
 /** The body of that request, as the package sends it. */
-export const chatBody = (request: ModelRequest, think: boolean, options: JsonObject): string => {
-  const chat = chatRequest(request, think, options);
-  const messages = chat.messages?.map((message) =>
-    message.images === undefined
-      ? message
-      : {
-          ...message,
-          images: message.images.map((image) => Buffer.from(image).toString("base64")),
-        },
-  );
-  return JSON.stringify({ ...chat, messages });
+export const chatBody = (request: ModelRequest, options: JsonObject): string => {
+  const place = newPlace();
+  const body = JSON.stringify(chatRequest(request, options, place));
+  return withImages(body, place, request).join("");
 };
 
 const unreadable = (what: string): EngramError =>

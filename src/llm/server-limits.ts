@@ -10,6 +10,12 @@ export const modelServerLimits = {
   errorBytesMax: 64 * kib,
   /** What is passed on of a server's error text. */
   errorCharsMax: 500,
+  /** What a model can do its server knows by heart: it answers in milliseconds, and a turn waits for it. */
+  abilitiesTimeoutMs: 5_000,
+  /** Models are pulled anew seldom, and what has changed meanwhile shows in what is refused. */
+  abilitiesKeptMs: 10 * 60_000,
+  /** Where the server was silent: each turn would wait for it again. */
+  silenceKeptMs: 60_000,
   /** Models of which something is remembered; past it all is forgotten and asked again. */
   modelsRememberedMax: 256,
 } as const;

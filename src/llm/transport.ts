@@ -32,6 +32,8 @@ export type Protocol = {
     chunks: AsyncIterable<Uint8Array>,
   ) => AsyncGenerator<Uint8Array>;
   readonly failureOfStatus: (reply: FailedReply) => EngramError;
+  /** The body to send for the package's, where that is not the whole. */
+  readonly whole?: (body: string) => readonly string[];
 };
 
 /** The URL without what may be secret in it. */
@@ -95,11 +97,12 @@ export type Fetch = (input: string | URL | Request, init?: RequestInit) => Promi
 export const fetchOver =
   (watch: Watch, protocol: Protocol, clock: Clock): Fetch =>
   async (input, init) => {
-    const { subject } = protocol;
+    const { subject, whole } = protocol;
+    const body = typeof init?.body === "string" ? init.body : "";
     const request = {
       method: init?.method ?? "GET",
       headers: protocol.headers(new Headers(init?.headers)),
-      body: typeof init?.body === "string" ? init.body : "",
+      body: whole === undefined ? body : whole(body),
     };
     const url = new URL(input instanceof Request ? input.url : input);
     const reply = await watch.heard(send(url, request, watch.signal)).catch((error: unknown) => {

@@ -94,6 +94,7 @@ const answer = async (
     tools: toolsOf(x.body["tools"]),
     temperature: null,
     thinking: think,
+    contextTokens: null,
     format: null,
   };
   let callCount = 0;

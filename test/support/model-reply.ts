@@ -59,6 +59,7 @@ export const asking = (
   tools: [],
   temperature: null,
   thinking: false,
+  contextTokens: null,
   format: null,
   ...more,
 });
