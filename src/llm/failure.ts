@@ -1,5 +1,5 @@
 import { isJsonObject } from "../agent/json.ts";
-import { EngramError, messageOf, type ErrorCode } from "../errors.ts";
+import { EngramError, messageOf, type ErrorCode, type Overflow } from "../errors.ts";
 import { turnLimits } from "../limits.ts";
 import { modelServerLimits } from "./server-limits.ts";
 
@@ -17,6 +17,8 @@ export type Verdict = {
   readonly transient: boolean;
   /** What to do, or what it means. */
   readonly advice: string;
+  /** Of context_overflow. */
+  readonly overflow?: Overflow;
 };
 
 /** A response whose status is not 200. */
@@ -66,7 +68,7 @@ export const errorText = (value: unknown, depth = 0): string | null => {
 /** The failure behind a status, with the `text` of its body; null: there is none that can be read. */
 export const failureOfVerdict = (
   { server }: Subject,
-  { code, transient, advice }: Verdict,
+  { code, transient, advice, overflow }: Verdict,
   { status, retryAfterMs }: FailedReply,
   text: string | null,
 ): EngramError => {
@@ -74,19 +76,20 @@ export const failureOfVerdict = (
   return new EngramError(code, `the model server at ${server} answered ${said} (${advice})`, {
     transient,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    ...(overflow === undefined ? {} : { overflow }),
   });
 };
 
 /** The failure behind an error that came in a stream that began well. */
 export const failureInReply = (
   { server }: Subject,
-  { code, transient, advice }: Verdict,
+  { code, transient, advice, overflow }: Verdict,
   text: string,
 ): EngramError =>
   new EngramError(
     code,
     `the model server at ${server} gave up in mid-reply: ${tidy(text)} (${advice})`,
-    { transient },
+    { transient, ...(overflow === undefined ? {} : { overflow }) },
   );
 
 /** The failure of a connection that could not be made; `advice` says how to get it. */

@@ -50,18 +50,15 @@ const hasRoom = (outgoing: http.ClientRequest): Promise<void> =>
   });
 
 /** Sends a body as the other side takes it, so that a large one leaves the event loop to others meanwhile. */
-const sendParts = async (
-  outgoing: http.ClientRequest,
-  parts: readonly string[],
-): Promise<void> => {
+const sendParts = async (outgoing: http.ClientRequest, parts: readonly string[]): Promise<void> => {
   for (const part of parts) {
     const bytes = Buffer.from(part);
     for (let at = 0; at < bytes.length; at += sliceBytes) {
-      if (outgoing.destroyed) return;
       if (!outgoing.write(bytes.subarray(at, at + sliceBytes))) await hasRoom(outgoing);
+      if (outgoing.destroyed) return;
     }
   }
-  if (!outgoing.destroyed) outgoing.end();
+  outgoing.end();
 };
 
 const lengthOf = (parts: readonly string[]): number =>

@@ -1,10 +1,18 @@
 import { Ollama } from "ollama";
+import type { JsonObject } from "../agent/json.ts";
 import type { EngramError } from "../errors.ts";
 import { failureOfEnd, type Subject } from "./failure.ts";
 import { failureOfStatus } from "./ollama-failure.ts";
 import { checkedLines } from "./ollama-lines.ts";
 import { addressOf, fetchOver, serverUrl, type ServerSettings } from "./transport.ts";
 import { startWatch } from "./watch.ts";
+
+export type OllamaSettings = ServerSettings & {
+  /** LLM_OPTIONS: merged into the server's options. */
+  readonly options: JsonObject;
+  /** Takes a line for the operator. */
+  readonly log: (line: string) => void;
+};
 
 /** The requests of one call, which end together. */
 export type Exchange = {

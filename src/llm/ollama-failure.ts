@@ -1,4 +1,4 @@
-import { EngramError } from "../errors.ts";
+import { EngramError, messageOf, type Overflow } from "../errors.ts";
 import {
   errorText,
   failureInReply,
@@ -15,6 +15,13 @@ import {
 /** Failures told apart by the server's words, wherever they come; statuses are too few for them. */
 const verdictsByText: readonly (Verdict & { readonly pattern: RegExp })[] = [
   {
+    // First: it quotes what the model wrote.
+    pattern: /^error parsing tool call/i,
+    code: "model_error",
+    transient: true,
+    advice: "the model wrote a broken tool call",
+  },
+  {
     // Ollama's own text, and the llama.cpp server's, which it passes on.
     pattern: /exceed_context_size|context (?:size|length|window)/i,
     code: "context_overflow",
@@ -22,10 +29,17 @@ const verdictsByText: readonly (Verdict & { readonly pattern: RegExp })[] = [
     advice: "set the agent's max_context_tokens below the model's context, or raise num_ctx",
   },
   {
+    // Remembered, so that the next attempt asks for none.
     pattern: /does not support tools/i,
     code: "model_error",
-    transient: false,
-    advice: "create the agent with config.no_tools, or choose another model",
+    transient: true,
+    advice: "its tools are offered to it as text from now on",
+  },
+  {
+    pattern: /does not support thinking/i,
+    code: "model_error",
+    transient: true,
+    advice: "it is asked without from now on",
   },
   {
     pattern: /does not support/i,
@@ -34,16 +48,16 @@ const verdictsByText: readonly (Verdict & { readonly pattern: RegExp })[] = [
     advice: "choose another model",
   },
   {
-    pattern: /^option "|invalid option|invalid format/i,
+    pattern: /^option "|invalid option/i,
     code: "model_error",
     transient: false,
     advice: "check LLM_OPTIONS",
   },
   {
-    pattern: /error parsing tool call/i,
+    pattern: /invalid format|grammar|json schema/i,
     code: "model_error",
-    transient: true,
-    advice: "the model wrote a broken tool call",
+    transient: false,
+    advice: "the server cannot hold the model to config.response_schema: simplify it",
   },
 ];
 
@@ -60,13 +74,41 @@ const verdictsByStatus: ReadonlyMap<number, Verdict> = new Map([
   ...[408, 425, 429, 499, 502, 503, 504].map((status) => [status, overloaded] as const),
 ]);
 
-const verdictOf = (status: number, text: string): Verdict =>
-  verdictsByText.find(({ pattern }) => pattern.test(text)) ??
-  verdictsByStatus.get(status) ?? {
-    code: "model_error",
-    transient: status >= 500,
-    advice: status >= 500 ? "the server's log says more" : "the request was refused",
+const verdictOf = (status: number, text: string): Verdict => {
+  const byText = verdictsByText.find(({ pattern }) => pattern.test(text));
+  if (byText?.code === "context_overflow") return { ...byText, overflow: overflowIn(text) };
+  return (
+    byText ??
+    verdictsByStatus.get(status) ?? {
+      code: "model_error",
+      transient: status >= 500,
+      advice: status >= 500 ? "the server's log says more" : "the request was refused",
+    }
+  );
+};
+
+/** The figures in the llama.cpp server's words. */
+const overflowIn = (text: string): Overflow => {
+  const [, prompt, context] =
+    /request \((\d{1,9}) tokens\) exceeds .{0,40}context size \((\d{1,9}) tokens\)/.exec(text) ??
+    [];
+  return {
+    promptTokens: prompt === undefined ? null : Number(prompt),
+    contextTokens: context === undefined ? null : Number(context),
   };
+};
+
+/** What a model can lack. */
+export type Lacking = "tools" | "thinking";
+
+/** What the model of a refused request lacks, by the server's word; null: another failure. */
+export const lackingIn = (failure: unknown): Lacking | null => {
+  // The model's name has no blank; what a model has written may stand in a failure of another status.
+  const said = /answered status 400: \S+ does not support (tools|thinking) \(/.exec(
+    messageOf(failure),
+  )?.[1];
+  return said === "tools" || said === "thinking" ? said : null;
+};
 
 /** The failure behind an HTTP status other than 200. 404 is model_not_found where an Ollama server says it. */
 export const failureOfStatus = (subject: Subject, reply: FailedReply): EngramError => {

@@ -18,6 +18,14 @@ const identityOf = async (client: Ollama, model: string): Promise<string | null>
   return found === undefined ? null : `${version.version} ${found.digest}`;
 };
 
+/** What is asked about: as the calls to come will ask. */
+export type Probed = {
+  readonly model: string;
+  readonly contextTokens: number | null;
+  /** LLM_OPTIONS. */
+  readonly options: JsonObject;
+};
+
 /**
  * Whether the model's template leaves a trailing assistant message open, so that the model goes on with it; null where
  * the server cannot say. The server renders the prompt without generating (`_debug_render_only`, since Ollama
@@ -25,8 +33,7 @@ const identityOf = async (client: Ollama, model: string): Promise<string | null>
  */
 export const leavesOpen = async (
   client: Ollama,
-  model: string,
-  options: JsonObject,
+  { model, contextTokens, options }: Probed,
   known: Map<string, boolean>,
 ): Promise<boolean | null> => {
   const identity = await identityOf(client, model);
@@ -38,9 +45,10 @@ export const leavesOpen = async (
     tools: [],
     temperature: null,
     thinking: false,
+    contextTokens,
     format: null,
   };
-  const request = chatRequest(asked, false, { ...options, num_predict: 1 });
+  const request = chatRequest(asked, { ...options, num_predict: 1 }, "");
   const probe = { ...request, stream: false as const, _debug_render_only: true };
   const answer: unknown = await client.chat(probe);
   const info = isJsonObject(answer) ? answer["_debug_info"] : undefined;

@@ -17,7 +17,12 @@ let ollama: FakeOllama;
 let engine: EngineProcess;
 beforeAll(async () => {
   ollama = await openFakeOllama();
-  engine = await openEngine({ LLM_PROVIDER: "ollama", OLLAMA_URL: ollama.url });
+  engine = await openEngine({
+    LLM_PROVIDER: "ollama",
+    OLLAMA_URL: ollama.url,
+    // The largest message is longer than what a model reads by default.
+    LLM_OPTIONS: JSON.stringify({ num_ctx: 131_072 }),
+  });
 });
 afterAll(async () => {
   await engine[Symbol.asyncDispose]();

@@ -1,7 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, spyOn, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
 import { EngramError, type ErrorCode } from "../../src/errors.ts";
-import { openOllama, type OllamaSettings } from "../../src/llm/ollama.ts";
+import type { OllamaSettings } from "../../src/llm/ollama-exchange.ts";
+import { openOllama } from "../../src/llm/ollama.ts";
 import { faults, type Script } from "../support/fake-ollama-faults.ts";
 import { openFakeOllama, type FakeOllama } from "../support/fake-ollama.ts";
 import { asking, collect, user } from "../support/model-reply.ts";
@@ -40,7 +41,7 @@ const expected: Record<
 > = {
   "not-found": ["model_not_found", false, /ollama pull qwen3/, ""],
   "bad-request": ["model_error", false, /invalid model name/, ""],
-  "no-tools": ["model_error", false, /config\.no_tools.*another model/, ""],
+  "no-tools": ["model_error", true, /offered to it as text/, ""],
   "no-chat": ["model_error", false, /does not support chat/, ""],
   "context-text": ["context_overflow", false, /max_context_tokens/, ""],
   "context-nested": ["context_overflow", false, /status 400: request \(9000 tokens/, ""],
@@ -81,6 +82,23 @@ describe("a fault", () => {
       expect(spy).not.toHaveBeenCalled();
       spy.mockRestore();
     }
+  });
+
+  test.each([
+    ["context-nested", { promptTokens: 9_000, contextTokens: 4_096 }],
+    ["context-line", { promptTokens: 9_000, contextTokens: 4_096 }],
+    ["context-text", { promptTokens: null, contextTokens: null }],
+  ] as const)("%s tells by how much the prompt is too long", async (name, overflow) => {
+    fake.next(faults[name]);
+    expect((await collect(openModel(), hello)).error).toMatchObject({ overflow });
+  });
+
+  test("a prompt longer than the room is refused, not cut", async () => {
+    const request = asking([user("word ".repeat(50))], { model: "m-ctx40", contextTokens: 40 });
+    expect((await collect(openModel(), request)).error).toMatchObject({
+      code: "context_overflow",
+      overflow: { promptTokens: 50, contextTokens: 40 },
+    });
   });
 
   test("a delay that the server asks for is passed on", async () => {

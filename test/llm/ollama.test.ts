@@ -1,8 +1,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { JsonObject } from "../../src/agent/json.ts";
+import type { ModelRequest } from "../../src/agent/request.ts";
 import { systemClock } from "../../src/clock.ts";
-import { openOllama, type OllamaSettings } from "../../src/llm/ollama.ts";
+import type { OllamaSettings } from "../../src/llm/ollama-exchange.ts";
+import { openOllama } from "../../src/llm/ollama.ts";
 import { faults } from "../support/fake-ollama-faults.ts";
 import { openFakeOllama, type FakeOllama } from "../support/fake-ollama.ts";
 import { asking, assistant, collect, result, toolNamed, user } from "../support/model-reply.ts";
@@ -124,7 +126,7 @@ describe("a reply", () => {
 describe("a request", () => {
   const sent = async (...args: Parameters<typeof asking>): Promise<JsonObject> => {
     const at = fake.chats.length;
-    const options = { num_ctx: 8192, keep_alive: "10m", truncate: false, temperature: 0.1 };
+    const options = { num_ctx: 8192, keep_alive: "10m", truncate: true, temperature: 0.1 };
     await collect(openModel({ options }), asking(...args));
     return (await fake.chat(at)).body;
   };
@@ -142,8 +144,8 @@ describe("a request", () => {
       {
         role: "user",
         content: "u",
-        // What is not base64 is garbage, but never a file's content.
-        images: [image, Buffer.from("/etc/hostname", "base64").toString("base64")],
+        // Never a file's content.
+        images: [image, "/etc/hostname"],
       },
       {
         role: "assistant",
@@ -162,7 +164,8 @@ describe("a request", () => {
       think: false,
       options: { num_ctx: 8192, temperature: 0.7 },
       keep_alive: "10m",
-      truncate: false,
+      truncate: true,
+      shift: false,
     });
     expect(await sent([user("x")])).toMatchObject({ options: { temperature: 0.1 } });
     await collect(openModel(), hello);
@@ -171,7 +174,9 @@ describe("a request", () => {
       messages: [{ role: "user", content: "hello" }],
       stream: true,
       think: false,
-      options: {},
+      truncate: false,
+      shift: false,
+      options: { num_ctx: 32_768 },
     });
   });
 
@@ -217,13 +222,47 @@ describe("a request", () => {
     expect(continuing["think"]).toBe(false);
   });
 
-  test("is repeated without thinking where the model has none, which is remembered", async () => {
-    const model = openModel();
-    const request = asking([user("count to 3")], { model: "no-thinking", thinking: true });
-    expect(await collect(model, request)).toMatchObject({ text: "1 2 3", error: undefined });
-    expect(await collect(model, request)).toMatchObject({ text: "1 2 3", error: undefined });
-    expect(fake.chats.map(({ body }) => body["think"])).toEqual([true, false, false]);
-    expect(logged).toHaveLength(1);
+  test("asks for the room that the model has, and for no other than is set", async () => {
+    const roomOf = async (options: JsonObject, contextTokens: number | null) => {
+      await collect(openModel({ options }), asking([user("x")], { contextTokens }));
+      return fake.chats.at(-1)?.body["options"];
+    };
+    expect(await roomOf({}, 8_192)).toEqual({ num_ctx: 8_192 });
+    expect(await roomOf({}, 131_072)).toEqual({ num_ctx: 32_768 });
+    expect(await roomOf({ num_ctx: 65_536 }, 131_072)).toEqual({ num_ctx: 65_536 });
+    expect(await roomOf({ num_ctx: 65_536 }, 8_192)).toEqual({ num_ctx: 8_192 });
+    expect(await roomOf({ num_ctx: "much" }, 8_192)).toEqual({ num_ctx: "much" });
+  });
+
+  const image = Buffer.alloc(4096, 7).toString("base64");
+  const called = { callId: "call_1", name: "f", input: { images: ["image-"] } };
+  const requests: Record<string, ModelRequest> = {
+    plain: hello,
+    "with everything": asking(
+      [
+        { role: "system", content: 's "\u2028 é \u{1F600}' },
+        { role: "user", content: "u", images: [image, image] },
+        { role: "assistant", content: "t", toolCalls: [called] },
+        result("f", "r"),
+        { role: "user", content: "image-", images: [image] },
+      ],
+      { tools: [toolNamed("f")], temperature: 0.3, thinking: true, contextTokens: 9_000 },
+    ),
+    "for a form": asking([user("x")], { format: { type: "object", required: ["a"] } }),
+    "to go on": asking([user("count to 3"), assistant("1 2")], { thinking: true }),
+  };
+
+  test.each(Object.entries(requests))("%s is known to the byte", async (_, request) => {
+    const model = openModel({ options: { num_ctx: 16_384, keep_alive: -1, seed: 7 } });
+    fake.next((x) => x.done());
+    await collect(model, request);
+    expect(fake.chats.at(-1)?.bodyText).toBe(model.bodyOf(request));
+  });
+
+  test("with a form asks the server to hold the model to it", async () => {
+    const format = { type: "object", properties: { a: { type: "integer" } } };
+    expect((await sent([user("x")], { format }))["format"]).toEqual(format);
+    expect(await sent([user("x")])).not.toHaveProperty("format");
   });
 });
 

@@ -7,6 +7,7 @@ export type FakeExchange = {
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: JsonObject;
+  readonly bodyText: string;
   /** Resolves when the connection is over: true where the client left before the end of the reply. */
   readonly over: Promise<boolean>;
   /** Ends when the client leaves. */
@@ -93,6 +94,7 @@ export const openFakeExchange = (socket: Socket, head: string, bodyText: string)
       }),
     ),
     body,
+    bodyText,
     over,
     signal: leaving.signal,
     plain,
@@ -126,17 +128,22 @@ export const readRequest = (
   socket: Socket,
   onRequest: (head: string, body: string) => void,
 ): void => {
-  let read = Buffer.alloc(0);
-  let whole = false;
+  let head: string | null = null;
+  let parts: Buffer[] = [];
+  let missing = 0;
   socket.on("data", (bytes) => {
-    if (whole) return;
-    read = Buffer.concat([read, Buffer.from(bytes)]);
-    const headEnd = read.indexOf("\r\n\r\n");
-    if (headEnd === -1) return;
-    const head = read.subarray(0, headEnd).toString();
-    const length = Number(/^content-length: *(\d+)/im.exec(head)?.[1] ?? 0);
-    if (read.length < headEnd + 4 + length) return;
-    whole = true;
-    onRequest(head, read.subarray(headEnd + 4).toString());
+    if (head !== null && missing <= 0) return;
+    parts.push(Buffer.from(bytes));
+    missing -= bytes.length;
+    if (head === null) {
+      const read = Buffer.concat(parts);
+      const headEnd = read.indexOf("\r\n\r\n");
+      if (headEnd === -1) return;
+      head = read.subarray(0, headEnd).toString();
+      parts = [read.subarray(headEnd + 4)];
+      missing =
+        Number(/^content-length: *(\d+)/im.exec(head)?.[1] ?? 0) + headEnd + 4 - read.length;
+    }
+    if (missing <= 0) onRequest(head, Buffer.concat(parts).toString());
   });
 };

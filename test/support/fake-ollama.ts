@@ -3,7 +3,7 @@
  * lines of JSON, the last one may carry content, and a client that goes away stops the reply. A test tells it what to
  * answer next (`next`) with a script, of which `faults` holds the misbehaving ones; without one it answers as the
  * scripted model does. A model's name says what it cannot do: `missing…` is not there, `…no-tools…`,
- * `…no-thinking…` and `…no-prefill…`; `fault:NAME` fails that way each time.
+ * `…no-thinking…` and `…no-prefill…`, or that it reads N tokens: `…-ctxN`; `fault:NAME` fails that way each time.
  * As a process: bun test/support/fake-ollama.ts --port N [--delay-ms D]
  */
 import { createHash } from "node:crypto";
@@ -21,15 +21,18 @@ import {
   type FakeExchange,
 } from "./fake-ollama-exchange.ts";
 import { faults, type Script } from "./fake-ollama-faults.ts";
+import { fitted, serveOther, type Read } from "./fake-ollama-models.ts";
 
 export type FakeOllama = {
   readonly url: string;
   /** Every request to /api/chat, in order. */
   readonly chats: FakeExchange[];
-  /** Every other request's path. */
-  readonly others: string[];
+  /** Every other request. */
+  readonly others: FakeExchange[];
   /** Answers the next chats with these, one each. */
   readonly next: (...scripts: readonly Script[]) => void;
+  /** Answers the next requests to /api/show so. */
+  readonly nextShown: (...scripts: readonly Script[]) => void;
   /** Resolves with the n-th chat (from 0) when it has come. */
   readonly chat: (n: number) => Promise<FakeExchange>;
   /** Makes every model another one to those who look at digests. */
@@ -85,7 +88,7 @@ const scripted = openScripted({ clock: systemClock });
 /** Answers as the scripted model does, event by event. */
 const answer = async (
   x: FakeExchange,
-  messages: readonly PromptMessage[],
+  { messages, tokensLeft }: Read,
   { model, delayMs, think }: { model: string; delayMs: number; think: boolean },
 ): Promise<void> => {
   const request = {
@@ -98,9 +101,12 @@ const answer = async (
     format: null,
   };
   let callCount = 0;
+  let tokens = 0;
   const whole = { content: "", thinking: "", calls: [] as JsonObject[] };
   const streams = x.body["stream"] !== false;
   for await (const piece of scripted.call(request, x.signal)) {
+    if (piece.kind !== "done" && ++tokens > tokensLeft && streams)
+      return x.done({ done_reason: "length", eval_count: tokensLeft });
     if (piece.kind === "done") {
       const counts = {
         prompt_eval_count: piece.usage.promptTokens,
@@ -158,51 +164,25 @@ const chat =
       const rendered_template = render(messages, !model.includes("no-prefill"));
       return x.json(200, { model, created_at: stampNow(), _debug_info: { rendered_template } });
     }
-    return answer(x, messages, { model, delayMs, think: thinks && think !== false });
+    const read = fitted(x, model, messages);
+    if (read === null) return;
+    return answer(x, read, { model, delayMs, think: thinks && think !== false });
   };
-
-const installed = ["llama3.2:latest", "qwen3:latest", "qwen3-no-prefill:latest"];
-
-const serve = (x: FakeExchange, pulls: number): void => {
-  const models = installed.map((name) => ({
-    name,
-    model: name,
-    digest: createHash("sha256").update(`${name} ${pulls}`).digest("hex"),
-  }));
-  switch (`${x.method} ${x.path}`) {
-    case "GET /":
-      return x.plain(200, "Ollama is running", { "Content-Type": "text/plain" });
-    case "GET /api/version":
-      return x.json(200, { version: "0.33.0" });
-    case "GET /api/tags":
-    case "GET /api/ps":
-      return x.json(200, { models });
-    case "POST /api/show": {
-      const model = textOf(x.body["model"]);
-      const capabilities = ["completion", "vision"];
-      if (!model.includes("no-tools")) capabilities.push("tools");
-      if (!model.includes("no-thinking")) capabilities.push("thinking");
-      const model_info = { "general.architecture": "fake", "fake.context_length": 8192 };
-      if (model.startsWith("missing")) return x.json(404, { error: `model '${model}' not found` });
-      return x.json(200, { capabilities, model_info, template: "{{ .Prompt }}", details: {} });
-    }
-    default:
-      return x.plain(404, "404 page not found", { "Content-Type": "text/plain" });
-  }
-};
 
 /** Starts a server on 127.0.0.1; `port` 0 takes a free one. `delayMs` is what each word of an unscripted reply takes. */
 export const openFakeOllama = async ({ port = 0, delayMs = 0 } = {}): Promise<FakeOllama> => {
   const chats: FakeExchange[] = [];
-  const others: string[] = [];
+  const others: FakeExchange[] = [];
   const scripts: Script[] = [];
+  const shownScripts: Script[] = [];
   const sockets = new Set<Socket>();
   const waiting: (() => void)[] = [];
   let pulls = 0;
   const onRequest = (x: FakeExchange): void => {
     if (x.path !== "/api/chat") {
-      others.push(x.path);
-      return serve(x, pulls);
+      others.push(x);
+      const script = x.path === "/api/show" ? shownScripts.shift() : undefined;
+      return void (script ?? ((it) => serveOther(it, pulls)))(x);
     }
     chats.push(x);
     for (const wake of waiting.splice(0)) wake();
@@ -226,6 +206,7 @@ export const openFakeOllama = async ({ port = 0, delayMs = 0 } = {}): Promise<Fa
     chats,
     others,
     next: (...more) => void scripts.push(...more),
+    nextShown: (...more) => void shownScripts.push(...more),
     chat: async (n) => {
       for (;;) {
         const found = chats[n];

@@ -1,0 +1,139 @@
+import type { ModelAbilities } from "../agent/event.ts";
+import { isJsonObject } from "../agent/json.ts";
+import { abilitiesUnknown } from "../agent/request.ts";
+import { EngramError, messageOf } from "../errors.ts";
+import { openExchange, type OllamaSettings } from "./ollama-exchange.ts";
+import type { Lacking } from "./ollama-failure.ts";
+import { contextTokensOf } from "./ollama-wire.ts";
+import { modelServerLimits } from "./server-limits.ts";
+
+/** What is known of the models of a server. */
+export type AbilityBook = {
+  /** Asks the server where it is not known; those who ask at once share one request. Throws `signal`'s reason only. */
+  readonly of: (model: string, signal: AbortSignal) => Promise<ModelAbilities>;
+  /** Takes it that the model lacks something, whatever was known. */
+  readonly refused: (model: string, lacking: Lacking) => void;
+};
+
+type Known = { readonly abilities: ModelAbilities; readonly untilMs: number };
+
+type Question = {
+  readonly answer: Promise<ModelAbilities>;
+  readonly stop: AbortController;
+  askers: number;
+};
+
+/** What an answer of /api/show says; servers of before `capabilities` say no more than how much the model reads. */
+const abilitiesIn = (shown: unknown): ModelAbilities => {
+  const { capabilities, model_info: info } = isJsonObject(shown) ? shown : {};
+  const can = (what: string): boolean =>
+    !Array.isArray(capabilities) || capabilities.includes(what);
+  const family = isJsonObject(info) ? info["general.architecture"] : undefined;
+  const tokens =
+    isJsonObject(info) && typeof family === "string" ? info[`${family}.context_length`] : undefined;
+  const isCount = typeof tokens === "number" && Number.isSafeInteger(tokens) && tokens > 0;
+  return {
+    tools: can("tools"),
+    thinking: can("thinking"),
+    contextTokens: isCount ? tokens : null,
+  };
+};
+
+/** Resolves as `answer` does, which never rejects, or rejects with the reason of `signal`. */
+const unlessAborted = async <T>(answer: Promise<T>, signal: AbortSignal): Promise<T> => {
+  signal.throwIfAborted();
+  const { promise: stopped, reject } = Promise.withResolvers<never>();
+  const stop = (): void => reject(signal.reason);
+  signal.addEventListener("abort", stop, { once: true });
+  try {
+    return await Promise.race([answer, stopped]);
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+};
+
+/**
+ * Finds out by /api/show what models can do. A server that does not say, or not in time, is taken to support all, until
+ * it refuses something; what was known before is taken on then.
+ */
+export const makeAbilityBook = (settings: OllamaSettings): AbilityBook => {
+  const { clock, options, log } = settings;
+  const { abilitiesKeptMs, abilitiesTimeoutMs, silenceKeptMs, modelsRememberedMax } =
+    modelServerLimits;
+  const known = new Map<string, Known>();
+  const questions = new Map<string, Question>();
+  const unknown = { ...abilitiesUnknown, contextTokens: contextTokensOf(options, null) };
+
+  const keep = (model: string, abilities: ModelAbilities, forMs: number): ModelAbilities => {
+    if (known.size >= modelsRememberedMax && !known.has(model)) known.clear();
+    known.set(model, { abilities, untilMs: clock.monotonicMs() + forMs });
+    return abilities;
+  };
+
+  /** The server's answer, in time. */
+  const shown = async (model: string, signal: AbortSignal): Promise<unknown> => {
+    const exchange = openExchange(settings, model, signal);
+    try {
+      return await exchange.client.show({ model });
+    } catch (error) {
+      throw exchange.failureOf(error);
+    } finally {
+      exchange.close();
+    }
+  };
+
+  const ask = async (model: string, stop: AbortController): Promise<ModelAbilities> => {
+    const late = (): void =>
+      stop.abort(
+        new EngramError("model_timeout", `no answer to /api/show within ${abilitiesTimeoutMs} ms`),
+      );
+    const cancel = clock.after(abilitiesTimeoutMs, late);
+    try {
+      const abilities = abilitiesIn(await shown(model, stop.signal));
+      const contextTokens = contextTokensOf(options, abilities.contextTokens);
+      return keep(model, { ...abilities, contextTokens }, abilitiesKeptMs);
+    } catch (error) {
+      const before = known.get(model)?.abilities ?? unknown;
+      // Nobody waits any more.
+      if (questions.get(model)?.stop !== stop) return before;
+      log(`what "${model}" can do is not known: ${messageOf(error)}`);
+      const silent = EngramError.of(error).code === "model_timeout";
+      return silent ? keep(model, before, silenceKeptMs) : before;
+    } finally {
+      cancel();
+      if (questions.get(model)?.stop === stop) questions.delete(model);
+    }
+  };
+
+  const questionOf = (model: string): Question => {
+    const open = questions.get(model);
+    if (open !== undefined) return open;
+    const stop = new AbortController();
+    const question = { answer: Promise.resolve().then(() => ask(model, stop)), stop, askers: 0 };
+    questions.set(model, question);
+    return question;
+  };
+
+  return {
+    of: async (model, signal) => {
+      signal.throwIfAborted();
+      const before = known.get(model);
+      if (before !== undefined && clock.monotonicMs() < before.untilMs) return before.abilities;
+      const question = questionOf(model);
+      question.askers++;
+      try {
+        return await unlessAborted(question.answer, signal);
+      } finally {
+        question.askers--;
+        if (question.askers === 0 && questions.get(model) === question) {
+          questions.delete(model);
+          question.stop.abort(new Error("nobody waits for the answer"));
+        }
+      }
+    },
+    refused: (model, lacking) => {
+      const before = known.get(model)?.abilities ?? unknown;
+      keep(model, { ...before, [lacking]: false }, abilitiesKeptMs);
+    },
+  };
+};
