@@ -4,7 +4,13 @@ import type { EngramError } from "../errors.ts";
 import { failureOfEnd, type Subject } from "./failure.ts";
 import { failureOfStatus } from "./ollama-failure.ts";
 import { checkedLines } from "./ollama-lines.ts";
-import { addressOf, fetchOver, serverUrl, type ServerSettings } from "./transport.ts";
+import {
+  addressOf,
+  fetchOver,
+  serverUrl,
+  type Protocol,
+  type ServerSettings,
+} from "./transport.ts";
 import { startWatch } from "./watch.ts";
 
 export type OllamaSettings = ServerSettings & {
@@ -35,7 +41,7 @@ export const openExchange = (
   { url, timeoutMs, clock }: ServerSettings,
   model: string,
   signal: AbortSignal,
-  whole: (body: string) => readonly string[] = (body) => [body],
+  whole?: Protocol["whole"],
 ): Exchange => {
   const subject: Subject = { server: addressOf(ollamaUrl(url)), model };
   const watch = startWatch(clock, timeoutMs, subject.server, signal);

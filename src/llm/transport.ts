@@ -33,7 +33,7 @@ export type Protocol = {
   ) => AsyncGenerator<Uint8Array>;
   readonly failureOfStatus: (reply: FailedReply) => EngramError;
   /** The body to send for the package's, where that is not the whole. */
-  readonly whole?: (body: string) => readonly string[];
+  readonly whole?: ((body: string) => readonly string[]) | undefined;
 };
 
 /** The URL without what may be secret in it. */
