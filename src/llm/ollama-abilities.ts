@@ -17,12 +17,6 @@ export type AbilityBook = {
 
 type Known = { readonly abilities: ModelAbilities; readonly untilMs: number };
 
-type Question = {
-  readonly answer: Promise<ModelAbilities>;
-  readonly stop: AbortController;
-  askers: number;
-};
-
 /** What an answer of /api/show says; servers of before `capabilities` say no more than how much the model reads. */
 const abilitiesIn = (shown: unknown): ModelAbilities => {
   const { capabilities, model_info: info } = isJsonObject(shown) ? shown : {};
@@ -52,16 +46,42 @@ const unlessAborted = async <T>(answer: Promise<T>, signal: AbortSignal): Promis
   }
 };
 
+/** A question that goes on while anybody waits for its answer. */
+type Question<T> = { readonly answer: Promise<T>; readonly stop: AbortController; askers: number };
+
+/** Has those who ask for the same at once share one question. `ask` never rejects. */
+const makeShared = <T>(ask: (key: string, stop: AbortController) => Promise<T>) => {
+  const open = new Map<string, Question<T>>();
+  const begin = (key: string): Question<T> => {
+    const stop = new AbortController();
+    const question = { answer: ask(key, stop), stop, askers: 0 };
+    open.set(key, question);
+    return question;
+  };
+  return async (key: string, signal: AbortSignal): Promise<T> => {
+    const question = open.get(key) ?? begin(key);
+    question.askers++;
+    try {
+      return await unlessAborted(question.answer, signal);
+    } finally {
+      if (--question.askers === 0) {
+        open.delete(key);
+        question.stop.abort(unwanted);
+      }
+    }
+  };
+};
+
+const unwanted = new Error("nobody waits for the answer");
+
 /**
  * Finds out by /api/show what models can do. A server that does not say, or not in time, is taken to support all, until
  * it refuses something; what was known before is taken on then.
  */
 export const makeAbilityBook = (settings: OllamaSettings): AbilityBook => {
   const { clock, options, log } = settings;
-  const { abilitiesKeptMs, abilitiesTimeoutMs, silenceKeptMs, modelsRememberedMax } =
-    modelServerLimits;
+  const { abilitiesKeptMs, silenceKeptMs, modelsRememberedMax } = modelServerLimits;
   const known = new Map<string, Known>();
-  const questions = new Map<string, Question>();
   const unknown = { ...abilitiesUnknown, contextTokens: contextTokensOf(options, null) };
 
   const keep = (model: string, abilities: ModelAbilities, forMs: number): ModelAbilities => {
@@ -70,70 +90,54 @@ export const makeAbilityBook = (settings: OllamaSettings): AbilityBook => {
     return abilities;
   };
 
-  /** The server's answer, in time. */
-  const shown = async (model: string, signal: AbortSignal): Promise<unknown> => {
-    const exchange = openExchange(settings, model, signal);
-    try {
-      return await exchange.client.show({ model });
-    } catch (error) {
-      throw exchange.failureOf(error);
-    } finally {
-      exchange.close();
-    }
-  };
-
   const ask = async (model: string, stop: AbortController): Promise<ModelAbilities> => {
-    const late = (): void =>
-      stop.abort(
-        new EngramError("model_timeout", `no answer to /api/show within ${abilitiesTimeoutMs} ms`),
-      );
-    const cancel = clock.after(abilitiesTimeoutMs, late);
     try {
-      const abilities = abilitiesIn(await shown(model, stop.signal));
+      const abilities = abilitiesIn(await shown(settings, model, stop));
       const contextTokens = contextTokensOf(options, abilities.contextTokens);
       return keep(model, { ...abilities, contextTokens }, abilitiesKeptMs);
     } catch (error) {
       const before = known.get(model)?.abilities ?? unknown;
-      // Nobody waits any more.
-      if (questions.get(model)?.stop !== stop) return before;
+      if (error === unwanted) return before;
       log(`what "${model}" can do is not known: ${messageOf(error)}`);
       const silent = EngramError.of(error).code === "model_timeout";
       return silent ? keep(model, before, silenceKeptMs) : before;
-    } finally {
-      cancel();
-      if (questions.get(model)?.stop === stop) questions.delete(model);
     }
   };
-
-  const questionOf = (model: string): Question => {
-    const open = questions.get(model);
-    if (open !== undefined) return open;
-    const stop = new AbortController();
-    const question = { answer: Promise.resolve().then(() => ask(model, stop)), stop, askers: 0 };
-    questions.set(model, question);
-    return question;
-  };
+  const answerOf = makeShared(ask);
 
   return {
     of: async (model, signal) => {
       signal.throwIfAborted();
       const before = known.get(model);
       if (before !== undefined && clock.monotonicMs() < before.untilMs) return before.abilities;
-      const question = questionOf(model);
-      question.askers++;
-      try {
-        return await unlessAborted(question.answer, signal);
-      } finally {
-        question.askers--;
-        if (question.askers === 0 && questions.get(model) === question) {
-          questions.delete(model);
-          question.stop.abort(new Error("nobody waits for the answer"));
-        }
-      }
+      return answerOf(model, signal);
     },
     refused: (model, lacking) => {
       const before = known.get(model)?.abilities ?? unknown;
       keep(model, { ...before, [lacking]: false }, abilitiesKeptMs);
     },
   };
+};
+
+/** What the server shows of the model, in time. */
+const shown = async (
+  settings: OllamaSettings,
+  model: string,
+  stop: AbortController,
+): Promise<unknown> => {
+  const { abilitiesTimeoutMs } = modelServerLimits;
+  const late = (): void => {
+    const message = `no answer to /api/show within ${abilitiesTimeoutMs} ms`;
+    stop.abort(new EngramError("model_timeout", message));
+  };
+  const cancel = settings.clock.after(abilitiesTimeoutMs, late);
+  const exchange = openExchange(settings, model, stop.signal);
+  try {
+    return await exchange.client.show({ model });
+  } catch (error) {
+    throw exchange.failureOf(error);
+  } finally {
+    exchange.close();
+    cancel();
+  }
 };

@@ -111,6 +111,11 @@ describe("what a model can do", () => {
     first.abort(reason);
     await expect(asked[0]).rejects.toBe(reason);
     expect(fake.others[0]?.signal.aborted).toBe(false);
+    const third = new AbortController();
+    const late = model.abilities("qwen3", third.signal);
+    third.abort(reason);
+    await expect(late).rejects.toBe(reason);
+    expect(fake.others).toHaveLength(1);
     second.abort(reason);
     await expect(asked[1]).rejects.toBe(reason);
     expect(await fake.others[0]?.over).toBe(true);

@@ -4,27 +4,7 @@
 
 import type { GenFile, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type {
-  AgentSchema,
-  ClientMessageSchema,
-  ControlAgentRequestSchema,
-  ControlAgentResponseSchema,
-  CreateAgentRequestSchema,
-  CreateAgentResponseSchema,
-  DeleteAgentRequestSchema,
-  ForkAgentRequestSchema,
-  GetAgentRequestSchema,
-  ListAgentsRequestSchema,
-  ListAgentsResponseSchema,
-  ListToolsRequestSchema,
-  ListToolsResponseSchema,
-  ReplayRequestSchema,
-  SendMessageRequestSchema,
-  SendMessageResponseSchema,
-  ServerMessageSchema,
-  SetAgentStatusRequestSchema,
-  SetAgentStatusResponseSchema,
-} from "../../../engram/api/v1/agent_pb.ts";
+import type { AgentSchema, ClientMessageSchema, ControlAgentRequestSchema, ControlAgentResponseSchema, CreateAgentRequestSchema, CreateAgentResponseSchema, DeleteAgentRequestSchema, ForkAgentRequestSchema, GetAgentRequestSchema, ListAgentsRequestSchema, ListAgentsResponseSchema, ListToolsRequestSchema, ListToolsResponseSchema, ReplayRequestSchema, SendMessageRequestSchema, SendMessageResponseSchema, ServerMessageSchema, SetAgentStatusRequestSchema, SetAgentStatusResponseSchema } from "../../../engram/api/v1/agent_pb.ts";
 import { file_engram_api_v1_agent } from "../../../engram/api/v1/agent_pb.ts";
 import type { EmptySchema } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_empty } from "@bufbuild/protobuf/wkt";
@@ -32,12 +12,8 @@ import { file_google_protobuf_empty } from "@bufbuild/protobuf/wkt";
 /**
  * Describes the file dura/api/v1/agent.proto.
  */
-export const file_dura_api_v1_agent: GenFile =
-  /*@__PURE__*/
-  fileDesc(
-    "ChdkdXJhL2FwaS92MS9hZ2VudC5wcm90bxILZHVyYS5hcGkudjEygwcKDEFnZW50U2VydmljZRJUCgtDcmVhdGVBZ2VudBIhLmVuZ3JhbS5hcGkudjEuQ3JlYXRlQWdlbnRSZXF1ZXN0GiIuZW5ncmFtLmFwaS52MS5DcmVhdGVBZ2VudFJlc3BvbnNlEkAKCEdldEFnZW50Eh4uZW5ncmFtLmFwaS52MS5HZXRBZ2VudFJlcXVlc3QaFC5lbmdyYW0uYXBpLnYxLkFnZW50ElEKCkxpc3RBZ2VudHMSIC5lbmdyYW0uYXBpLnYxLkxpc3RBZ2VudHNSZXF1ZXN0GiEuZW5ncmFtLmFwaS52MS5MaXN0QWdlbnRzUmVzcG9uc2USSAoLRGVsZXRlQWdlbnQSIS5lbmdyYW0uYXBpLnYxLkRlbGV0ZUFnZW50UmVxdWVzdBoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJXCgxDb250cm9sQWdlbnQSIi5lbmdyYW0uYXBpLnYxLkNvbnRyb2xBZ2VudFJlcXVlc3QaIy5lbmdyYW0uYXBpLnYxLkNvbnRyb2xBZ2VudFJlc3BvbnNlEkYKBENoYXQSHC5lbmdyYW0uYXBpLnYxLkNsaWVudE1lc3NhZ2UaHC5lbmdyYW0uYXBpLnYxLlNlcnZlck1lc3NhZ2UoATABEkYKBlJlcGxheRIcLmVuZ3JhbS5hcGkudjEuUmVwbGF5UmVxdWVzdBocLmVuZ3JhbS5hcGkudjEuU2VydmVyTWVzc2FnZTABEl0KDlNldEFnZW50U3RhdHVzEiQuZW5ncmFtLmFwaS52MS5TZXRBZ2VudFN0YXR1c1JlcXVlc3QaJS5lbmdyYW0uYXBpLnYxLlNldEFnZW50U3RhdHVzUmVzcG9uc2USVAoLU2VuZE1lc3NhZ2USIS5lbmdyYW0uYXBpLnYxLlNlbmRNZXNzYWdlUmVxdWVzdBoiLmVuZ3JhbS5hcGkudjEuU2VuZE1lc3NhZ2VSZXNwb25zZRJQCglGb3JrQWdlbnQSHy5lbmdyYW0uYXBpLnYxLkZvcmtBZ2VudFJlcXVlc3QaIi5lbmdyYW0uYXBpLnYxLkNyZWF0ZUFnZW50UmVzcG9uc2USTgoJTGlzdFRvb2xzEh8uZW5ncmFtLmFwaS52MS5MaXN0VG9vbHNSZXF1ZXN0GiAuZW5ncmFtLmFwaS52MS5MaXN0VG9vbHNSZXNwb25zZWIGcHJvdG8z",
-    [file_engram_api_v1_agent, file_google_protobuf_empty],
-  );
+export const file_dura_api_v1_agent: GenFile = /*@__PURE__*/
+  fileDesc("ChdkdXJhL2FwaS92MS9hZ2VudC5wcm90bxILZHVyYS5hcGkudjEygwcKDEFnZW50U2VydmljZRJUCgtDcmVhdGVBZ2VudBIhLmVuZ3JhbS5hcGkudjEuQ3JlYXRlQWdlbnRSZXF1ZXN0GiIuZW5ncmFtLmFwaS52MS5DcmVhdGVBZ2VudFJlc3BvbnNlEkAKCEdldEFnZW50Eh4uZW5ncmFtLmFwaS52MS5HZXRBZ2VudFJlcXVlc3QaFC5lbmdyYW0uYXBpLnYxLkFnZW50ElEKCkxpc3RBZ2VudHMSIC5lbmdyYW0uYXBpLnYxLkxpc3RBZ2VudHNSZXF1ZXN0GiEuZW5ncmFtLmFwaS52MS5MaXN0QWdlbnRzUmVzcG9uc2USSAoLRGVsZXRlQWdlbnQSIS5lbmdyYW0uYXBpLnYxLkRlbGV0ZUFnZW50UmVxdWVzdBoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJXCgxDb250cm9sQWdlbnQSIi5lbmdyYW0uYXBpLnYxLkNvbnRyb2xBZ2VudFJlcXVlc3QaIy5lbmdyYW0uYXBpLnYxLkNvbnRyb2xBZ2VudFJlc3BvbnNlEkYKBENoYXQSHC5lbmdyYW0uYXBpLnYxLkNsaWVudE1lc3NhZ2UaHC5lbmdyYW0uYXBpLnYxLlNlcnZlck1lc3NhZ2UoATABEkYKBlJlcGxheRIcLmVuZ3JhbS5hcGkudjEuUmVwbGF5UmVxdWVzdBocLmVuZ3JhbS5hcGkudjEuU2VydmVyTWVzc2FnZTABEl0KDlNldEFnZW50U3RhdHVzEiQuZW5ncmFtLmFwaS52MS5TZXRBZ2VudFN0YXR1c1JlcXVlc3QaJS5lbmdyYW0uYXBpLnYxLlNldEFnZW50U3RhdHVzUmVzcG9uc2USVAoLU2VuZE1lc3NhZ2USIS5lbmdyYW0uYXBpLnYxLlNlbmRNZXNzYWdlUmVxdWVzdBoiLmVuZ3JhbS5hcGkudjEuU2VuZE1lc3NhZ2VSZXNwb25zZRJQCglGb3JrQWdlbnQSHy5lbmdyYW0uYXBpLnYxLkZvcmtBZ2VudFJlcXVlc3QaIi5lbmdyYW0uYXBpLnYxLkNyZWF0ZUFnZW50UmVzcG9uc2USTgoJTGlzdFRvb2xzEh8uZW5ncmFtLmFwaS52MS5MaXN0VG9vbHNSZXF1ZXN0GiAuZW5ncmFtLmFwaS52MS5MaXN0VG9vbHNSZXNwb25zZWIGcHJvdG8z", [file_engram_api_v1_agent, file_google_protobuf_empty]);
 
 /**
  * The name that the original engine's published clients (engram-sdk 0.1.1) still call: the same service, message for
@@ -53,7 +29,7 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof CreateAgentRequestSchema;
     output: typeof CreateAgentResponseSchema;
-  };
+  },
   /**
    * @generated from rpc dura.api.v1.AgentService.GetAgent
    */
@@ -61,7 +37,7 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof GetAgentRequestSchema;
     output: typeof AgentSchema;
-  };
+  },
   /**
    * @generated from rpc dura.api.v1.AgentService.ListAgents
    */
@@ -69,7 +45,7 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof ListAgentsRequestSchema;
     output: typeof ListAgentsResponseSchema;
-  };
+  },
   /**
    * @generated from rpc dura.api.v1.AgentService.DeleteAgent
    */
@@ -77,7 +53,7 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof DeleteAgentRequestSchema;
     output: typeof EmptySchema;
-  };
+  },
   /**
    * @generated from rpc dura.api.v1.AgentService.ControlAgent
    */
@@ -85,7 +61,7 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof ControlAgentRequestSchema;
     output: typeof ControlAgentResponseSchema;
-  };
+  },
   /**
    * @generated from rpc dura.api.v1.AgentService.Chat
    */
@@ -93,7 +69,7 @@ export const AgentService: GenService<{
     methodKind: "bidi_streaming";
     input: typeof ClientMessageSchema;
     output: typeof ServerMessageSchema;
-  };
+  },
   /**
    * @generated from rpc dura.api.v1.AgentService.Replay
    */
@@ -101,7 +77,7 @@ export const AgentService: GenService<{
     methodKind: "server_streaming";
     input: typeof ReplayRequestSchema;
     output: typeof ServerMessageSchema;
-  };
+  },
   /**
    * @generated from rpc dura.api.v1.AgentService.SetAgentStatus
    */
@@ -109,7 +85,7 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof SetAgentStatusRequestSchema;
     output: typeof SetAgentStatusResponseSchema;
-  };
+  },
   /**
    * @generated from rpc dura.api.v1.AgentService.SendMessage
    */
@@ -117,7 +93,7 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof SendMessageRequestSchema;
     output: typeof SendMessageResponseSchema;
-  };
+  },
   /**
    * @generated from rpc dura.api.v1.AgentService.ForkAgent
    */
@@ -125,7 +101,7 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof ForkAgentRequestSchema;
     output: typeof CreateAgentResponseSchema;
-  };
+  },
   /**
    * @generated from rpc dura.api.v1.AgentService.ListTools
    */
@@ -133,5 +109,7 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof ListToolsRequestSchema;
     output: typeof ListToolsResponseSchema;
-  };
-}> = /*@__PURE__*/ serviceDesc(file_dura_api_v1_agent, 0);
+  },
+}> = /*@__PURE__*/
+  serviceDesc(file_dura_api_v1_agent, 0);
+

@@ -9,11 +9,8 @@ import type { Message } from "@bufbuild/protobuf";
 /**
  * Describes the file engram/admin/v1/admin.proto.
  */
-export const file_engram_admin_v1_admin: GenFile =
-  /*@__PURE__*/
-  fileDesc(
-    "ChtlbmdyYW0vYWRtaW4vdjEvYWRtaW4ucHJvdG8SD2VuZ3JhbS5hZG1pbi52MSImChJFeHBvcnRBZ2VudFJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkiIwoTRXhwb3J0QWdlbnRSZXNwb25zZRIMCgRkYXRhGAEgASgMIiIKEkltcG9ydEFnZW50UmVxdWVzdBIMCgRkYXRhGAEgASgMIj4KE0ltcG9ydEFnZW50UmVzcG9uc2USEAoIYWdlbnRfaWQYASABKAkSFQoNaGVhZF9zZXF1ZW5jZRgCIAEoAzLGAQoMQWRtaW5TZXJ2aWNlEloKC0V4cG9ydEFnZW50EiMuZW5ncmFtLmFkbWluLnYxLkV4cG9ydEFnZW50UmVxdWVzdBokLmVuZ3JhbS5hZG1pbi52MS5FeHBvcnRBZ2VudFJlc3BvbnNlMAESWgoLSW1wb3J0QWdlbnQSIy5lbmdyYW0uYWRtaW4udjEuSW1wb3J0QWdlbnRSZXF1ZXN0GiQuZW5ncmFtLmFkbWluLnYxLkltcG9ydEFnZW50UmVzcG9uc2UoAWIGcHJvdG8z",
-  );
+export const file_engram_admin_v1_admin: GenFile = /*@__PURE__*/
+  fileDesc("ChtlbmdyYW0vYWRtaW4vdjEvYWRtaW4ucHJvdG8SD2VuZ3JhbS5hZG1pbi52MSImChJFeHBvcnRBZ2VudFJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkiIwoTRXhwb3J0QWdlbnRSZXNwb25zZRIMCgRkYXRhGAEgASgMIiIKEkltcG9ydEFnZW50UmVxdWVzdBIMCgRkYXRhGAEgASgMIj4KE0ltcG9ydEFnZW50UmVzcG9uc2USEAoIYWdlbnRfaWQYASABKAkSFQoNaGVhZF9zZXF1ZW5jZRgCIAEoAzLGAQoMQWRtaW5TZXJ2aWNlEloKC0V4cG9ydEFnZW50EiMuZW5ncmFtLmFkbWluLnYxLkV4cG9ydEFnZW50UmVxdWVzdBokLmVuZ3JhbS5hZG1pbi52MS5FeHBvcnRBZ2VudFJlc3BvbnNlMAESWgoLSW1wb3J0QWdlbnQSIy5lbmdyYW0uYWRtaW4udjEuSW1wb3J0QWdlbnRSZXF1ZXN0GiQuZW5ncmFtLmFkbWluLnYxLkltcG9ydEFnZW50UmVzcG9uc2UoAWIGcHJvdG8z");
 
 /**
  * @generated from message engram.admin.v1.ExportAgentRequest
@@ -29,8 +26,7 @@ export type ExportAgentRequest = Message<"engram.admin.v1.ExportAgentRequest"> &
  * Describes the message engram.admin.v1.ExportAgentRequest.
  * Use `create(ExportAgentRequestSchema)` to create a new message.
  */
-export const ExportAgentRequestSchema: GenMessage<ExportAgentRequest> =
-  /*@__PURE__*/
+export const ExportAgentRequestSchema: GenMessage<ExportAgentRequest> = /*@__PURE__*/
   messageDesc(file_engram_admin_v1_admin, 0);
 
 /**
@@ -49,8 +45,7 @@ export type ExportAgentResponse = Message<"engram.admin.v1.ExportAgentResponse">
  * Describes the message engram.admin.v1.ExportAgentResponse.
  * Use `create(ExportAgentResponseSchema)` to create a new message.
  */
-export const ExportAgentResponseSchema: GenMessage<ExportAgentResponse> =
-  /*@__PURE__*/
+export const ExportAgentResponseSchema: GenMessage<ExportAgentResponse> = /*@__PURE__*/
   messageDesc(file_engram_admin_v1_admin, 1);
 
 /**
@@ -69,8 +64,7 @@ export type ImportAgentRequest = Message<"engram.admin.v1.ImportAgentRequest"> &
  * Describes the message engram.admin.v1.ImportAgentRequest.
  * Use `create(ImportAgentRequestSchema)` to create a new message.
  */
-export const ImportAgentRequestSchema: GenMessage<ImportAgentRequest> =
-  /*@__PURE__*/
+export const ImportAgentRequestSchema: GenMessage<ImportAgentRequest> = /*@__PURE__*/
   messageDesc(file_engram_admin_v1_admin, 2);
 
 /**
@@ -92,8 +86,7 @@ export type ImportAgentResponse = Message<"engram.admin.v1.ImportAgentResponse">
  * Describes the message engram.admin.v1.ImportAgentResponse.
  * Use `create(ImportAgentResponseSchema)` to create a new message.
  */
-export const ImportAgentResponseSchema: GenMessage<ImportAgentResponse> =
-  /*@__PURE__*/
+export const ImportAgentResponseSchema: GenMessage<ImportAgentResponse> = /*@__PURE__*/
   messageDesc(file_engram_admin_v1_admin, 3);
 
 /**
@@ -111,7 +104,7 @@ export const AdminService: GenService<{
     methodKind: "server_streaming";
     input: typeof ExportAgentRequestSchema;
     output: typeof ExportAgentResponseSchema;
-  };
+  },
   /**
    * Makes the agent of a file, with its id and its history. Nothing of it is there before the whole file was checked.
    *
@@ -121,5 +114,7 @@ export const AdminService: GenService<{
     methodKind: "client_streaming";
     input: typeof ImportAgentRequestSchema;
     output: typeof ImportAgentResponseSchema;
-  };
-}> = /*@__PURE__*/ serviceDesc(file_engram_admin_v1_admin, 0);
+  },
+}> = /*@__PURE__*/
+  serviceDesc(file_engram_admin_v1_admin, 0);
+

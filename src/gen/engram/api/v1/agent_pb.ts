@@ -5,28 +5,14 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Duration, EmptySchema, Timestamp } from "@bufbuild/protobuf/wkt";
-import {
-  file_google_protobuf_duration,
-  file_google_protobuf_empty,
-  file_google_protobuf_struct,
-  file_google_protobuf_timestamp,
-} from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_empty, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file engram/api/v1/agent.proto.
  */
-export const file_engram_api_v1_agent: GenFile =
-  /*@__PURE__*/
-  fileDesc(
-    "ChllbmdyYW0vYXBpL3YxL2FnZW50LnByb3RvEg1lbmdyYW0uYXBpLnYxIqACChJDcmVhdGVBZ2VudFJlcXVlc3QSDAoEZ29hbBgBIAEoCRINCgVtb2RlbBgCIAEoCRJBCghtZXRhZGF0YRgDIAMoCzIvLmVuZ3JhbS5hcGkudjEuQ3JlYXRlQWdlbnRSZXF1ZXN0Lk1ldGFkYXRhRW50cnkSIgoFdG9vbHMYBCADKAsyEy5lbmdyYW0uYXBpLnYxLlRvb2wSFQoNc3lzdGVtX3Byb21wdBgFIAEoCRIqCgZjb25maWcYBiABKAsyGi5lbmdyYW0uYXBpLnYxLkFnZW50Q29uZmlnEhIKCnJlcXVlc3RfaWQYByABKAkaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkwKE0NyZWF0ZUFnZW50UmVzcG9uc2USEAoIYWdlbnRfaWQYASABKAkSIwoFYWdlbnQYAiABKAsyFC5lbmdyYW0uYXBpLnYxLkFnZW50It0CCgtBZ2VudENvbmZpZxIRCgltYXhfc3RlcHMYASABKAUSLwoMbWF4X2R1cmF0aW9uGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhMKC3RlbXBlcmF0dXJlGAMgASgCEhoKEm1heF9jb250ZXh0X3Rva2VucxgEIAEoBRIXCg9lbmFibGVfdGhpbmtpbmcYBSABKAgSGgoSZW5hYmxlX29ic2VydmF0aW9uGAYgASgIEhYKDndhaXRfZm9yX2lucHV0GAcgASgIEjAKD3Jlc3BvbnNlX3NjaGVtYRgIIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSGAoQbWF4X3RvdGFsX3Rva2VucxgJIAEoAxIQCghub190b29scxgKIAEoCBIuCgt0b29sX2xpbWl0cxgLIAEoCzIZLmVuZ3JhbS5hcGkudjEuVG9vbExpbWl0cyJ2CgpUb29sTGltaXRzEgwKBGZ1ZWwYASABKAMSFAoMbWVtb3J5X2J5dGVzGAIgASgDEioKB3RpbWVvdXQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGAoQbWF4X291dHB1dF9ieXRlcxgEIAEoAyKBBAoFQWdlbnQSEAoIYWdlbnRfaWQYASABKAkSDAoEZ29hbBgCIAEoCRIOCgZzdGF0dXMYAyABKAkSLgoKY3JlYXRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKdXBkYXRlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNAoIbWV0YWRhdGEYBiADKAsyIi5lbmdyYW0uYXBpLnYxLkFnZW50Lk1ldGFkYXRhRW50cnkSKAoFc3RhdHMYByABKAsyGS5lbmdyYW0uYXBpLnYxLkFnZW50U3RhdHMSDQoFbW9kZWwYCCABKAkSFQoNaGVhZF9zZXF1ZW5jZRgJIAEoAxIVCg1zdGF0dXNfcmVhc29uGAogASgJEhUKDXN5c3RlbV9wcm9tcHQYCyABKAkSKgoGY29uZmlnGAwgASgLMhouZW5ncmFtLmFwaS52MS5BZ2VudENvbmZpZxIiCgV0b29scxgNIAMoCzITLmVuZ3JhbS5hcGkudjEuVG9vbBIXCg9wYXJlbnRfYWdlbnRfaWQYDiABKAkSGgoSZm9ya2VkX2F0X3NlcXVlbmNlGA8gASgDGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLCAQoKQWdlbnRTdGF0cxITCgt0b3RhbF9zdGVwcxgBIAEoBRISCgp0b29sX2NhbGxzGAIgASgFEjEKDnRvdGFsX2R1cmF0aW9uGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhMKC3Rva2Vuc191c2VkGAQgASgFEhUKDXByb21wdF90b2tlbnMYBSABKAMSGQoRY29tcGxldGlvbl90b2tlbnMYBiABKAMSEQoJZnVlbF91c2VkGAcgASgDIo0DCg1DbGllbnRNZXNzYWdlEhAKCGFnZW50X2lkGAEgASgJEi4KCnVzZXJfaW5wdXQYAiABKAsyGC5lbmdyYW0uYXBpLnYxLlVzZXJJbnB1dEgAEiUKBXBhdXNlGAMgASgLMhQuZW5ncmFtLmFwaS52MS5QYXVzZUgAEicKBnJlc3VtZRgEIAEoCzIVLmVuZ3JhbS5hcGkudjEuUmVzdW1lSAASIwoEZWRpdBgFIAEoCzITLmVuZ3JhbS5hcGkudjEuRWRpdEgAEicKBmNhbmNlbBgGIAEoCzIVLmVuZ3JhbS5hcGkudjEuQ2FuY2VsSAASKQoHY29uZmlybRgHIAEoCzIWLmVuZ3JhbS5hcGkudjEuQ29uZmlybUgAEjQKEGNsaWVudF90aW1lc3RhbXAYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhwKFHJlc3VtZV9mcm9tX3NlcXVlbmNlGAsgASgDEhIKCm1lc3NhZ2VfaWQYDCABKAlCCQoHcGF5bG9hZCJMCglVc2VySW5wdXQSDwoHY29udGVudBgBIAEoCRIuCgthdHRhY2htZW50cxgCIAMoCzIZLmVuZ3JhbS5hcGkudjEuQXR0YWNobWVudCI7CgpBdHRhY2htZW50EgwKBG5hbWUYASABKAkSEQoJbWltZV90eXBlGAIgASgJEgwKBGRhdGEYAyABKAwiFwoFUGF1c2USDgoGcmVhc29uGAEgASgJIggKBlJlc3VtZSIICgZDYW5jZWwiBwoFUmV0cnkiCwoJSGVhcnRiZWF0IkMKBEVkaXQSJgoFcGF0Y2gYASABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EhMKC2Rlc2NyaXB0aW9uGAIgASgJIjsKB0NvbmZpcm0SDwoHY2FsbF9pZBgBIAEoCRIPCgdhcHByb3ZlGAIgASgIEg4KBnJlYXNvbhgDIAEoCSL4BAoNU2VydmVyTWVzc2FnZRIQCghhZ2VudF9pZBgBIAEoCRITCgtzZXF1ZW5jZV9pZBgCIAEoAxItCgl0aW1lc3RhbXAYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKB3Rob3VnaHQYCiABKAsyFi5lbmdyYW0uYXBpLnYxLlRob3VnaHRIABIxCgtvYnNlcnZhdGlvbhgLIAEoCzIaLmVuZ3JhbS5hcGkudjEuT2JzZXJ2YXRpb25IABIsCgl0b29sX2NhbGwYDCABKAsyFy5lbmdyYW0uYXBpLnYxLlRvb2xDYWxsSAASMAoLdG9vbF9yZXN1bHQYDSABKAsyGS5lbmdyYW0uYXBpLnYxLlRvb2xSZXN1bHRIABIpCgR0ZXh0GA4gASgLMhkuZW5ncmFtLmFwaS52MS5UZXh0T3V0cHV0SAASMgoMZmluYWxfYW5zd2VyGA8gASgLMhouZW5ncmFtLmFwaS52MS5GaW5hbEFuc3dlckgAEiUKBWVycm9yGBAgASgLMhQuZW5ncmFtLmFwaS52MS5FcnJvckgAEi0KBnN0YXR1cxgRIAEoCzIbLmVuZ3JhbS5hcGkudjEuU3RhdHVzVXBkYXRlSAASLQoJaGVhcnRiZWF0GBIgASgLMhguZW5ncmFtLmFwaS52MS5IZWFydGJlYXRIABIuCgp0ZXh0X2RlbHRhGBMgASgLMhguZW5ncmFtLmFwaS52MS5UZXh0RGVsdGFIABI0Cg10aG91Z2h0X2RlbHRhGBQgASgLMhsuZW5ncmFtLmFwaS52MS5UaG91Z2h0RGVsdGFIAEIJCgdwYXlsb2FkIhoKB1Rob3VnaHQSDwoHY29udGVudBgBIAEoCSIeCgtPYnNlcnZhdGlvbhIPCgdjb250ZW50GAEgASgJIh0KClRleHRPdXRwdXQSDwoHY29udGVudBgBIAEoCSJhCghUb29sQ2FsbBIRCgl0b29sX25hbWUYASABKAkSEgoKaW5wdXRfanNvbhgCIAEoCRIPCgdjYWxsX2lkGAMgASgJEh0KFXJlcXVpcmVzX2NvbmZpcm1hdGlvbhgEIAEoCCLAAQoKVG9vbFJlc3VsdBIPCgdjYWxsX2lkGAEgASgJEg4KBm91dHB1dBgCIAEoCRIQCghpc19lcnJvchgDIAEoCBIVCg1lcnJvcl9tZXNzYWdlGAQgASgJEhIKCmVycm9yX2NvZGUYBSABKAkSEQoJZnVlbF91c2VkGAYgASgDEhQKDG1lbW9yeV9ieXRlcxgHIAEoAxIrCghkdXJhdGlvbhgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJLCgtGaW5hbEFuc3dlchIPCgdjb250ZW50GAEgASgJEisKCnN0cnVjdHVyZWQYAiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IiYKBUVycm9yEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCSIvCgxTdGF0dXNVcGRhdGUSDgoGc3RhdHVzGAEgASgJEg8KB21lc3NhZ2UYAiABKAkiLAoJVGV4dERlbHRhEg8KB2NvbnRlbnQYASABKAkSDgoGb2Zmc2V0GAIgASgDIi8KDFRob3VnaHREZWx0YRIPCgdjb250ZW50GAEgASgJEg4KBm9mZnNldBgCIAEoAyIjCg9HZXRBZ2VudFJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkiUQoRTGlzdEFnZW50c1JlcXVlc3QSFQoNc3RhdHVzX2ZpbHRlchgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJTChJMaXN0QWdlbnRzUmVzcG9uc2USJAoGYWdlbnRzGAEgAygLMhQuZW5ncmFtLmFwaS52MS5BZ2VudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiNQoSRGVsZXRlQWdlbnRSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJEg0KBWZvcmNlGAIgASgIIv0BChNDb250cm9sQWdlbnRSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJEiUKBXBhdXNlGAIgASgLMhQuZW5ncmFtLmFwaS52MS5QYXVzZUgAEicKBnJlc3VtZRgDIAEoCzIVLmVuZ3JhbS5hcGkudjEuUmVzdW1lSAASJwoGY2FuY2VsGAQgASgLMhUuZW5ncmFtLmFwaS52MS5DYW5jZWxIABIlCgVyZXRyeRgFIAEoCzIULmVuZ3JhbS5hcGkudjEuUmV0cnlIABIpCgdjb25maXJtGAYgASgLMhYuZW5ncmFtLmFwaS52MS5Db25maXJtSABCCQoHY29tbWFuZCImChRDb250cm9sQWdlbnRSZXNwb25zZRIOCgZzdGF0dXMYASABKAkiYQoNUmVwbGF5UmVxdWVzdBIQCghhZ2VudF9pZBgBIAEoCRIVCg1mcm9tX3NlcXVlbmNlGAIgASgDEhcKD2luY2x1ZGVfaGlzdG9yeRgDIAEoCBIOCgZmb2xsb3cYBCABKAgiOQoVU2V0QWdlbnRTdGF0dXNSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJEg4KBnN0YXR1cxgCIAEoCSIoChZTZXRBZ2VudFN0YXR1c1Jlc3BvbnNlEg4KBnN0YXR1cxgBIAEoCSJ8CgRUb29sEgwKBG5hbWUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkSMgoRcGFyYW1ldGVyc19zY2hlbWEYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Eh0KFXJlcXVpcmVzX2NvbmZpcm1hdGlvbhgEIAEoCCKUAQoSU2VuZE1lc3NhZ2VSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJEiwKCnVzZXJfaW5wdXQYAiABKAsyGC5lbmdyYW0uYXBpLnYxLlVzZXJJbnB1dBISCgptZXNzYWdlX2lkGAMgASgJEioKB3RpbWVvdXQYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24i0AEKE1NlbmRNZXNzYWdlUmVzcG9uc2USIwoFYWdlbnQYASABKAsyFC5lbmdyYW0uYXBpLnYxLkFnZW50EgwKBHRleHQYAiABKAkSMAoMZmluYWxfYW5zd2VyGAMgASgLMhouZW5ncmFtLmFwaS52MS5GaW5hbEFuc3dlchIvCgx0b29sX3Jlc3VsdHMYBCADKAsyGS5lbmdyYW0uYXBpLnYxLlRvb2xSZXN1bHQSIwoFZXJyb3IYBSABKAsyFC5lbmdyYW0uYXBpLnYxLkVycm9yIr8BChBGb3JrQWdlbnRSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJEhMKC2F0X3NlcXVlbmNlGAIgASgDEj8KCG1ldGFkYXRhGAMgAygLMi0uZW5ncmFtLmFwaS52MS5Gb3JrQWdlbnRSZXF1ZXN0Lk1ldGFkYXRhRW50cnkSEgoKcmVxdWVzdF9pZBgEIAEoCRovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiEgoQTGlzdFRvb2xzUmVxdWVzdCI7ChFMaXN0VG9vbHNSZXNwb25zZRImCgV0b29scxgBIAMoCzIXLmVuZ3JhbS5hcGkudjEuVG9vbEluZm8iiwEKCFRvb2xJbmZvEiEKBHRvb2wYASABKAsyEy5lbmdyYW0uYXBpLnYxLlRvb2wSDgoGc2hhMjU2GAIgASgJEhIKCnNpemVfYnl0ZXMYAyABKAMSKQoGbGltaXRzGAQgASgLMhkuZW5ncmFtLmFwaS52MS5Ub29sTGltaXRzEg0KBWVycm9yGAUgASgJMoMHCgxBZ2VudFNlcnZpY2USVAoLQ3JlYXRlQWdlbnQSIS5lbmdyYW0uYXBpLnYxLkNyZWF0ZUFnZW50UmVxdWVzdBoiLmVuZ3JhbS5hcGkudjEuQ3JlYXRlQWdlbnRSZXNwb25zZRJACghHZXRBZ2VudBIeLmVuZ3JhbS5hcGkudjEuR2V0QWdlbnRSZXF1ZXN0GhQuZW5ncmFtLmFwaS52MS5BZ2VudBJRCgpMaXN0QWdlbnRzEiAuZW5ncmFtLmFwaS52MS5MaXN0QWdlbnRzUmVxdWVzdBohLmVuZ3JhbS5hcGkudjEuTGlzdEFnZW50c1Jlc3BvbnNlEkgKC0RlbGV0ZUFnZW50EiEuZW5ncmFtLmFwaS52MS5EZWxldGVBZ2VudFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSVwoMQ29udHJvbEFnZW50EiIuZW5ncmFtLmFwaS52MS5Db250cm9sQWdlbnRSZXF1ZXN0GiMuZW5ncmFtLmFwaS52MS5Db250cm9sQWdlbnRSZXNwb25zZRJGCgRDaGF0EhwuZW5ncmFtLmFwaS52MS5DbGllbnRNZXNzYWdlGhwuZW5ncmFtLmFwaS52MS5TZXJ2ZXJNZXNzYWdlKAEwARJGCgZSZXBsYXkSHC5lbmdyYW0uYXBpLnYxLlJlcGxheVJlcXVlc3QaHC5lbmdyYW0uYXBpLnYxLlNlcnZlck1lc3NhZ2UwARJdCg5TZXRBZ2VudFN0YXR1cxIkLmVuZ3JhbS5hcGkudjEuU2V0QWdlbnRTdGF0dXNSZXF1ZXN0GiUuZW5ncmFtLmFwaS52MS5TZXRBZ2VudFN0YXR1c1Jlc3BvbnNlElQKC1NlbmRNZXNzYWdlEiEuZW5ncmFtLmFwaS52MS5TZW5kTWVzc2FnZVJlcXVlc3QaIi5lbmdyYW0uYXBpLnYxLlNlbmRNZXNzYWdlUmVzcG9uc2USUAoJRm9ya0FnZW50Eh8uZW5ncmFtLmFwaS52MS5Gb3JrQWdlbnRSZXF1ZXN0GiIuZW5ncmFtLmFwaS52MS5DcmVhdGVBZ2VudFJlc3BvbnNlEk4KCUxpc3RUb29scxIfLmVuZ3JhbS5hcGkudjEuTGlzdFRvb2xzUmVxdWVzdBogLmVuZ3JhbS5hcGkudjEuTGlzdFRvb2xzUmVzcG9uc2ViBnByb3RvMw",
-    [
-      file_google_protobuf_duration,
-      file_google_protobuf_empty,
-      file_google_protobuf_struct,
-      file_google_protobuf_timestamp,
-    ],
-  );
+export const file_engram_api_v1_agent: GenFile = /*@__PURE__*/
+  fileDesc("ChllbmdyYW0vYXBpL3YxL2FnZW50LnByb3RvEg1lbmdyYW0uYXBpLnYxIqACChJDcmVhdGVBZ2VudFJlcXVlc3QSDAoEZ29hbBgBIAEoCRINCgVtb2RlbBgCIAEoCRJBCghtZXRhZGF0YRgDIAMoCzIvLmVuZ3JhbS5hcGkudjEuQ3JlYXRlQWdlbnRSZXF1ZXN0Lk1ldGFkYXRhRW50cnkSIgoFdG9vbHMYBCADKAsyEy5lbmdyYW0uYXBpLnYxLlRvb2wSFQoNc3lzdGVtX3Byb21wdBgFIAEoCRIqCgZjb25maWcYBiABKAsyGi5lbmdyYW0uYXBpLnYxLkFnZW50Q29uZmlnEhIKCnJlcXVlc3RfaWQYByABKAkaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkwKE0NyZWF0ZUFnZW50UmVzcG9uc2USEAoIYWdlbnRfaWQYASABKAkSIwoFYWdlbnQYAiABKAsyFC5lbmdyYW0uYXBpLnYxLkFnZW50It0CCgtBZ2VudENvbmZpZxIRCgltYXhfc3RlcHMYASABKAUSLwoMbWF4X2R1cmF0aW9uGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhMKC3RlbXBlcmF0dXJlGAMgASgCEhoKEm1heF9jb250ZXh0X3Rva2VucxgEIAEoBRIXCg9lbmFibGVfdGhpbmtpbmcYBSABKAgSGgoSZW5hYmxlX29ic2VydmF0aW9uGAYgASgIEhYKDndhaXRfZm9yX2lucHV0GAcgASgIEjAKD3Jlc3BvbnNlX3NjaGVtYRgIIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSGAoQbWF4X3RvdGFsX3Rva2VucxgJIAEoAxIQCghub190b29scxgKIAEoCBIuCgt0b29sX2xpbWl0cxgLIAEoCzIZLmVuZ3JhbS5hcGkudjEuVG9vbExpbWl0cyJ2CgpUb29sTGltaXRzEgwKBGZ1ZWwYASABKAMSFAoMbWVtb3J5X2J5dGVzGAIgASgDEioKB3RpbWVvdXQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGAoQbWF4X291dHB1dF9ieXRlcxgEIAEoAyKBBAoFQWdlbnQSEAoIYWdlbnRfaWQYASABKAkSDAoEZ29hbBgCIAEoCRIOCgZzdGF0dXMYAyABKAkSLgoKY3JlYXRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKdXBkYXRlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNAoIbWV0YWRhdGEYBiADKAsyIi5lbmdyYW0uYXBpLnYxLkFnZW50Lk1ldGFkYXRhRW50cnkSKAoFc3RhdHMYByABKAsyGS5lbmdyYW0uYXBpLnYxLkFnZW50U3RhdHMSDQoFbW9kZWwYCCABKAkSFQoNaGVhZF9zZXF1ZW5jZRgJIAEoAxIVCg1zdGF0dXNfcmVhc29uGAogASgJEhUKDXN5c3RlbV9wcm9tcHQYCyABKAkSKgoGY29uZmlnGAwgASgLMhouZW5ncmFtLmFwaS52MS5BZ2VudENvbmZpZxIiCgV0b29scxgNIAMoCzITLmVuZ3JhbS5hcGkudjEuVG9vbBIXCg9wYXJlbnRfYWdlbnRfaWQYDiABKAkSGgoSZm9ya2VkX2F0X3NlcXVlbmNlGA8gASgDGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLCAQoKQWdlbnRTdGF0cxITCgt0b3RhbF9zdGVwcxgBIAEoBRISCgp0b29sX2NhbGxzGAIgASgFEjEKDnRvdGFsX2R1cmF0aW9uGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhMKC3Rva2Vuc191c2VkGAQgASgFEhUKDXByb21wdF90b2tlbnMYBSABKAMSGQoRY29tcGxldGlvbl90b2tlbnMYBiABKAMSEQoJZnVlbF91c2VkGAcgASgDIo0DCg1DbGllbnRNZXNzYWdlEhAKCGFnZW50X2lkGAEgASgJEi4KCnVzZXJfaW5wdXQYAiABKAsyGC5lbmdyYW0uYXBpLnYxLlVzZXJJbnB1dEgAEiUKBXBhdXNlGAMgASgLMhQuZW5ncmFtLmFwaS52MS5QYXVzZUgAEicKBnJlc3VtZRgEIAEoCzIVLmVuZ3JhbS5hcGkudjEuUmVzdW1lSAASIwoEZWRpdBgFIAEoCzITLmVuZ3JhbS5hcGkudjEuRWRpdEgAEicKBmNhbmNlbBgGIAEoCzIVLmVuZ3JhbS5hcGkudjEuQ2FuY2VsSAASKQoHY29uZmlybRgHIAEoCzIWLmVuZ3JhbS5hcGkudjEuQ29uZmlybUgAEjQKEGNsaWVudF90aW1lc3RhbXAYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhwKFHJlc3VtZV9mcm9tX3NlcXVlbmNlGAsgASgDEhIKCm1lc3NhZ2VfaWQYDCABKAlCCQoHcGF5bG9hZCJMCglVc2VySW5wdXQSDwoHY29udGVudBgBIAEoCRIuCgthdHRhY2htZW50cxgCIAMoCzIZLmVuZ3JhbS5hcGkudjEuQXR0YWNobWVudCI7CgpBdHRhY2htZW50EgwKBG5hbWUYASABKAkSEQoJbWltZV90eXBlGAIgASgJEgwKBGRhdGEYAyABKAwiFwoFUGF1c2USDgoGcmVhc29uGAEgASgJIggKBlJlc3VtZSIICgZDYW5jZWwiBwoFUmV0cnkiCwoJSGVhcnRiZWF0IkMKBEVkaXQSJgoFcGF0Y2gYASABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EhMKC2Rlc2NyaXB0aW9uGAIgASgJIjsKB0NvbmZpcm0SDwoHY2FsbF9pZBgBIAEoCRIPCgdhcHByb3ZlGAIgASgIEg4KBnJlYXNvbhgDIAEoCSL4BAoNU2VydmVyTWVzc2FnZRIQCghhZ2VudF9pZBgBIAEoCRITCgtzZXF1ZW5jZV9pZBgCIAEoAxItCgl0aW1lc3RhbXAYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKB3Rob3VnaHQYCiABKAsyFi5lbmdyYW0uYXBpLnYxLlRob3VnaHRIABIxCgtvYnNlcnZhdGlvbhgLIAEoCzIaLmVuZ3JhbS5hcGkudjEuT2JzZXJ2YXRpb25IABIsCgl0b29sX2NhbGwYDCABKAsyFy5lbmdyYW0uYXBpLnYxLlRvb2xDYWxsSAASMAoLdG9vbF9yZXN1bHQYDSABKAsyGS5lbmdyYW0uYXBpLnYxLlRvb2xSZXN1bHRIABIpCgR0ZXh0GA4gASgLMhkuZW5ncmFtLmFwaS52MS5UZXh0T3V0cHV0SAASMgoMZmluYWxfYW5zd2VyGA8gASgLMhouZW5ncmFtLmFwaS52MS5GaW5hbEFuc3dlckgAEiUKBWVycm9yGBAgASgLMhQuZW5ncmFtLmFwaS52MS5FcnJvckgAEi0KBnN0YXR1cxgRIAEoCzIbLmVuZ3JhbS5hcGkudjEuU3RhdHVzVXBkYXRlSAASLQoJaGVhcnRiZWF0GBIgASgLMhguZW5ncmFtLmFwaS52MS5IZWFydGJlYXRIABIuCgp0ZXh0X2RlbHRhGBMgASgLMhguZW5ncmFtLmFwaS52MS5UZXh0RGVsdGFIABI0Cg10aG91Z2h0X2RlbHRhGBQgASgLMhsuZW5ncmFtLmFwaS52MS5UaG91Z2h0RGVsdGFIAEIJCgdwYXlsb2FkIhoKB1Rob3VnaHQSDwoHY29udGVudBgBIAEoCSIeCgtPYnNlcnZhdGlvbhIPCgdjb250ZW50GAEgASgJIh0KClRleHRPdXRwdXQSDwoHY29udGVudBgBIAEoCSJhCghUb29sQ2FsbBIRCgl0b29sX25hbWUYASABKAkSEgoKaW5wdXRfanNvbhgCIAEoCRIPCgdjYWxsX2lkGAMgASgJEh0KFXJlcXVpcmVzX2NvbmZpcm1hdGlvbhgEIAEoCCLAAQoKVG9vbFJlc3VsdBIPCgdjYWxsX2lkGAEgASgJEg4KBm91dHB1dBgCIAEoCRIQCghpc19lcnJvchgDIAEoCBIVCg1lcnJvcl9tZXNzYWdlGAQgASgJEhIKCmVycm9yX2NvZGUYBSABKAkSEQoJZnVlbF91c2VkGAYgASgDEhQKDG1lbW9yeV9ieXRlcxgHIAEoAxIrCghkdXJhdGlvbhgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJLCgtGaW5hbEFuc3dlchIPCgdjb250ZW50GAEgASgJEisKCnN0cnVjdHVyZWQYAiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IiYKBUVycm9yEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCSIvCgxTdGF0dXNVcGRhdGUSDgoGc3RhdHVzGAEgASgJEg8KB21lc3NhZ2UYAiABKAkiLAoJVGV4dERlbHRhEg8KB2NvbnRlbnQYASABKAkSDgoGb2Zmc2V0GAIgASgDIi8KDFRob3VnaHREZWx0YRIPCgdjb250ZW50GAEgASgJEg4KBm9mZnNldBgCIAEoAyIjCg9HZXRBZ2VudFJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkiUQoRTGlzdEFnZW50c1JlcXVlc3QSFQoNc3RhdHVzX2ZpbHRlchgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJTChJMaXN0QWdlbnRzUmVzcG9uc2USJAoGYWdlbnRzGAEgAygLMhQuZW5ncmFtLmFwaS52MS5BZ2VudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiNQoSRGVsZXRlQWdlbnRSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJEg0KBWZvcmNlGAIgASgIIv0BChNDb250cm9sQWdlbnRSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJEiUKBXBhdXNlGAIgASgLMhQuZW5ncmFtLmFwaS52MS5QYXVzZUgAEicKBnJlc3VtZRgDIAEoCzIVLmVuZ3JhbS5hcGkudjEuUmVzdW1lSAASJwoGY2FuY2VsGAQgASgLMhUuZW5ncmFtLmFwaS52MS5DYW5jZWxIABIlCgVyZXRyeRgFIAEoCzIULmVuZ3JhbS5hcGkudjEuUmV0cnlIABIpCgdjb25maXJtGAYgASgLMhYuZW5ncmFtLmFwaS52MS5Db25maXJtSABCCQoHY29tbWFuZCImChRDb250cm9sQWdlbnRSZXNwb25zZRIOCgZzdGF0dXMYASABKAkiYQoNUmVwbGF5UmVxdWVzdBIQCghhZ2VudF9pZBgBIAEoCRIVCg1mcm9tX3NlcXVlbmNlGAIgASgDEhcKD2luY2x1ZGVfaGlzdG9yeRgDIAEoCBIOCgZmb2xsb3cYBCABKAgiOQoVU2V0QWdlbnRTdGF0dXNSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJEg4KBnN0YXR1cxgCIAEoCSIoChZTZXRBZ2VudFN0YXR1c1Jlc3BvbnNlEg4KBnN0YXR1cxgBIAEoCSJ8CgRUb29sEgwKBG5hbWUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkSMgoRcGFyYW1ldGVyc19zY2hlbWEYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Eh0KFXJlcXVpcmVzX2NvbmZpcm1hdGlvbhgEIAEoCCKUAQoSU2VuZE1lc3NhZ2VSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJEiwKCnVzZXJfaW5wdXQYAiABKAsyGC5lbmdyYW0uYXBpLnYxLlVzZXJJbnB1dBISCgptZXNzYWdlX2lkGAMgASgJEioKB3RpbWVvdXQYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24i0AEKE1NlbmRNZXNzYWdlUmVzcG9uc2USIwoFYWdlbnQYASABKAsyFC5lbmdyYW0uYXBpLnYxLkFnZW50EgwKBHRleHQYAiABKAkSMAoMZmluYWxfYW5zd2VyGAMgASgLMhouZW5ncmFtLmFwaS52MS5GaW5hbEFuc3dlchIvCgx0b29sX3Jlc3VsdHMYBCADKAsyGS5lbmdyYW0uYXBpLnYxLlRvb2xSZXN1bHQSIwoFZXJyb3IYBSABKAsyFC5lbmdyYW0uYXBpLnYxLkVycm9yIr8BChBGb3JrQWdlbnRSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJEhMKC2F0X3NlcXVlbmNlGAIgASgDEj8KCG1ldGFkYXRhGAMgAygLMi0uZW5ncmFtLmFwaS52MS5Gb3JrQWdlbnRSZXF1ZXN0Lk1ldGFkYXRhRW50cnkSEgoKcmVxdWVzdF9pZBgEIAEoCRovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiEgoQTGlzdFRvb2xzUmVxdWVzdCI7ChFMaXN0VG9vbHNSZXNwb25zZRImCgV0b29scxgBIAMoCzIXLmVuZ3JhbS5hcGkudjEuVG9vbEluZm8iiwEKCFRvb2xJbmZvEiEKBHRvb2wYASABKAsyEy5lbmdyYW0uYXBpLnYxLlRvb2wSDgoGc2hhMjU2GAIgASgJEhIKCnNpemVfYnl0ZXMYAyABKAMSKQoGbGltaXRzGAQgASgLMhkuZW5ncmFtLmFwaS52MS5Ub29sTGltaXRzEg0KBWVycm9yGAUgASgJMoMHCgxBZ2VudFNlcnZpY2USVAoLQ3JlYXRlQWdlbnQSIS5lbmdyYW0uYXBpLnYxLkNyZWF0ZUFnZW50UmVxdWVzdBoiLmVuZ3JhbS5hcGkudjEuQ3JlYXRlQWdlbnRSZXNwb25zZRJACghHZXRBZ2VudBIeLmVuZ3JhbS5hcGkudjEuR2V0QWdlbnRSZXF1ZXN0GhQuZW5ncmFtLmFwaS52MS5BZ2VudBJRCgpMaXN0QWdlbnRzEiAuZW5ncmFtLmFwaS52MS5MaXN0QWdlbnRzUmVxdWVzdBohLmVuZ3JhbS5hcGkudjEuTGlzdEFnZW50c1Jlc3BvbnNlEkgKC0RlbGV0ZUFnZW50EiEuZW5ncmFtLmFwaS52MS5EZWxldGVBZ2VudFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSVwoMQ29udHJvbEFnZW50EiIuZW5ncmFtLmFwaS52MS5Db250cm9sQWdlbnRSZXF1ZXN0GiMuZW5ncmFtLmFwaS52MS5Db250cm9sQWdlbnRSZXNwb25zZRJGCgRDaGF0EhwuZW5ncmFtLmFwaS52MS5DbGllbnRNZXNzYWdlGhwuZW5ncmFtLmFwaS52MS5TZXJ2ZXJNZXNzYWdlKAEwARJGCgZSZXBsYXkSHC5lbmdyYW0uYXBpLnYxLlJlcGxheVJlcXVlc3QaHC5lbmdyYW0uYXBpLnYxLlNlcnZlck1lc3NhZ2UwARJdCg5TZXRBZ2VudFN0YXR1cxIkLmVuZ3JhbS5hcGkudjEuU2V0QWdlbnRTdGF0dXNSZXF1ZXN0GiUuZW5ncmFtLmFwaS52MS5TZXRBZ2VudFN0YXR1c1Jlc3BvbnNlElQKC1NlbmRNZXNzYWdlEiEuZW5ncmFtLmFwaS52MS5TZW5kTWVzc2FnZVJlcXVlc3QaIi5lbmdyYW0uYXBpLnYxLlNlbmRNZXNzYWdlUmVzcG9uc2USUAoJRm9ya0FnZW50Eh8uZW5ncmFtLmFwaS52MS5Gb3JrQWdlbnRSZXF1ZXN0GiIuZW5ncmFtLmFwaS52MS5DcmVhdGVBZ2VudFJlc3BvbnNlEk4KCUxpc3RUb29scxIfLmVuZ3JhbS5hcGkudjEuTGlzdFRvb2xzUmVxdWVzdBogLmVuZ3JhbS5hcGkudjEuTGlzdFRvb2xzUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_empty, file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * @generated from message engram.api.v1.CreateAgentRequest
@@ -76,8 +62,7 @@ export type CreateAgentRequest = Message<"engram.api.v1.CreateAgentRequest"> & {
  * Describes the message engram.api.v1.CreateAgentRequest.
  * Use `create(CreateAgentRequestSchema)` to create a new message.
  */
-export const CreateAgentRequestSchema: GenMessage<CreateAgentRequest> =
-  /*@__PURE__*/
+export const CreateAgentRequestSchema: GenMessage<CreateAgentRequest> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 0);
 
 /**
@@ -99,8 +84,7 @@ export type CreateAgentResponse = Message<"engram.api.v1.CreateAgentResponse"> &
  * Describes the message engram.api.v1.CreateAgentResponse.
  * Use `create(CreateAgentResponseSchema)` to create a new message.
  */
-export const CreateAgentResponseSchema: GenMessage<CreateAgentResponse> =
-  /*@__PURE__*/
+export const CreateAgentResponseSchema: GenMessage<CreateAgentResponse> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 1);
 
 /**
@@ -181,8 +165,7 @@ export type AgentConfig = Message<"engram.api.v1.AgentConfig"> & {
  * Describes the message engram.api.v1.AgentConfig.
  * Use `create(AgentConfigSchema)` to create a new message.
  */
-export const AgentConfigSchema: GenMessage<AgentConfig> =
-  /*@__PURE__*/
+export const AgentConfigSchema: GenMessage<AgentConfig> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 2);
 
 /**
@@ -216,8 +199,7 @@ export type ToolLimits = Message<"engram.api.v1.ToolLimits"> & {
  * Describes the message engram.api.v1.ToolLimits.
  * Use `create(ToolLimitsSchema)` to create a new message.
  */
-export const ToolLimitsSchema: GenMessage<ToolLimits> =
-  /*@__PURE__*/
+export const ToolLimitsSchema: GenMessage<ToolLimits> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 3);
 
 /**
@@ -306,8 +288,7 @@ export type Agent = Message<"engram.api.v1.Agent"> & {
  * Describes the message engram.api.v1.Agent.
  * Use `create(AgentSchema)` to create a new message.
  */
-export const AgentSchema: GenMessage<Agent> =
-  /*@__PURE__*/
+export const AgentSchema: GenMessage<Agent> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 4);
 
 /**
@@ -354,8 +335,7 @@ export type AgentStats = Message<"engram.api.v1.AgentStats"> & {
  * Describes the message engram.api.v1.AgentStats.
  * Use `create(AgentStatsSchema)` to create a new message.
  */
-export const AgentStatsSchema: GenMessage<AgentStats> =
-  /*@__PURE__*/
+export const AgentStatsSchema: GenMessage<AgentStats> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 5);
 
 /**
@@ -370,50 +350,43 @@ export type ClientMessage = Message<"engram.api.v1.ClientMessage"> & {
   /**
    * @generated from oneof engram.api.v1.ClientMessage.payload
    */
-  payload:
-    | {
-        /**
-         * @generated from field: engram.api.v1.UserInput user_input = 2;
-         */
-        value: UserInput;
-        case: "userInput";
-      }
-    | {
-        /**
-         * @generated from field: engram.api.v1.Pause pause = 3;
-         */
-        value: Pause;
-        case: "pause";
-      }
-    | {
-        /**
-         * @generated from field: engram.api.v1.Resume resume = 4;
-         */
-        value: Resume;
-        case: "resume";
-      }
-    | {
-        /**
-         * @generated from field: engram.api.v1.Edit edit = 5;
-         */
-        value: Edit;
-        case: "edit";
-      }
-    | {
-        /**
-         * @generated from field: engram.api.v1.Cancel cancel = 6;
-         */
-        value: Cancel;
-        case: "cancel";
-      }
-    | {
-        /**
-         * @generated from field: engram.api.v1.Confirm confirm = 7;
-         */
-        value: Confirm;
-        case: "confirm";
-      }
-    | { case: undefined; value?: undefined };
+  payload: {
+    /**
+     * @generated from field: engram.api.v1.UserInput user_input = 2;
+     */
+    value: UserInput;
+    case: "userInput";
+  } | {
+    /**
+     * @generated from field: engram.api.v1.Pause pause = 3;
+     */
+    value: Pause;
+    case: "pause";
+  } | {
+    /**
+     * @generated from field: engram.api.v1.Resume resume = 4;
+     */
+    value: Resume;
+    case: "resume";
+  } | {
+    /**
+     * @generated from field: engram.api.v1.Edit edit = 5;
+     */
+    value: Edit;
+    case: "edit";
+  } | {
+    /**
+     * @generated from field: engram.api.v1.Cancel cancel = 6;
+     */
+    value: Cancel;
+    case: "cancel";
+  } | {
+    /**
+     * @generated from field: engram.api.v1.Confirm confirm = 7;
+     */
+    value: Confirm;
+    case: "confirm";
+  } | { case: undefined; value?: undefined };
 
   /**
    * @generated from field: google.protobuf.Timestamp client_timestamp = 10;
@@ -439,8 +412,7 @@ export type ClientMessage = Message<"engram.api.v1.ClientMessage"> & {
  * Describes the message engram.api.v1.ClientMessage.
  * Use `create(ClientMessageSchema)` to create a new message.
  */
-export const ClientMessageSchema: GenMessage<ClientMessage> =
-  /*@__PURE__*/
+export const ClientMessageSchema: GenMessage<ClientMessage> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 6);
 
 /**
@@ -464,8 +436,7 @@ export type UserInput = Message<"engram.api.v1.UserInput"> & {
  * Describes the message engram.api.v1.UserInput.
  * Use `create(UserInputSchema)` to create a new message.
  */
-export const UserInputSchema: GenMessage<UserInput> =
-  /*@__PURE__*/
+export const UserInputSchema: GenMessage<UserInput> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 7);
 
 /**
@@ -492,8 +463,7 @@ export type Attachment = Message<"engram.api.v1.Attachment"> & {
  * Describes the message engram.api.v1.Attachment.
  * Use `create(AttachmentSchema)` to create a new message.
  */
-export const AttachmentSchema: GenMessage<Attachment> =
-  /*@__PURE__*/
+export const AttachmentSchema: GenMessage<Attachment> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 8);
 
 /**
@@ -510,60 +480,59 @@ export type Pause = Message<"engram.api.v1.Pause"> & {
  * Describes the message engram.api.v1.Pause.
  * Use `create(PauseSchema)` to create a new message.
  */
-export const PauseSchema: GenMessage<Pause> =
-  /*@__PURE__*/
+export const PauseSchema: GenMessage<Pause> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 9);
 
 /**
  * @generated from message engram.api.v1.Resume
  */
-export type Resume = Message<"engram.api.v1.Resume"> & {};
+export type Resume = Message<"engram.api.v1.Resume"> & {
+};
 
 /**
  * Describes the message engram.api.v1.Resume.
  * Use `create(ResumeSchema)` to create a new message.
  */
-export const ResumeSchema: GenMessage<Resume> =
-  /*@__PURE__*/
+export const ResumeSchema: GenMessage<Resume> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 10);
 
 /**
  * @generated from message engram.api.v1.Cancel
  */
-export type Cancel = Message<"engram.api.v1.Cancel"> & {};
+export type Cancel = Message<"engram.api.v1.Cancel"> & {
+};
 
 /**
  * Describes the message engram.api.v1.Cancel.
  * Use `create(CancelSchema)` to create a new message.
  */
-export const CancelSchema: GenMessage<Cancel> =
-  /*@__PURE__*/
+export const CancelSchema: GenMessage<Cancel> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 11);
 
 /**
  * @generated from message engram.api.v1.Retry
  */
-export type Retry = Message<"engram.api.v1.Retry"> & {};
+export type Retry = Message<"engram.api.v1.Retry"> & {
+};
 
 /**
  * Describes the message engram.api.v1.Retry.
  * Use `create(RetrySchema)` to create a new message.
  */
-export const RetrySchema: GenMessage<Retry> =
-  /*@__PURE__*/
+export const RetrySchema: GenMessage<Retry> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 12);
 
 /**
  * @generated from message engram.api.v1.Heartbeat
  */
-export type Heartbeat = Message<"engram.api.v1.Heartbeat"> & {};
+export type Heartbeat = Message<"engram.api.v1.Heartbeat"> & {
+};
 
 /**
  * Describes the message engram.api.v1.Heartbeat.
  * Use `create(HeartbeatSchema)` to create a new message.
  */
-export const HeartbeatSchema: GenMessage<Heartbeat> =
-  /*@__PURE__*/
+export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 13);
 
 /**
@@ -587,7 +556,8 @@ export type Edit = Message<"engram.api.v1.Edit"> & {
  * Describes the message engram.api.v1.Edit.
  * Use `create(EditSchema)` to create a new message.
  */
-export const EditSchema: GenMessage<Edit> = /*@__PURE__*/ messageDesc(file_engram_api_v1_agent, 14);
+export const EditSchema: GenMessage<Edit> = /*@__PURE__*/
+  messageDesc(file_engram_api_v1_agent, 14);
 
 /**
  * @generated from message engram.api.v1.Confirm
@@ -613,8 +583,7 @@ export type Confirm = Message<"engram.api.v1.Confirm"> & {
  * Describes the message engram.api.v1.Confirm.
  * Use `create(ConfirmSchema)` to create a new message.
  */
-export const ConfirmSchema: GenMessage<Confirm> =
-  /*@__PURE__*/
+export const ConfirmSchema: GenMessage<Confirm> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 15);
 
 /**
@@ -641,93 +610,80 @@ export type ServerMessage = Message<"engram.api.v1.ServerMessage"> & {
   /**
    * @generated from oneof engram.api.v1.ServerMessage.payload
    */
-  payload:
-    | {
-        /**
-         * @generated from field: engram.api.v1.Thought thought = 10;
-         */
-        value: Thought;
-        case: "thought";
-      }
-    | {
-        /**
-         * @generated from field: engram.api.v1.Observation observation = 11;
-         */
-        value: Observation;
-        case: "observation";
-      }
-    | {
-        /**
-         * @generated from field: engram.api.v1.ToolCall tool_call = 12;
-         */
-        value: ToolCall;
-        case: "toolCall";
-      }
-    | {
-        /**
-         * @generated from field: engram.api.v1.ToolResult tool_result = 13;
-         */
-        value: ToolResult;
-        case: "toolResult";
-      }
-    | {
-        /**
-         * @generated from field: engram.api.v1.TextOutput text = 14;
-         */
-        value: TextOutput;
-        case: "text";
-      }
-    | {
-        /**
-         * @generated from field: engram.api.v1.FinalAnswer final_answer = 15;
-         */
-        value: FinalAnswer;
-        case: "finalAnswer";
-      }
-    | {
-        /**
-         * @generated from field: engram.api.v1.Error error = 16;
-         */
-        value: Error;
-        case: "error";
-      }
-    | {
-        /**
-         * @generated from field: engram.api.v1.StatusUpdate status = 17;
-         */
-        value: StatusUpdate;
-        case: "status";
-      }
-    | {
-        /**
-         * @generated from field: engram.api.v1.Heartbeat heartbeat = 18;
-         */
-        value: Heartbeat;
-        case: "heartbeat";
-      }
-    | {
-        /**
-         * @generated from field: engram.api.v1.TextDelta text_delta = 19;
-         */
-        value: TextDelta;
-        case: "textDelta";
-      }
-    | {
-        /**
-         * @generated from field: engram.api.v1.ThoughtDelta thought_delta = 20;
-         */
-        value: ThoughtDelta;
-        case: "thoughtDelta";
-      }
-    | { case: undefined; value?: undefined };
+  payload: {
+    /**
+     * @generated from field: engram.api.v1.Thought thought = 10;
+     */
+    value: Thought;
+    case: "thought";
+  } | {
+    /**
+     * @generated from field: engram.api.v1.Observation observation = 11;
+     */
+    value: Observation;
+    case: "observation";
+  } | {
+    /**
+     * @generated from field: engram.api.v1.ToolCall tool_call = 12;
+     */
+    value: ToolCall;
+    case: "toolCall";
+  } | {
+    /**
+     * @generated from field: engram.api.v1.ToolResult tool_result = 13;
+     */
+    value: ToolResult;
+    case: "toolResult";
+  } | {
+    /**
+     * @generated from field: engram.api.v1.TextOutput text = 14;
+     */
+    value: TextOutput;
+    case: "text";
+  } | {
+    /**
+     * @generated from field: engram.api.v1.FinalAnswer final_answer = 15;
+     */
+    value: FinalAnswer;
+    case: "finalAnswer";
+  } | {
+    /**
+     * @generated from field: engram.api.v1.Error error = 16;
+     */
+    value: Error;
+    case: "error";
+  } | {
+    /**
+     * @generated from field: engram.api.v1.StatusUpdate status = 17;
+     */
+    value: StatusUpdate;
+    case: "status";
+  } | {
+    /**
+     * @generated from field: engram.api.v1.Heartbeat heartbeat = 18;
+     */
+    value: Heartbeat;
+    case: "heartbeat";
+  } | {
+    /**
+     * @generated from field: engram.api.v1.TextDelta text_delta = 19;
+     */
+    value: TextDelta;
+    case: "textDelta";
+  } | {
+    /**
+     * @generated from field: engram.api.v1.ThoughtDelta thought_delta = 20;
+     */
+    value: ThoughtDelta;
+    case: "thoughtDelta";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
  * Describes the message engram.api.v1.ServerMessage.
  * Use `create(ServerMessageSchema)` to create a new message.
  */
-export const ServerMessageSchema: GenMessage<ServerMessage> =
-  /*@__PURE__*/
+export const ServerMessageSchema: GenMessage<ServerMessage> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 16);
 
 /**
@@ -744,8 +700,7 @@ export type Thought = Message<"engram.api.v1.Thought"> & {
  * Describes the message engram.api.v1.Thought.
  * Use `create(ThoughtSchema)` to create a new message.
  */
-export const ThoughtSchema: GenMessage<Thought> =
-  /*@__PURE__*/
+export const ThoughtSchema: GenMessage<Thought> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 17);
 
 /**
@@ -762,8 +717,7 @@ export type Observation = Message<"engram.api.v1.Observation"> & {
  * Describes the message engram.api.v1.Observation.
  * Use `create(ObservationSchema)` to create a new message.
  */
-export const ObservationSchema: GenMessage<Observation> =
-  /*@__PURE__*/
+export const ObservationSchema: GenMessage<Observation> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 18);
 
 /**
@@ -780,8 +734,7 @@ export type TextOutput = Message<"engram.api.v1.TextOutput"> & {
  * Describes the message engram.api.v1.TextOutput.
  * Use `create(TextOutputSchema)` to create a new message.
  */
-export const TextOutputSchema: GenMessage<TextOutput> =
-  /*@__PURE__*/
+export const TextOutputSchema: GenMessage<TextOutput> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 19);
 
 /**
@@ -813,8 +766,7 @@ export type ToolCall = Message<"engram.api.v1.ToolCall"> & {
  * Describes the message engram.api.v1.ToolCall.
  * Use `create(ToolCallSchema)` to create a new message.
  */
-export const ToolCallSchema: GenMessage<ToolCall> =
-  /*@__PURE__*/
+export const ToolCallSchema: GenMessage<ToolCall> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 20);
 
 /**
@@ -866,8 +818,7 @@ export type ToolResult = Message<"engram.api.v1.ToolResult"> & {
  * Describes the message engram.api.v1.ToolResult.
  * Use `create(ToolResultSchema)` to create a new message.
  */
-export const ToolResultSchema: GenMessage<ToolResult> =
-  /*@__PURE__*/
+export const ToolResultSchema: GenMessage<ToolResult> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 21);
 
 /**
@@ -889,8 +840,7 @@ export type FinalAnswer = Message<"engram.api.v1.FinalAnswer"> & {
  * Describes the message engram.api.v1.FinalAnswer.
  * Use `create(FinalAnswerSchema)` to create a new message.
  */
-export const FinalAnswerSchema: GenMessage<FinalAnswer> =
-  /*@__PURE__*/
+export const FinalAnswerSchema: GenMessage<FinalAnswer> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 22);
 
 /**
@@ -912,8 +862,7 @@ export type Error = Message<"engram.api.v1.Error"> & {
  * Describes the message engram.api.v1.Error.
  * Use `create(ErrorSchema)` to create a new message.
  */
-export const ErrorSchema: GenMessage<Error> =
-  /*@__PURE__*/
+export const ErrorSchema: GenMessage<Error> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 23);
 
 /**
@@ -935,8 +884,7 @@ export type StatusUpdate = Message<"engram.api.v1.StatusUpdate"> & {
  * Describes the message engram.api.v1.StatusUpdate.
  * Use `create(StatusUpdateSchema)` to create a new message.
  */
-export const StatusUpdateSchema: GenMessage<StatusUpdate> =
-  /*@__PURE__*/
+export const StatusUpdateSchema: GenMessage<StatusUpdate> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 24);
 
 /**
@@ -962,8 +910,7 @@ export type TextDelta = Message<"engram.api.v1.TextDelta"> & {
  * Describes the message engram.api.v1.TextDelta.
  * Use `create(TextDeltaSchema)` to create a new message.
  */
-export const TextDeltaSchema: GenMessage<TextDelta> =
-  /*@__PURE__*/
+export const TextDeltaSchema: GenMessage<TextDelta> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 25);
 
 /**
@@ -987,8 +934,7 @@ export type ThoughtDelta = Message<"engram.api.v1.ThoughtDelta"> & {
  * Describes the message engram.api.v1.ThoughtDelta.
  * Use `create(ThoughtDeltaSchema)` to create a new message.
  */
-export const ThoughtDeltaSchema: GenMessage<ThoughtDelta> =
-  /*@__PURE__*/
+export const ThoughtDeltaSchema: GenMessage<ThoughtDelta> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 26);
 
 /**
@@ -1005,8 +951,7 @@ export type GetAgentRequest = Message<"engram.api.v1.GetAgentRequest"> & {
  * Describes the message engram.api.v1.GetAgentRequest.
  * Use `create(GetAgentRequestSchema)` to create a new message.
  */
-export const GetAgentRequestSchema: GenMessage<GetAgentRequest> =
-  /*@__PURE__*/
+export const GetAgentRequestSchema: GenMessage<GetAgentRequest> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 27);
 
 /**
@@ -1035,8 +980,7 @@ export type ListAgentsRequest = Message<"engram.api.v1.ListAgentsRequest"> & {
  * Describes the message engram.api.v1.ListAgentsRequest.
  * Use `create(ListAgentsRequestSchema)` to create a new message.
  */
-export const ListAgentsRequestSchema: GenMessage<ListAgentsRequest> =
-  /*@__PURE__*/
+export const ListAgentsRequestSchema: GenMessage<ListAgentsRequest> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 28);
 
 /**
@@ -1058,8 +1002,7 @@ export type ListAgentsResponse = Message<"engram.api.v1.ListAgentsResponse"> & {
  * Describes the message engram.api.v1.ListAgentsResponse.
  * Use `create(ListAgentsResponseSchema)` to create a new message.
  */
-export const ListAgentsResponseSchema: GenMessage<ListAgentsResponse> =
-  /*@__PURE__*/
+export const ListAgentsResponseSchema: GenMessage<ListAgentsResponse> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 29);
 
 /**
@@ -1081,8 +1024,7 @@ export type DeleteAgentRequest = Message<"engram.api.v1.DeleteAgentRequest"> & {
  * Describes the message engram.api.v1.DeleteAgentRequest.
  * Use `create(DeleteAgentRequestSchema)` to create a new message.
  */
-export const DeleteAgentRequestSchema: GenMessage<DeleteAgentRequest> =
-  /*@__PURE__*/
+export const DeleteAgentRequestSchema: GenMessage<DeleteAgentRequest> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 30);
 
 /**
@@ -1097,51 +1039,44 @@ export type ControlAgentRequest = Message<"engram.api.v1.ControlAgentRequest"> &
   /**
    * @generated from oneof engram.api.v1.ControlAgentRequest.command
    */
-  command:
-    | {
-        /**
-         * @generated from field: engram.api.v1.Pause pause = 2;
-         */
-        value: Pause;
-        case: "pause";
-      }
-    | {
-        /**
-         * @generated from field: engram.api.v1.Resume resume = 3;
-         */
-        value: Resume;
-        case: "resume";
-      }
-    | {
-        /**
-         * @generated from field: engram.api.v1.Cancel cancel = 4;
-         */
-        value: Cancel;
-        case: "cancel";
-      }
-    | {
-        /**
-         * @generated from field: engram.api.v1.Retry retry = 5;
-         */
-        value: Retry;
-        case: "retry";
-      }
-    | {
-        /**
-         * @generated from field: engram.api.v1.Confirm confirm = 6;
-         */
-        value: Confirm;
-        case: "confirm";
-      }
-    | { case: undefined; value?: undefined };
+  command: {
+    /**
+     * @generated from field: engram.api.v1.Pause pause = 2;
+     */
+    value: Pause;
+    case: "pause";
+  } | {
+    /**
+     * @generated from field: engram.api.v1.Resume resume = 3;
+     */
+    value: Resume;
+    case: "resume";
+  } | {
+    /**
+     * @generated from field: engram.api.v1.Cancel cancel = 4;
+     */
+    value: Cancel;
+    case: "cancel";
+  } | {
+    /**
+     * @generated from field: engram.api.v1.Retry retry = 5;
+     */
+    value: Retry;
+    case: "retry";
+  } | {
+    /**
+     * @generated from field: engram.api.v1.Confirm confirm = 6;
+     */
+    value: Confirm;
+    case: "confirm";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
  * Describes the message engram.api.v1.ControlAgentRequest.
  * Use `create(ControlAgentRequestSchema)` to create a new message.
  */
-export const ControlAgentRequestSchema: GenMessage<ControlAgentRequest> =
-  /*@__PURE__*/
+export const ControlAgentRequestSchema: GenMessage<ControlAgentRequest> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 31);
 
 /**
@@ -1158,8 +1093,7 @@ export type ControlAgentResponse = Message<"engram.api.v1.ControlAgentResponse">
  * Describes the message engram.api.v1.ControlAgentResponse.
  * Use `create(ControlAgentResponseSchema)` to create a new message.
  */
-export const ControlAgentResponseSchema: GenMessage<ControlAgentResponse> =
-  /*@__PURE__*/
+export const ControlAgentResponseSchema: GenMessage<ControlAgentResponse> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 32);
 
 /**
@@ -1195,8 +1129,7 @@ export type ReplayRequest = Message<"engram.api.v1.ReplayRequest"> & {
  * Describes the message engram.api.v1.ReplayRequest.
  * Use `create(ReplayRequestSchema)` to create a new message.
  */
-export const ReplayRequestSchema: GenMessage<ReplayRequest> =
-  /*@__PURE__*/
+export const ReplayRequestSchema: GenMessage<ReplayRequest> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 33);
 
 /**
@@ -1218,8 +1151,7 @@ export type SetAgentStatusRequest = Message<"engram.api.v1.SetAgentStatusRequest
  * Describes the message engram.api.v1.SetAgentStatusRequest.
  * Use `create(SetAgentStatusRequestSchema)` to create a new message.
  */
-export const SetAgentStatusRequestSchema: GenMessage<SetAgentStatusRequest> =
-  /*@__PURE__*/
+export const SetAgentStatusRequestSchema: GenMessage<SetAgentStatusRequest> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 34);
 
 /**
@@ -1236,8 +1168,7 @@ export type SetAgentStatusResponse = Message<"engram.api.v1.SetAgentStatusRespon
  * Describes the message engram.api.v1.SetAgentStatusResponse.
  * Use `create(SetAgentStatusResponseSchema)` to create a new message.
  */
-export const SetAgentStatusResponseSchema: GenMessage<SetAgentStatusResponse> =
-  /*@__PURE__*/
+export const SetAgentStatusResponseSchema: GenMessage<SetAgentStatusResponse> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 35);
 
 /**
@@ -1269,7 +1200,8 @@ export type Tool = Message<"engram.api.v1.Tool"> & {
  * Describes the message engram.api.v1.Tool.
  * Use `create(ToolSchema)` to create a new message.
  */
-export const ToolSchema: GenMessage<Tool> = /*@__PURE__*/ messageDesc(file_engram_api_v1_agent, 36);
+export const ToolSchema: GenMessage<Tool> = /*@__PURE__*/
+  messageDesc(file_engram_api_v1_agent, 36);
 
 /**
  * @generated from message engram.api.v1.SendMessageRequest
@@ -1302,8 +1234,7 @@ export type SendMessageRequest = Message<"engram.api.v1.SendMessageRequest"> & {
  * Describes the message engram.api.v1.SendMessageRequest.
  * Use `create(SendMessageRequestSchema)` to create a new message.
  */
-export const SendMessageRequestSchema: GenMessage<SendMessageRequest> =
-  /*@__PURE__*/
+export const SendMessageRequestSchema: GenMessage<SendMessageRequest> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 37);
 
 /**
@@ -1344,8 +1275,7 @@ export type SendMessageResponse = Message<"engram.api.v1.SendMessageResponse"> &
  * Describes the message engram.api.v1.SendMessageResponse.
  * Use `create(SendMessageResponseSchema)` to create a new message.
  */
-export const SendMessageResponseSchema: GenMessage<SendMessageResponse> =
-  /*@__PURE__*/
+export const SendMessageResponseSchema: GenMessage<SendMessageResponse> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 38);
 
 /**
@@ -1379,21 +1309,20 @@ export type ForkAgentRequest = Message<"engram.api.v1.ForkAgentRequest"> & {
  * Describes the message engram.api.v1.ForkAgentRequest.
  * Use `create(ForkAgentRequestSchema)` to create a new message.
  */
-export const ForkAgentRequestSchema: GenMessage<ForkAgentRequest> =
-  /*@__PURE__*/
+export const ForkAgentRequestSchema: GenMessage<ForkAgentRequest> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 39);
 
 /**
  * @generated from message engram.api.v1.ListToolsRequest
  */
-export type ListToolsRequest = Message<"engram.api.v1.ListToolsRequest"> & {};
+export type ListToolsRequest = Message<"engram.api.v1.ListToolsRequest"> & {
+};
 
 /**
  * Describes the message engram.api.v1.ListToolsRequest.
  * Use `create(ListToolsRequestSchema)` to create a new message.
  */
-export const ListToolsRequestSchema: GenMessage<ListToolsRequest> =
-  /*@__PURE__*/
+export const ListToolsRequestSchema: GenMessage<ListToolsRequest> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 40);
 
 /**
@@ -1410,8 +1339,7 @@ export type ListToolsResponse = Message<"engram.api.v1.ListToolsResponse"> & {
  * Describes the message engram.api.v1.ListToolsResponse.
  * Use `create(ListToolsResponseSchema)` to create a new message.
  */
-export const ListToolsResponseSchema: GenMessage<ListToolsResponse> =
-  /*@__PURE__*/
+export const ListToolsResponseSchema: GenMessage<ListToolsResponse> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 41);
 
 /**
@@ -1450,8 +1378,7 @@ export type ToolInfo = Message<"engram.api.v1.ToolInfo"> & {
  * Describes the message engram.api.v1.ToolInfo.
  * Use `create(ToolInfoSchema)` to create a new message.
  */
-export const ToolInfoSchema: GenMessage<ToolInfo> =
-  /*@__PURE__*/
+export const ToolInfoSchema: GenMessage<ToolInfo> = /*@__PURE__*/
   messageDesc(file_engram_api_v1_agent, 42);
 
 /**
@@ -1470,7 +1397,7 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof CreateAgentRequestSchema;
     output: typeof CreateAgentResponseSchema;
-  };
+  },
   /**
    * @generated from rpc engram.api.v1.AgentService.GetAgent
    */
@@ -1478,7 +1405,7 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof GetAgentRequestSchema;
     output: typeof AgentSchema;
-  };
+  },
   /**
    * Newest first, stable while agents come and go.
    *
@@ -1488,7 +1415,7 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof ListAgentsRequestSchema;
     output: typeof ListAgentsResponseSchema;
-  };
+  },
   /**
    * Leaves only a tombstone. A working agent needs force.
    *
@@ -1498,7 +1425,7 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof DeleteAgentRequestSchema;
     output: typeof EmptySchema;
-  };
+  },
   /**
    * @generated from rpc engram.api.v1.AgentService.ControlAgent
    */
@@ -1506,7 +1433,7 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof ControlAgentRequestSchema;
     output: typeof ControlAgentResponseSchema;
-  };
+  },
   /**
    * Attaches to the agent that the first message names, and speaks with it.
    *
@@ -1516,7 +1443,7 @@ export const AgentService: GenService<{
     methodKind: "bidi_streaming";
     input: typeof ClientMessageSchema;
     output: typeof ServerMessageSchema;
-  };
+  },
   /**
    * Sends the log again, with its original times.
    *
@@ -1526,7 +1453,7 @@ export const AgentService: GenService<{
     methodKind: "server_streaming";
     input: typeof ReplayRequestSchema;
     output: typeof ServerMessageSchema;
-  };
+  },
   /**
    * ControlAgent by name: paused, waiting_for_step, canceled.
    *
@@ -1536,7 +1463,7 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof SetAgentStatusRequestSchema;
     output: typeof SetAgentStatusResponseSchema;
-  };
+  },
   /**
    * One turn as one unary call: answers when the agent rests.
    *
@@ -1546,7 +1473,7 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof SendMessageRequestSchema;
     output: typeof SendMessageResponseSchema;
-  };
+  },
   /**
    * A new agent from this one's log up to at_sequence.
    *
@@ -1556,7 +1483,7 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof ForkAgentRequestSchema;
     output: typeof CreateAgentResponseSchema;
-  };
+  },
   /**
    * @generated from rpc engram.api.v1.AgentService.ListTools
    */
@@ -1564,5 +1491,7 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof ListToolsRequestSchema;
     output: typeof ListToolsResponseSchema;
-  };
-}> = /*@__PURE__*/ serviceDesc(file_engram_api_v1_agent, 0);
+  },
+}> = /*@__PURE__*/
+  serviceDesc(file_engram_api_v1_agent, 0);
+
