@@ -26,6 +26,10 @@ async function run(args: readonly string[]): Promise<number> {
       const { verify } = await import("./cli/verify.ts");
       return verify(rest);
     }
+    case "log": {
+      const { log } = await import("./cli/agent-log.ts");
+      return log(rest);
+    }
     case "export":
     case "import": {
       const { exportAgent, importAgent } = await import("./cli/move.ts");

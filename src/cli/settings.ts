@@ -123,13 +123,13 @@ export function readSettings(
     leaseTtlMs: number("LEASE_TTL_MS", 100, 3600_000),
     heartbeatMs: number("HEARTBEAT_MS", 10, 24 * 3600_000),
     logLevel: choice("LOG_LEVEL", text("LOG_LEVEL"), ["debug", "info", "warn", "error"]),
-    logFormat: choice("LOG_FORMAT", text("LOG_FORMAT") || (isTerminal ? "text" : "json"), [
-      "text",
-      "json",
-    ]),
+    logFormat: logFormatOf(text, isTerminal),
     warnings,
   };
 }
+
+const logFormatOf = (text: Texts, isTerminal: boolean): "text" | "json" =>
+  choice("LOG_FORMAT", text("LOG_FORMAT") || (isTerminal ? "text" : "json"), ["text", "json"]);
 
 const storeTypeOf = (text: Texts): "sqlite" | "badger" | "redis" =>
   choice("STORE_TYPE", text("STORE_TYPE"), ["sqlite", "badger", "redis"]);
@@ -190,11 +190,29 @@ export function readClientSettings(
   env: Environment,
 ): { readonly words: readonly string[]; readonly settings: ClientSettings } {
   const { words, text } = readCommandLine(args, env);
+  return { words, settings: clientSettingsOf(text) };
+}
+
+/** The same of a command that prints a log, and how it is to look. */
+export function readPrinterSettings(
+  args: readonly string[],
+  env: Environment,
+  isTerminal: boolean,
+): {
+  readonly words: readonly string[];
+  readonly settings: ClientSettings & Pick<Settings, "logFormat">;
+} {
+  const { words, text } = readCommandLine(args, env);
+  const logFormat = logFormatOf(text, isTerminal);
+  return { words, settings: { ...clientSettingsOf(text), logFormat } };
+}
+
+function clientSettingsOf(text: Texts): ClientSettings {
   const url = text("URL");
   if (!/^https?:\/\/[^/?#]+\/?$/.test(url) || !URL.canParse(url))
     throw bad("URL", url, "it must be http:// or https://, a host and a port");
   const [apiKey] = apiKeysOf(text("API_KEY"));
-  return { words, settings: { url, apiKey: apiKey ?? null } };
+  return { url, apiKey: apiKey ?? null };
 }
 
 function toolSettingsOf(text: Texts): ToolSettings {

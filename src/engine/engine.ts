@@ -6,7 +6,7 @@ import { checkSpec } from "../agent/spec.ts";
 import { type AgentState, statusOf } from "../agent/state.ts";
 import type { ToolFile } from "../agent/toolbox.ts";
 import { EngramError } from "../errors.ts";
-import type { ListQuery } from "../store/store.ts";
+import type { ListQuery, Store } from "../store/store.ts";
 import { makeAgents } from "./agents.ts";
 import { drive } from "./drive.ts";
 import { exportAgent } from "./export-agent.ts";
@@ -16,6 +16,7 @@ import { type Follower, openFollower } from "./follow.ts";
 import { forkOf } from "./fork.ts";
 import { importAgent, type Imported } from "./import-agent.ts";
 import type { Parts } from "./parts.ts";
+import { type SentPrompt, sentPrompt } from "./prompts.ts";
 import { type Beginning, recordCommand, recordCreation, type Recorded } from "./record.ts";
 import { startScheduler } from "./schedule.ts";
 
@@ -44,6 +45,8 @@ export interface Engine {
   exportAgent(agentId: string): AsyncIterable<Bytes>;
   /** Makes the agent of such a file. Fails with invalid_argument, naming the wrong line, or already_exists. */
   importAgent(pieces: AsyncIterable<Uint8Array>): Promise<Imported>;
+  /** What the model was sent by the agent's `number`-th call, from 1 on; null: the latest. Fails with not_found, or failed_precondition where that is not kept. */
+  sentPrompt(agentId: string, number: number | null): Promise<SentPrompt>;
   tools(): Promise<readonly ToolFile[]>;
   /** Agents that are driven here just now, and how many there is room for. */
   steps(): { readonly running: number; readonly max: number };
@@ -66,11 +69,7 @@ export function startEngine(parts: Parts, workerId: string): Engine {
   const recording = { ...parts, agents, scheduler };
   const stopping = new AbortController();
 
-  const get = async (agentId: string): Promise<AgentRow> => {
-    const row = await store.row(agentId, store.nowMs());
-    if (row === null) throw new EngramError("not_found", `no agent ${agentId}`);
-    return row;
-  };
+  const get = (agentId: string): Promise<AgentRow> => rowOf(store, agentId);
   const make = async (beginning: Beginning, request: RequestKey | null): Promise<AgentRow> => {
     const { agentId, created } = await recordCreation(recording, beginning, request);
     const row = await get(agentId);
@@ -115,6 +114,7 @@ export function startEngine(parts: Parts, workerId: string): Engine {
     },
     exportAgent: (agentId) => piecesOf(exportAgent(parts, agentId)),
     importAgent: (pieces) => importAgent({ ...parts, agents }, linesOf(pieces)),
+    sentPrompt: (agentId, number) => sentPrompt({ ...parts, agents }, agentId, number),
     tools: () => sandbox.list(),
     steps: () => ({ running: scheduler.running(), max: parts.settings.concurrency }),
     unreadiness: () => unreadinessOf(parts),
@@ -125,6 +125,12 @@ export function startEngine(parts: Parts, workerId: string): Engine {
       stopping.abort();
     },
   };
+}
+
+async function rowOf(store: Store, agentId: string): Promise<AgentRow> {
+  const row = await store.row(agentId, store.nowMs());
+  if (row === null) throw new EngramError("not_found", `no agent ${agentId}`);
+  return row;
 }
 
 async function unreadinessOf({ store, sandbox }: Parts): Promise<string | null> {

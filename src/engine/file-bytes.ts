@@ -64,3 +64,14 @@ function* split(lines: readonly string[]): Generator<Bytes> {
   for (let at = 0; at < bytes.length; at += fileLimits.pieceBytesMax)
     yield bytes.subarray(at, at + fileLimits.pieceBytesMax);
 }
+
+/** A long text in parts that are turned into bytes one at a time, none of them half a character. */
+export async function* slicesOf(text: string): AsyncGenerator<string> {
+  for (let at = 0; at < text.length;) {
+    const end = at + fileLimits.pieceBytesMax;
+    const last = text.charCodeAt(end - 1);
+    const next = last >= 0xd800 && last <= 0xdbff ? end + 1 : end;
+    yield text.slice(at, next);
+    at = next;
+  }
+}

@@ -4,6 +4,7 @@ import type { LoggedEvent } from "../../src/agent/event.ts";
 import type { AgentState } from "../../src/agent/state.ts";
 import { isResting, statusOf } from "../../src/agent/state.ts";
 import { live, type Lived, lives } from "../support/crash-lives.ts";
+import { missed, rebuilt } from "../support/rebuilt.ts";
 import { seeded } from "../support/seed.ts";
 import { quickBackends, slowDiskMs } from "../support/quick-stores.ts";
 
@@ -69,11 +70,25 @@ function hold(lived: Lived, free: Lived, drifting: boolean): void {
     expect(endings.map(({ state }) => gist(state))).toEqual(
       free.endings.map(({ state }) => gist(state)),
     );
+  holdPrompts(lived);
   expect(model.calls.length).toBeLessThanOrEqual(free.model.calls.length + crashes);
   for (const inputJson of new Set(sandbox.calls.map((call) => call.inputJson)))
     expect(sandbox.calls.filter((call) => call.inputJson === inputJson).length).toBeLessThanOrEqual(
       1 + crashes,
     );
+}
+
+/** What is missing was sent by an engine that died before anything of the answer was durable. */
+function holdPrompts({ endings, crashes, model }: Lived): void {
+  const missing = endings.map(({ log, draft }) => {
+    const ofParent = log.findLastIndex(({ event }) => event.type === "AgentForked");
+    const told = rebuilt(log, draft);
+    const copied = rebuilt(log.slice(0, Math.max(0, ofParent))).length;
+    expect(missed(model.calls, told)).not.toBeNull();
+    return told.length - copied;
+  });
+  const told = missing.reduce((total, own) => total + own, 0);
+  expect(model.calls.length - told).toBeLessThanOrEqual(crashes);
 }
 
 describe.each(quickBackends)("an engine that dies at any point: $name", ({ name, fixture }) => {

@@ -7,7 +7,7 @@ import type { Clock } from "../../src/clock.ts";
 import { type Engine, startEngine } from "../../src/engine/engine.ts";
 import type { Model } from "../../src/llm/model.ts";
 import type { Sandbox } from "../../src/sandbox/sandbox.ts";
-import type { Store } from "../../src/store/store.ts";
+import type { Draft, Store } from "../../src/store/store.ts";
 import { makeManualClock, type ManualClock } from "./manual-clock.ts";
 import {
   type Life,
@@ -22,7 +22,11 @@ import { type Fixture, readAll } from "./stores.ts";
 import { makeWatcher, type Watcher } from "./watcher.ts";
 
 /** What an agent has come to. */
-export type Ending = { readonly log: readonly LoggedEvent[]; readonly state: AgentState };
+export type Ending = {
+  readonly log: readonly LoggedEvent[];
+  readonly state: AgentState;
+  readonly draft: Draft | null;
+};
 
 /** A client that sends each command until it is answered, and the engine it talks to, raised after each crash. */
 export type CrashWorld = {
@@ -172,7 +176,7 @@ export function openCrashWorld(wishes: WorldParts): CrashWorld {
   };
   const ending = async (agentId: string): Promise<Ending> => {
     const log = await readAll(store, agentId);
-    return { log, state: fold(log) };
+    return { log, state: fold(log), draft: await store.readDraft(agentId, 0) };
   };
   const untilStatus = (agentId: string, status: string): Promise<void> =>
     until(

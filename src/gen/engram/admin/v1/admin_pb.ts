@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file engram/admin/v1/admin.proto.
  */
 export const file_engram_admin_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChtlbmdyYW0vYWRtaW4vdjEvYWRtaW4ucHJvdG8SD2VuZ3JhbS5hZG1pbi52MSImChJFeHBvcnRBZ2VudFJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkiIwoTRXhwb3J0QWdlbnRSZXNwb25zZRIMCgRkYXRhGAEgASgMIiIKEkltcG9ydEFnZW50UmVxdWVzdBIMCgRkYXRhGAEgASgMIj4KE0ltcG9ydEFnZW50UmVzcG9uc2USEAoIYWdlbnRfaWQYASABKAkSFQoNaGVhZF9zZXF1ZW5jZRgCIAEoAzLGAQoMQWRtaW5TZXJ2aWNlEloKC0V4cG9ydEFnZW50EiMuZW5ncmFtLmFkbWluLnYxLkV4cG9ydEFnZW50UmVxdWVzdBokLmVuZ3JhbS5hZG1pbi52MS5FeHBvcnRBZ2VudFJlc3BvbnNlMAESWgoLSW1wb3J0QWdlbnQSIy5lbmdyYW0uYWRtaW4udjEuSW1wb3J0QWdlbnRSZXF1ZXN0GiQuZW5ncmFtLmFkbWluLnYxLkltcG9ydEFnZW50UmVzcG9uc2UoAWIGcHJvdG8z");
+  fileDesc("ChtlbmdyYW0vYWRtaW4vdjEvYWRtaW4ucHJvdG8SD2VuZ3JhbS5hZG1pbi52MSImChJFeHBvcnRBZ2VudFJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkiIwoTRXhwb3J0QWdlbnRSZXNwb25zZRIMCgRkYXRhGAEgASgMIiIKEkltcG9ydEFnZW50UmVxdWVzdBIMCgRkYXRhGAEgASgMIj4KE0ltcG9ydEFnZW50UmVzcG9uc2USEAoIYWdlbnRfaWQYASABKAkSFQoNaGVhZF9zZXF1ZW5jZRgCIAEoAyI1ChFSZWFkUHJvbXB0UmVxdWVzdBIQCghhZ2VudF9pZBgBIAEoCRIOCgZudW1iZXIYAiABKAMiTQoSUmVhZFByb21wdFJlc3BvbnNlEikKBGluZm8YASABKAsyGy5lbmdyYW0uYWRtaW4udjEuUHJvbXB0SW5mbxIMCgRkYXRhGAIgASgMIokBCgpQcm9tcHRJbmZvEg4KBm51bWJlchgBIAEoAxINCgV0b3RhbBgCIAEoAxIVCg1oZWFkX3NlcXVlbmNlGAMgASgDEhgKEG91dGNvbWVfc2VxdWVuY2UYBCABKAMSGAoQY29udGludWVkX2xlbmd0aBgFIAEoAxIRCgljb25kZW5zZXMYBiABKAgynwIKDEFkbWluU2VydmljZRJaCgtFeHBvcnRBZ2VudBIjLmVuZ3JhbS5hZG1pbi52MS5FeHBvcnRBZ2VudFJlcXVlc3QaJC5lbmdyYW0uYWRtaW4udjEuRXhwb3J0QWdlbnRSZXNwb25zZTABEloKC0ltcG9ydEFnZW50EiMuZW5ncmFtLmFkbWluLnYxLkltcG9ydEFnZW50UmVxdWVzdBokLmVuZ3JhbS5hZG1pbi52MS5JbXBvcnRBZ2VudFJlc3BvbnNlKAESVwoKUmVhZFByb21wdBIiLmVuZ3JhbS5hZG1pbi52MS5SZWFkUHJvbXB0UmVxdWVzdBojLmVuZ3JhbS5hZG1pbi52MS5SZWFkUHJvbXB0UmVzcG9uc2UwAWIGcHJvdG8z");
 
 /**
  * @generated from message engram.admin.v1.ExportAgentRequest
@@ -90,6 +90,110 @@ export const ImportAgentResponseSchema: GenMessage<ImportAgentResponse> = /*@__P
   messageDesc(file_engram_admin_v1_admin, 3);
 
 /**
+ * @generated from message engram.admin.v1.ReadPromptRequest
+ */
+export type ReadPromptRequest = Message<"engram.admin.v1.ReadPromptRequest"> & {
+  /**
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * 1 is the first call that the agent made; 0 asks for the latest.
+   *
+   * @generated from field: int64 number = 2;
+   */
+  number: bigint;
+};
+
+/**
+ * Describes the message engram.admin.v1.ReadPromptRequest.
+ * Use `create(ReadPromptRequestSchema)` to create a new message.
+ */
+export const ReadPromptRequestSchema: GenMessage<ReadPromptRequest> = /*@__PURE__*/
+  messageDesc(file_engram_admin_v1_admin, 4);
+
+/**
+ * @generated from message engram.admin.v1.ReadPromptResponse
+ */
+export type ReadPromptResponse = Message<"engram.admin.v1.ReadPromptResponse"> & {
+  /**
+   * Which call it was; in the first message only.
+   *
+   * @generated from field: engram.admin.v1.PromptInfo info = 1;
+   */
+  info?: PromptInfo | undefined;
+
+  /**
+   * The next bytes of the body, which may end anywhere.
+   *
+   * @generated from field: bytes data = 2;
+   */
+  data: Uint8Array;
+};
+
+/**
+ * Describes the message engram.admin.v1.ReadPromptResponse.
+ * Use `create(ReadPromptResponseSchema)` to create a new message.
+ */
+export const ReadPromptResponseSchema: GenMessage<ReadPromptResponse> = /*@__PURE__*/
+  messageDesc(file_engram_admin_v1_admin, 5);
+
+/**
+ * One sending to the model: a call that was broken off and gone on with is sent once more.
+ *
+ * @generated from message engram.admin.v1.PromptInfo
+ */
+export type PromptInfo = Message<"engram.admin.v1.PromptInfo"> & {
+  /**
+   * @generated from field: int64 number = 1;
+   */
+  number: bigint;
+
+  /**
+   * How many there were so far.
+   *
+   * @generated from field: int64 total = 2;
+   */
+  total: bigint;
+
+  /**
+   * The event behind which it was sent.
+   *
+   * @generated from field: int64 head_sequence = 3;
+   */
+  headSequence: bigint;
+
+  /**
+   * The first event that tells what came of it; 0: none does yet.
+   *
+   * @generated from field: int64 outcome_sequence = 4;
+   */
+  outcomeSequence: bigint;
+
+  /**
+   * UTF-16 units of the partial answer that the model was given to go on with.
+   *
+   * @generated from field: int64 continued_length = 5;
+   */
+  continuedLength: bigint;
+
+  /**
+   * It was to put the oldest part of the conversation into a summary.
+   *
+   * @generated from field: bool condenses = 6;
+   */
+  condenses: boolean;
+};
+
+/**
+ * Describes the message engram.admin.v1.PromptInfo.
+ * Use `create(PromptInfoSchema)` to create a new message.
+ */
+export const PromptInfoSchema: GenMessage<PromptInfo> = /*@__PURE__*/
+  messageDesc(file_engram_admin_v1_admin, 6);
+
+/**
  * What an operator does with agents as a whole.
  *
  * @generated from service engram.admin.v1.AdminService
@@ -114,6 +218,16 @@ export const AdminService: GenService<{
     methodKind: "client_streaming";
     input: typeof ImportAgentRequestSchema;
     output: typeof ImportAgentResponseSchema;
+  },
+  /**
+   * What the model was sent by one of the agent's calls, to the byte: the body of the HTTP request, in pieces.
+   *
+   * @generated from rpc engram.admin.v1.AdminService.ReadPrompt
+   */
+  readPrompt: {
+    methodKind: "server_streaming";
+    input: typeof ReadPromptRequestSchema;
+    output: typeof ReadPromptResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_engram_admin_v1_admin, 0);

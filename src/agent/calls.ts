@@ -1,0 +1,155 @@
+import type { Continuation, Event, LoggedEvent, ModelCall } from "./event.ts";
+import { condensingRequestOf, type ModelRequest, requestOf } from "./request.ts";
+import type { AgentState } from "./state.ts";
+
+/*
+ * Every request that a model was sent, found again in the log. All events of one call name the place in the log that it
+ * knew, and stand together: no other call is made before it is over. Of a call that was broken off before anything of it
+ * was durable there is no trace.
+ */
+
+/** A model call as the log tells of it. */
+export type PastCall = {
+  readonly call: ModelCall;
+  /** In order: more than the call has of itself, where an event in between tells of them. */
+  readonly continuations: readonly Continuation[];
+  /** Where the events stand that tell what came of it. */
+  readonly outcomes: readonly number[];
+  /** What it has written, as far as that is kept; null: nothing is. */
+  readonly text: string | null;
+};
+
+/** One request of a call: its first, or one for each time that it was gone on with. */
+export type Sending = {
+  readonly call: ModelCall;
+  /** The log's head when it was sent: the state there and the call make the request. */
+  readonly headSequence: number;
+  /** The first event that tells what came of it; null: none does. */
+  readonly outcomeSequence: number | null;
+  /** UTF-16 length of the beginning of its answer that it was sent with; 0: none. */
+  readonly continuedLength: number;
+  /** That beginning; null: it is not kept, since the answer was given up. */
+  readonly partial: string | null;
+};
+
+/** Of a call in flight, or broken off: what it has written so far. */
+export type Begun = { readonly call: ModelCall; readonly text: string };
+
+/** Finds the calls of a log in their order, and holds one at a time. */
+export interface CallFinder {
+  /** Takes the log's next event; answers the call that is over with it, if one is. */
+  take(logged: LoggedEvent): PastCall | null;
+  /** What is left at the end of the log. `begun` was read before that was. */
+  end(begun: Begun | null): readonly PastCall[];
+}
+
+export function makeCallFinder(): CallFinder {
+  let open: PastCall | null = null;
+  /** Goes on with the open call, or begins `call`, and answers the one that is over then. */
+  const meet = (call: ModelCall, outcome: number | null): PastCall | null => {
+    const before: PastCall | null = open !== null && isSame(open.call, call) ? open : null;
+    const over = before === null ? open : null;
+    open = {
+      call,
+      continuations: joined(before?.continuations ?? [], continuationsOf(call, outcome)),
+      outcomes: [...(before?.outcomes ?? []), ...(outcome === null ? [] : [outcome])],
+      text: before?.text ?? null,
+    };
+    return over;
+  };
+
+  return {
+    take: ({ sequence, event }) => {
+      const call = callOf(event, sequence);
+      const over = call === null ? null : meet(call, sequence);
+      if (event.type === "ModelSpoke" && open !== null) open = { ...open, text: event.content };
+      return over;
+    },
+    end: (begun) => {
+      const found: PastCall[] = [];
+      // An older one was over before the end of the log was read.
+      if (begun !== null && begun.call.afterSequence >= (open?.call.afterSequence ?? 0)) {
+        const over = meet(begun.call, null);
+        if (over !== null) found.push(over);
+        if (open !== null) open = { ...open, text: open.text ?? begun.text };
+      }
+      return open === null ? found : [...found, open];
+    },
+  };
+}
+
+const isSame = (one: ModelCall, other: ModelCall): boolean =>
+  one.afterSequence === other.afterSequence && one.condensedItems === other.condensedItems;
+
+/** The call that an event tells of; null: it tells of none. */
+function callOf(event: Event, sequence: number): ModelCall | null {
+  switch (event.type) {
+    case "ModelThought":
+    case "ModelSpoke":
+    case "ToolRequested":
+    case "FinalAnswered":
+      return event.head?.call ?? null;
+    case "ModelFailed":
+    case "AnswerAbandoned":
+      return event.call;
+    case "TurnFailed":
+      return event.call ?? null;
+    case "ContextCondensed":
+      return event.call ?? condensedBefore(sequence, event.items);
+    default:
+      return null;
+  }
+}
+
+/** Of logs that do not say: nothing of it but its place goes into its prompt. */
+const condensedBefore = (sequence: number, items: number): ModelCall => ({
+  afterSequence: sequence - 1,
+  nowMs: 0,
+  tools: null,
+  continuedLength: 0,
+  condensedItems: items,
+});
+
+/** Old logs tell of the latest continuation alone, and not where it was made. */
+function continuationsOf(call: ModelCall, outcome: number | null): readonly Continuation[] {
+  const { continuations, continuedLength, afterSequence } = call;
+  if (continuations !== undefined) return continuations;
+  if (continuedLength === 0) return [];
+  return [{ length: continuedLength, headSequence: Math.max(afterSequence, (outcome ?? 0) - 1) }];
+}
+
+/** Those of `more` behind `known`: both rise from one to the next. */
+const joined = (
+  known: readonly Continuation[],
+  more: readonly Continuation[],
+): readonly Continuation[] =>
+  [...known, ...more.filter((one) => !known.some((other) => isAt(one, other)))].toSorted(
+    (one, other) => one.headSequence - other.headSequence || one.length - other.length,
+  );
+
+const isAt = (one: Continuation, other: Continuation): boolean =>
+  one.headSequence === other.headSequence && one.length === other.length;
+
+/** The requests of a call, in the order in which they were sent. */
+export function sendingsOf(past: PastCall): readonly Sending[] {
+  const { call, continuations, outcomes, text } = past;
+  const sending = ({ headSequence, length }: Continuation): Sending => ({
+    call,
+    headSequence,
+    outcomeSequence: outcomes.find((sequence) => sequence > headSequence) ?? null,
+    continuedLength: length,
+    partial: text === null || text.length < length ? null : text.slice(0, length),
+  });
+  const first = { ...sending({ headSequence: call.afterSequence, length: 0 }), partial: "" };
+  return [first, ...continuations.map(sending)];
+}
+
+/** What was sent, from the state at the sending's head and the beginning of the answer. */
+export const requestOfSending = (
+  state: AgentState,
+  { call }: Sending,
+  partial: string,
+): ModelRequest =>
+  call.condensedItems === undefined
+    ? requestOf(state, call, partial)
+    : condensingRequestOf(state, call.condensedItems);
