@@ -1,6 +1,6 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { ServerMessage, ToolCall, ToolResult } from "../gen/engram/api/v1/agent_pb.ts";
-import { cliLimits } from "../limits.ts";
+import { cliLimits } from "./cli-limits.ts";
 import { plainText } from "./tool-text.ts";
 
 /** Turns events, given in order, into lines of at most `charsMax` characters: place, time, kind, and what fits of the rest. */

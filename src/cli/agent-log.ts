@@ -7,7 +7,7 @@ import {
   type ServerMessage,
   ServerMessageSchema,
 } from "../gen/engram/api/v1/agent_pb.ts";
-import { cliLimits } from "../limits.ts";
+import { cliLimits } from "./cli-limits.ts";
 import { makeLines } from "./agent-log-text.ts";
 import { withEngine } from "./client.ts";
 import { type ClientSettings, readPrinterSettings } from "./settings.ts";

@@ -1,5 +1,5 @@
 import { EngramError } from "../errors.ts";
-import { cliLimits } from "../limits.ts";
+import { cliLimits } from "./cli-limits.ts";
 import { selfCommand } from "./self.ts";
 
 /** An engine in a process of its own, from the moment at which it was started. */

@@ -5,7 +5,7 @@ import { agentRoutes } from "../api/service.ts";
 import { systemClock } from "../clock.ts";
 import { startEngine } from "../engine/engine.ts";
 import { messageOf } from "../errors.ts";
-import { cliLimits } from "../limits.ts";
+import { cliLimits } from "./cli-limits.ts";
 import type { Model } from "../llm/model.ts";
 import { openOllama } from "../llm/ollama.ts";
 import { openScripted } from "../llm/scripted.ts";
