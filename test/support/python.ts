@@ -70,25 +70,38 @@ const spawnPython = (
   const made = prepare();
   const path = whose === "ours" ? made : published;
   return Bun.spawn([python, join(scripts, name), ...args], {
-    env: { ...process.env, PYTHONPATH: path, PYTHONDONTWRITEBYTECODE: "1" },
+    env: {
+      ...process.env,
+      PYTHONPATH: path,
+      PYTHONDONTWRITEBYTECODE: "1",
+      PYTHONFAULTHANDLER: "1",
+    },
     stdin: "pipe",
     stdout: "pipe",
     stderr: "pipe",
   });
 };
 
-/** Runs a script to its end and gives what it printed, as JSON; throws with its stderr when it fails. */
+/** The scripts' calls have deadlines of their own, and each script makes few. */
+const scriptMsMax = 120_000;
+
+/**
+ * Runs a script to its end and gives what it printed, as JSON; throws with its stderr when it fails. One that hangs is
+ * ended by a signal at which Python tells where each of its threads is.
+ */
 export const runPython = async (
   name: string,
   args: readonly string[],
   whose: "ours" | "published" = "ours",
 ): Promise<unknown> => {
   const child = spawnPython(name, args, whose);
+  const hung = setTimeout(() => child.kill("SIGABRT"), scriptMsMax);
   const [stdout, stderr, exitCode] = await Promise.all([
     new Response(child.stdout).text(),
     new Response(child.stderr).text(),
     child.exited,
   ]);
+  clearTimeout(hung);
   if (exitCode !== 0) throw new Error(`${name} ended with ${exitCode}:\n${stderr}`);
   return JSON.parse(stdout);
 };

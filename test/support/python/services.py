@@ -81,10 +81,11 @@ def questions(channel, metadata, path):
 
 
 def reflection(channel, metadata):
-    # The library's client cannot send metadata, so a key goes by an interceptor.
+    # The library's client sends no metadata and has no deadline, so both go by an interceptor.
     class WithKey(grpc.StreamStreamClientInterceptor):
         def intercept_stream_stream(self, continuation, details, requests):
-            return continuation(details._replace(metadata=metadata), requests)
+            more = {"metadata": metadata, "timeout": TIMEOUT_S}
+            return continuation(details._replace(**more), requests)
 
     database = ProtoReflectionDescriptorDatabase(grpc.intercept_channel(channel, WithKey()))
     pool = DescriptorPool(database)
