@@ -54,11 +54,20 @@ const toolOf = (tool: wire.Tool): AgentTool => ({
   requiresConfirmation: tool.requiresConfirmation,
 });
 
-/** A duration in ms, parts of one rounded up; absent: 0. Fails with invalid_argument on a negative one. */
+/** The longest that a Duration may be, some 10,000 years: JSON has no word for one that is longer. */
+const durationSecondsMax = 315_576_000_000n;
+const nanosMax = 999_999_999;
+
+/** A duration in ms, parts of one rounded up; absent: 0. Fails with invalid_argument on a negative one, or one that is none. */
 export function msOf(field: string, duration: Duration | undefined): number {
   if (duration === undefined) return 0;
   const { seconds, nanos } = duration;
   if (seconds < 0n || nanos < 0) throw new EngramError("invalid_argument", `${field} is negative`);
+  if (seconds > durationSecondsMax || nanos > nanosMax)
+    throw new EngramError(
+      "invalid_argument",
+      `${field} has ${seconds} seconds and ${nanos} nanos; a Duration has at most ${durationSecondsMax} and ${nanosMax}`,
+    );
   return numberOf(field, seconds) * 1000 + Math.ceil(nanos / 1e6);
 }
 

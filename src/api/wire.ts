@@ -53,9 +53,9 @@ export function agentOf(row: AgentRow): Agent {
       toolCalls: stats.toolCalls,
       totalDuration: durationOf(stats.workedMs),
       tokensUsed: Math.min(stats.promptTokens + stats.completionTokens, int32Max),
-      promptTokens: BigInt(stats.promptTokens),
-      completionTokens: BigInt(stats.completionTokens),
-      fuelUsed: BigInt(stats.fuelUsed),
+      promptTokens: sumOf(stats.promptTokens),
+      completionTokens: sumOf(stats.completionTokens),
+      fuelUsed: sumOf(stats.fuelUsed),
     },
     headSequence: BigInt(row.sequence),
     statusReason: row.reason,
@@ -114,8 +114,14 @@ const limitFields = (limits: ToolLimits): MessageInitShape<typeof ToolLimitsSche
 /** A copy that protobuf may own; its types are the same but not read-only. */
 const wireObject = (object: JsonObject): WireObject => JSON.parse(JSON.stringify(object));
 
+/** Of numbers that are no larger each, but that anyone may have written into an agent's file: one that cannot be sent would fail every listing. */
+const sumOf = (sum: number): bigint => BigInt(Math.min(sum, Number.MAX_SAFE_INTEGER));
+
+/** The longest that a Duration may be. */
+const durationMsMax = 315_576_000_000_000;
+
 const durationOf = (ms: number): Duration => {
-  const micros = Math.round(ms * 1000);
+  const micros = Math.round(Math.min(ms, durationMsMax) * 1000);
   return create(DurationSchema, {
     seconds: BigInt(Math.trunc(micros / 1e6)),
     nanos: (micros % 1e6) * 1000,

@@ -1,4 +1,6 @@
+import { isUtf8 } from "node:buffer";
 import type { DescMessage } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { requestLimits } from "../limits.ts";
 import type { AskedJson } from "./asked-json.ts";
 import { flaggedFrameOf, makeFrames } from "./frames.ts";
@@ -38,9 +40,15 @@ export function vetted(
 }
 
 function look({ type, isJson }: Form, message: Uint8Array, asked: AskedJson): void {
-  if (isJson) mustHaveFewValues(message);
-  else mustHaveFewFields(type, message);
-  if (isJson) asked.is(message);
+  if (!isJson) {
+    mustHaveFewFields(type, message);
+    return;
+  }
+  mustHaveFewValues(message);
+  // Its reader would put other characters in the place of what is none.
+  if (!isUtf8(message))
+    throw new ConnectError("the request message is not valid UTF-8", Code.InvalidArgument);
+  asked.is(message);
 }
 
 async function* frames(

@@ -27,8 +27,8 @@ const between =
 /** What a 64-bit integer of the wire is made of. */
 const count = when((value) => Number.isSafeInteger(value) && between(0, Infinity)(value));
 const int32 = when((value) => Number.isInteger(value) && between(0, 2 ** 31 - 1)(value));
-/** A length of time, with parts of a millisecond. */
-const duration = when(between(0, Number.MAX_SAFE_INTEGER));
+/** A length of time, with parts of a millisecond, up to the last one that a duration of the wire can be. */
+const duration = when(between(0, 315_576_000_000_000));
 /** The last one that a timestamp of the wire can be: the end of the year 9999. */
 const time = when(between(0, 253_402_300_799_999));
 const temperature = when(between(0, requestLimits.temperatureMax));

@@ -40,4 +40,12 @@ test("a duration is rounded up to whole milliseconds, and never from below zero"
     [-5n, 1],
   ] as const)
     expect(() => ms(seconds, nanos)).toThrow("f is negative");
+  const longest = 315_576_000_000n;
+  expect(ms(longest, 999_999_999)).toBe(Number(longest) * 1000 + 1000);
+  for (const [seconds, nanos] of [
+    [longest + 1n, 0],
+    [2n ** 62n, 0],
+    [1n, 1_000_000_000],
+  ] as const)
+    expect(() => ms(seconds, nanos)).toThrow(`f has ${seconds} seconds and ${nanos} nanos`);
 });

@@ -95,6 +95,20 @@ describe("an agent as a message", () => {
       fuelUsed: BigInt(2 ** 50),
     });
   });
+  test("has the largest numbers that can be sent, where they have grown beyond", () => {
+    const beyond = 2 ** 70;
+    const stats = { promptTokens: beyond, completionTokens: beyond, fuelUsed: beyond };
+    const agent = agentOf(rowOf({ ...stats, workedMs: beyond }));
+    const longest = "315576000000s";
+    expect(toJson(AgentSchema, agent)).toMatchObject({ stats: { totalDuration: longest } });
+    const read = fromBinary(AgentSchema, toBinary(AgentSchema, agent));
+    const most = BigInt(Number.MAX_SAFE_INTEGER);
+    expect(read.stats).toMatchObject({
+      promptTokens: most,
+      completionTokens: most,
+      fuelUsed: most,
+    });
+  });
   test("names no parent where it has none", () => {
     expect(agentOf(rowOf())).toMatchObject({ parentAgentId: "", forkedAtSequence: 0n });
   });

@@ -96,6 +96,19 @@ test("a later message of a chat in JSON is refused by the field's name", async (
   session.close();
 });
 
+test("a request in JSON that is not in UTF-8 is refused as one in binary form is", async () => {
+  await using server = await openTestServer();
+  const session = await openSession(server.url);
+  const path = "/engram.api.v1.AgentService/CreateAgent";
+  const body = Buffer.concat([Buffer.from('{"goal":"'), Buffer.of(0xff), Buffer.from('"}')]);
+  const answer = await post(session, path, { "content-type": "application/json" }, body);
+  expect(JSON.parse(String(answer.body))).toEqual({
+    code: "invalid_argument",
+    message: "the request message is not valid UTF-8",
+  });
+  session.close();
+});
+
 for (const [name, body, status] of [
   ["a length of 4 GiB", Uint8Array.of(0, 0xff, 0xff, 0xff, 0xff), "8"],
   ["a bomb of zeros", envelope(Bun.gzipSync(new Uint8Array(64 * 1024 * 1024)), 1), "8"],

@@ -86,6 +86,7 @@ test("a fault is named by its path", () => {
     [returned("c", { fuelUsed: -1 }), "fuelUsed"],
     [returned("c", { memoryBytes: 1.5 }), "memoryBytes"],
     [{ ...returned("c"), workedMs: -1 }, "workedMs"],
+    [{ ...returned("c"), workedMs: 315_576_000_000_001 }, "workedMs"],
     [{ ...requested("c", 1), head: { call, usage } }, "head.call.nowMs"],
   ];
   for (const [event, path] of faults) expect(faultyFieldOf(event as Event)).toBe(path);

@@ -389,6 +389,8 @@ export type ClientMessage = Message<"engram.api.v1.ClientMessage"> & {
   } | { case: undefined; value?: undefined };
 
   /**
+   * Of older clients. The engine goes by its own clock and keeps none of this.
+   *
    * @generated from field: google.protobuf.Timestamp client_timestamp = 10;
    */
   clientTimestamp?: Timestamp | undefined;
