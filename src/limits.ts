@@ -55,6 +55,8 @@ export const turnLimits = {
   claimsTrusted: 2,
   /** Text and thinking of one reply: each is one event, which clients have to take. A model that writes more is looping. */
   replyBytesMax: 4 * mib - 64 * kib,
+  /** Text and thinking of a reply that is gone on with: more leaves it no room, and is more than models read. */
+  continuedCharsMax: mib,
   toolCallsPerReplyMax: 32,
   toolInputCharsMax: mib,
   /** Objects and lists in one another: no client parses them, but checks go down level by level. */

@@ -44,6 +44,9 @@ export async function callModel(
       replyEvents(reply, call, sequence, toolbox.needsConfirmation);
     return await record(step, events, true);
   } catch (error) {
+    // What the model was to go on with may be all that is too much for it.
+    if (draft !== null && error instanceof EngramError && error.code === "context_overflow")
+      return record(step, abandon(state, draft), true);
     return modelFailed(step, call, error);
   }
 }
@@ -79,7 +82,8 @@ export async function condense(step: Step, items: number, signal: AbortSignal): 
 
 /**
  * Thinking alone cannot be gone on with: no server takes it back in all its modes. Nor can an answer whose tools were
- * offered in another way than the model now takes them: it is another model, or more is known of it.
+ * offered in another way than the model now takes them: it is another model, or more is known of it. Nor can one of
+ * about the length that ends a turn: a retry would come no further.
  */
 async function canContinue(
   { model }: Parts,
@@ -88,6 +92,8 @@ async function canContinue(
   signal: AbortSignal,
 ): Promise<boolean> {
   if (textOf(draft, "text").trimEnd() === "") return false;
+  const chars = draft.pieces.reduce((sum, { content }) => sum + content.length, 0);
+  if (chars > turnLimits.continuedCharsMax) return false;
   const { tools } = draft.call.abilities ?? abilitiesUnknown;
   if (tools !== (await model.abilities(spec.model, signal)).tools) return false;
   return model.continuesPartial(spec.model, spec.config.enableThinking, signal);
