@@ -1,8 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import type { AgentConfig, Attachment, Event } from "../../src/agent/event.ts";
+import type { AgentConfig, Attachment, Event, ModelCall } from "../../src/agent/event.ts";
 import { fold } from "../../src/agent/fold.ts";
 import { buildPrompt, type PromptMessage } from "../../src/agent/prompt.ts";
+import { abilitiesUnknown, requestOf } from "../../src/agent/request.ts";
 import {
   born,
   callAfter,
@@ -25,14 +26,21 @@ const sentAfter = (...events: readonly Event[]): readonly PromptMessage[] =>
 const texts = (messages: readonly PromptMessage[]): string[] =>
   messages.map(({ content }) => content);
 const waiting: Partial<AgentConfig> = { waitForInput: true };
+const inText = ({ abilities }: ModelCall): boolean => abilities?.tools === false;
+
+/** A reply that says this and calls a tool. */
+const asked = (content: string): readonly Event[] => [
+  spoke(content, 1),
+  { ...requested("call_3", 1), head: null, inputJson: '{"a":1.50}' } as Event,
+];
 
 describe("over the calls of a life", () => {
-  test("the prompt of each call begins with the messages of the one before", () => {
+  test("the prompt of each call begins with the messages of the one before that spelled calls alike", () => {
     let compared = 0;
     fc.assert(
       fc.property(anyHistory, ({ calls }) => {
-        for (const [index, { messages }] of calls.entries()) {
-          const before = calls[index - 1];
+        for (const [index, { call, messages }] of calls.entries()) {
+          const before = calls.slice(0, index).findLast((it) => inText(it.call) === inText(call));
           if (before === undefined) continue;
           // The system message changes with the agent's spec.
           const earlier = before.messages.slice(1);
@@ -67,10 +75,48 @@ describe("over the calls of a life", () => {
     );
   });
 
+  test("each call of a tool in a text is followed by its result, before anybody else speaks", () => {
+    let results = 0;
+    fc.assert(
+      fc.property(anyHistory, ({ calls }) => {
+        for (const { messages } of calls.filter(({ call }) => inText(call))) {
+          let open = 0;
+          for (const { role, content } of messages) {
+            const isResult =
+              role === "user" && /^\[.*?\] (\(.*?\) )?Result of \w+ \(call_\d+\): /.test(content);
+            expect(isResult).toBe(open > 0);
+            if (isResult) open--;
+            if (isResult) results++;
+            if (role === "assistant") open = content.split(/^\[TOOL_CALL:/m).length - 1;
+          }
+          expect(open).toBe(0);
+        }
+      }),
+      seeded(200),
+    );
+    expect(results).toBeGreaterThan(100);
+  });
+
+  test("one who takes no tools as such is told of them in the system message, by user messages and in his own words", () => {
+    fc.assert(
+      fc.property(anyHistory, ({ calls }) => {
+        for (const { messages } of calls.filter(({ call }) => inText(call))) {
+          const [first, ...others] = messages;
+          expect(first?.role).toBe("system");
+          for (const message of others) {
+            expect(["user", "assistant"]).toContain(message.role);
+            if (message.role === "assistant") expect(message.toolCalls).toEqual([]);
+          }
+        }
+      }),
+      seeded(100),
+    );
+  });
+
   test("each call of a tool is followed by its result, before anybody else speaks", () => {
     fc.assert(
       fc.property(anyHistory, ({ calls }) => {
-        for (const { messages } of calls) {
+        for (const { messages } of calls.filter(({ call }) => !inText(call))) {
           let open: string[] = [];
           for (const message of messages) {
             if (message.role === "tool") open = open.filter((id) => id !== message.callId);
@@ -178,6 +224,42 @@ describe("what is said", () => {
         toolCalls: [{ callId: "call_2", name: "echo", input }],
       });
     }
+  });
+});
+
+describe("to a model that takes no tools as such", () => {
+  const abilities = { ...abilitiesUnknown, tools: false };
+  const echo = { name: "echo", description: "says it", parameters: { type: "object" } };
+  const events = [born(), ...asked("Well:"), returned("call_3", { output: "3" })];
+  const state = fold(logged(events));
+  const sent = (over: Partial<ModelCall>): readonly PromptMessage[] =>
+    buildPrompt(state, callAfter(events.length, { abilities, ...over }));
+
+  test("tools are told in the system message, and nowhere else", () => {
+    const request = requestOf(state, callAfter(4, { abilities, tools: [echo] }), "");
+    expect(request.tools).toEqual([]);
+    expect(request.messages[0]?.content).toContain(JSON.stringify(echo));
+    expect(request.messages[0]?.content).toContain("[TOOL_CALL:NAME:");
+    expect(sent({ tools: [] })[0]?.content).not.toContain("TOOL_CALL");
+    const native = requestOf(state, callAfter(4, { tools: [echo] }), "");
+    expect(native.tools).toEqual([echo]);
+    expect(native.messages[0]?.content).not.toContain("TOOL_CALL");
+  });
+  test("calls stand in the text, as they were written, and results come from the user", () => {
+    expect(sent({}).slice(2)).toEqual([
+      { role: "assistant", content: 'Well:\n[TOOL_CALL:echo:{"a":1.50}]', toolCalls: [] },
+      {
+        role: "user",
+        content: "[2026-01-31T12:00:04Z] (now: 2026-01-31T12:00:04Z) Result of echo (call_3): 3",
+        images: [],
+      },
+    ]);
+  });
+  test("what was spelled in one way before is not taken for the other", () => {
+    const native = buildPrompt(state, callAfter(4));
+    expect(native.map(({ role }) => role)).toEqual(["system", "user", "assistant", "tool"]);
+    expect(sent({}).map(({ role }) => role)).toEqual(["system", "user", "assistant", "user"]);
+    expect(buildPrompt(state, callAfter(4))).toEqual(native);
   });
 });
 

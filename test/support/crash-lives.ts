@@ -5,6 +5,7 @@ import { born } from "./events.ts";
 import { type CrashWorld, type Ending, openCrashWorld } from "./crash-world.ts";
 import {
   askedOf,
+  callingInText,
   makePlayedModel,
   partialOf,
   type PlayedModel,
@@ -34,6 +35,8 @@ type Life = {
   readonly forgetful?: boolean;
   /** The model says something else at each call: only what was promised to the client can be compared. */
   readonly drifting?: boolean;
+  /** The model takes no tools as such. */
+  readonly inText?: boolean;
 };
 
 const { snapshotEventsMin } = engineLimits;
@@ -165,6 +168,9 @@ export const lives: readonly Life[] = [
   { name: "a final answer that is reopened", play: reopened },
   { name: "a fork", play: forked },
   { name: "a final answer", play: answered("final") },
+  { name: "tools called in the text", play: answered("marked"), inText: true },
+  { name: "an approved tool called in the text", play: confirmed(true), inText: true },
+  { name: "a final answer in the text", play: answered("marked final"), inText: true },
   { name: "a model that fails once", play: answered("faulty") },
   { name: "a model that cannot continue", play: answered("think"), forgetful: true },
   { name: "a model that never repeats itself", play: answered("plain"), drifting: true },
@@ -173,7 +179,7 @@ export const lives: readonly Life[] = [
 
 /** Lives it, with the engine dying at these points. */
 export async function live(
-  { play, forgetful = false, drifting = false }: Life,
+  { play, forgetful = false, drifting = false, inText = false }: Life,
   fixture: Backend["fixture"],
   crashAt: ReadonlySet<number>,
 ): Promise<Lived> {
@@ -185,10 +191,12 @@ export async function live(
     if (name === "broken" && !isOpen) throw new EngramError("model_error", "this never works");
     return replies[name] ?? replyTo(name, gate.promise);
   };
-  const model = makePlayedModel((request, number) => {
-    const reply = say(askedOf(request.messages));
+  const played = makePlayedModel((request, number) => {
+    const name = askedOf(request.messages);
+    const reply = say(inText && name === "risky" ? "marked risky" : name);
     return drifting ? drifted(partialOf(request.messages), number) : failing(reply, number);
   }, !forgetful);
+  const model = inText ? callingInText(played) : played;
   const sandbox = makePlayedSandbox(async (call) => {
     for (const agentId of made) {
       const { log } = await world.ending(agentId);
@@ -236,6 +244,19 @@ const replies: Readonly<Record<string, PlayedReply>> = {
     ],
   },
   risky: { text: ["let me"], calls: [{ name: "risky", input: { n: 3 } }] },
+  marked: {
+    text: [
+      "Now: ",
+      "\n\n[TO",
+      'OL_CALL:echo:{"n"',
+      ":1}",
+      "]\n and ",
+      '[TOOL_CALL:echo:{"n":2}]',
+      "\n",
+    ],
+  },
+  "marked risky": { text: ["let me", '[TOOL_CALL:risky:{"n":3}'] },
+  "marked final": { text: ["here ", '[TOOL_CALL:final_answer:{"content":', '"42"}]'] },
   final: {
     text: ["here ", "it is"],
     calls: [{ name: "final_answer", input: { content: "42", structured: { n: 42 } } }],

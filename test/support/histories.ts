@@ -6,6 +6,7 @@ import { fold } from "../../src/agent/fold.ts";
 import { type Marks, marksOf } from "../../src/agent/mark.ts";
 import { buildPrompt, type PromptMessage } from "../../src/agent/prompt.ts";
 import { type ModelReply, replyEvents } from "../../src/agent/reply.ts";
+import { abilitiesUnknown } from "../../src/agent/request.ts";
 import type { AgentState } from "../../src/agent/state.ts";
 import { statusOf } from "../../src/agent/state.ts";
 import { EngramError } from "../../src/errors.ts";
@@ -63,6 +64,9 @@ const anyMove: fc.Arbitrary<Move> = fc.record({
   gapMs: fc.integer({ min: -100, max: 3000 }),
 });
 
+/** One that takes tools as such, and one that calls them in its text; an edit changes between them. */
+const models = ["native", "in text"] as const;
+
 /** Histories of 12 to 60 moves; shrinking leaves moves out. */
 export const anyHistory: fc.Arbitrary<History> = fc
   .tuple(
@@ -72,9 +76,10 @@ export const anyHistory: fc.Arbitrary<History> = fc
       durationMsMax: fc.constantFrom(0, 0, 20_000),
       totalTokensMax: fc.constantFrom(0, 0, 60),
     }),
+    fc.constantFrom(...models),
     fc.array(anyMove, { minLength: 12, maxLength: 60, size: "max" }),
   )
-  .map(([config, played]) => play(born(config), played));
+  .map(([config, model, played]) => play(born(config, { model }), played));
 
 type Flight = { readonly call: ModelCall; readonly messages: readonly PromptMessage[] };
 
@@ -120,7 +125,8 @@ function play(first: Event, played: readonly Move[]): History {
       return;
     }
     const tools = move.n % 3 === 0 ? [{ name: "echo", description: "", parameters: {} }] : null;
-    const call = { afterSequence: state.sequence, nowMs, tools, continuedLength: 0 };
+    const abilities = { ...abilitiesUnknown, tools: state.spec.model === "native" };
+    const call = { afterSequence: state.sequence, nowMs, tools, continuedLength: 0, abilities };
     flight = { call, messages: buildPrompt(state, call) };
   };
   const fork = (move: Move): void => {
@@ -217,7 +223,8 @@ function commandOf(state: AgentState, { kind, text, n }: Move): Command {
       return { type: "Confirm", key, callId, approve: n % 4 !== 0, reason: text };
     }
     default: {
-      const change: (typeof state)["spec"] = { ...state.spec, systemPrompt: text };
+      const model = models[n % models.length]!;
+      const change: (typeof state)["spec"] = { ...state.spec, systemPrompt: text, model };
       return { type: "Edit", key, change: () => change, description: n % 2 === 0 ? text : "" };
     }
   }

@@ -114,8 +114,15 @@ function piecesOf(reply: PlayedReply, partial: string): readonly ModelPiece[] {
 
 const asThought = (text: string): ModelPiece => ({ kind: "thinking", text });
 
+/** The model as one that takes no tools as such, and calls them in its text. */
+export const callingInText = (model: PlayedModel): PlayedModel => ({
+  ...model,
+  abilities: async () => ({ ...abilitiesUnknown, tools: false }),
+});
+
 /** What the prompt says last, without its time: the message or tool result to be answered. */
 export function askedOf(messages: readonly PromptMessage[]): string {
   const last = messages.findLast(({ role }) => role === "user" || role === "tool");
-  return (last?.content ?? "").replace(/^\[[^\]]*\] (\(now: [^)]*\) )?/, "");
+  const content = (last?.content ?? "").replace(/^\[[^\]]*\] (\(now: [^)]*\) )?/, "");
+  return content.replace(/^Result of \w+ \(call_\d+\): /, "");
 }
