@@ -29,7 +29,7 @@ const waiting: Partial<AgentConfig> = { waitForInput: true };
 const inText = ({ abilities }: ModelCall): boolean => abilities?.tools === false;
 
 /** A reply that says this and calls a tool. */
-const asked = (content: string): readonly Event[] => [
+const called = (content: string): readonly Event[] => [
   spoke(content, 1),
   { ...requested("call_3", 1), head: null, inputJson: '{"a":1.50}' } as Event,
 ];
@@ -230,7 +230,7 @@ describe("what is said", () => {
 describe("to a model that takes no tools as such", () => {
   const abilities = { ...abilitiesUnknown, tools: false };
   const echo = { name: "echo", description: "says it", parameters: { type: "object" } };
-  const events = [born(), ...asked("Well:"), returned("call_3", { output: "3" })];
+  const events = [born(), ...called("Well:"), returned("call_3", { output: "3" })];
   const state = fold(logged(events));
   const sent = (over: Partial<ModelCall>): readonly PromptMessage[] =>
     buildPrompt(state, callAfter(events.length, { abilities, ...over }));
