@@ -100,18 +100,23 @@ const openTools = (settings: Settings, log: Log): Promise<WasmSandbox> =>
     log,
   });
 
-function openModel(settings: Settings, log: Log): Model {
+async function openModel(settings: Settings, log: Log): Promise<Model> {
+  const server = {
+    timeoutMs: settings.llmTimeoutMs,
+    options: settings.llmOptions,
+    clock: systemClock,
+    log: (line: string) => log("warn", line),
+  };
   switch (settings.llmProvider) {
     case "scripted":
       return openScripted({ clock: systemClock });
     case "ollama":
-      return openOllama({
-        url: settings.ollamaUrl,
-        timeoutMs: settings.llmTimeoutMs,
-        options: settings.llmOptions,
-        clock: systemClock,
-        log: (line) => log("warn", line),
-      });
+      return openOllama({ ...server, url: settings.ollamaUrl });
+    case "openai": {
+      // The client is loaded where it is needed.
+      const { openOpenAi } = await import("../llm/openai.ts");
+      return openOpenAi({ ...server, url: settings.llmBaseUrl, apiKey: settings.llmApiKey });
+    }
   }
 }
 
@@ -129,7 +134,7 @@ async function start(
       store,
       sandbox,
       log,
-      model: metrics.model(openModel(settings, log)),
+      model: metrics.model(await openModel(settings, log)),
       clock,
       settings: { concurrency: settings.concurrency, leaseTtlMs: settings.leaseTtlMs },
     },

@@ -28,8 +28,11 @@ export type Settings = {
   readonly corsOrigins: readonly string[];
   readonly toolsPath: string;
   readonly toolLimits: ToolLimits;
-  readonly llmProvider: "ollama" | "scripted";
+  readonly llmProvider: "ollama" | "openai" | "scripted";
   readonly ollamaUrl: string;
+  readonly llmBaseUrl: string;
+  /** null: none is sent. */
+  readonly llmApiKey: string | null;
   readonly llmTimeoutMs: number;
   readonly llmOptions: JsonObject;
   readonly concurrency: number;
@@ -66,8 +69,14 @@ export const settingsTable = [
   ["TOOL_MEMORY_MB", "64", "linear memory of a tool call"],
   ["TOOL_TIMEOUT_MS", "10000", "wall time of a tool call"],
   ["TOOL_OUTPUT_KB", "256", "output of a tool call"],
-  ["LLM_PROVIDER", "ollama", "ollama, or scripted: built in, offline, deterministic"],
+  [
+    "LLM_PROVIDER",
+    "ollama",
+    "ollama; openai: any server of that API; scripted: built in, offline, deterministic",
+  ],
   ["OLLAMA_URL", "http://localhost:11434", "the Ollama server"],
+  ["LLM_BASE_URL", "https://api.openai.com/v1", "the server, with LLM_PROVIDER=openai"],
+  ["LLM_API_KEY", "", "the key that this server wants"],
   ["LLM_TIMEOUT_MS", "120000", "silence of the model after which a call is tried again"],
   ["LLM_OPTIONS", "", "JSON object merged into the model server's options"],
   ["WORKER_CONCURRENCY", "64", "steps at once; 0: serve the API only"],
@@ -115,8 +124,10 @@ export function readSettings(
     apiKeys,
     tls: tlsOf(text("TLS_CERT"), text("TLS_KEY")),
     corsOrigins: listOf(text("CORS_ORIGINS")).map(originOf),
-    llmProvider: choice("LLM_PROVIDER", text("LLM_PROVIDER"), ["ollama", "scripted"]),
+    llmProvider: choice("LLM_PROVIDER", text("LLM_PROVIDER"), ["ollama", "openai", "scripted"]),
     ollamaUrl: text("OLLAMA_URL"),
+    llmBaseUrl: text("LLM_BASE_URL"),
+    llmApiKey: llmApiKeyOf(text("LLM_API_KEY")),
     llmTimeoutMs: number("LLM_TIMEOUT_MS", 1, 24 * 3600_000),
     llmOptions: objectOf("LLM_OPTIONS", text("LLM_OPTIONS")),
     concurrency: number("WORKER_CONCURRENCY", 0, 10_000),
@@ -301,6 +312,16 @@ function apiKeysOf(value: string): readonly string[] {
   const keys = listOf(value);
   if (value !== "" && keys.length === 0) throw bad("API_KEY", value, noKey);
   return keys;
+}
+
+/** A key as a header can carry it; what is wrong with one is said without it. */
+function llmApiKeyOf(value: string): string | null {
+  if (value === "") return null;
+  if (/^[\x21-\x7e]+$/.test(value)) return value;
+  throw new EngramError(
+    "invalid_argument",
+    "LLM_API_KEY holds blanks or characters that no key has: it must be one key alone",
+  );
 }
 
 /** A page's origin as its browser sends it. Of other schemes than the web's no more than the form is known. */

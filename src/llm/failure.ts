@@ -59,10 +59,11 @@ export const errorText = (value: unknown, depth = 0): string | null => {
     return inner === undefined ? value : (errorText(inner, depth + 1) ?? value);
   }
   if (!isJsonObject(value)) return null;
-  const { error, message, type } = value;
-  if (error !== undefined && depth < 4) return errorText(error, depth + 1);
+  const { error, message, type, code } = value;
+  if (error !== undefined && error !== null && depth < 4) return errorText(error, depth + 1);
   if (typeof message !== "string") return null;
-  return typeof type === "string" ? `${message} (${type})` : message;
+  const kinds = [...new Set([type, code])].filter((kind) => typeof kind === "string");
+  return kinds.length > 0 ? `${message} (${kinds.join(", ")})` : message;
 };
 
 /** The failure behind a status, with the `text` of its body; null: there is none that can be read. */
@@ -122,11 +123,20 @@ export const failureOfEnd = ({ server, model }: Subject): EngramError =>
     { transient: true },
   );
 
-/** A Retry-After header's value in ms from `nowMs`: seconds or a date. undefined: absent or unreadable. */
-export const retryAfterMsOf = (value: string, nowMs: number): number | undefined => {
-  const delayMs = /^\d{1,9}$/.test(value) ? Number(value) * 1000 : Date.parse(value) - nowMs;
-  return Number.isNaN(delayMs) ? undefined : boundedDelayMs(delayMs);
+/** How long a server asks to be left alone, in ms from `nowMs`: `header` gives its headers. undefined: it does not say. */
+export const retryAfterMsOf = (
+  header: (name: string) => string,
+  nowMs: number,
+): number | undefined => {
+  const exact = header("retry-after-ms");
+  const value = header("retry-after");
+  const delayMs = [
+    decimal.test(exact) ? Number(exact) : Number.NaN,
+    decimal.test(value) ? Number(value) * 1000 : Date.parse(value) - nowMs,
+  ].find((one) => !Number.isNaN(one));
+  return delayMs === undefined
+    ? undefined
+    : Math.min(Math.max(Math.ceil(delayMs), 0), turnLimits.retryAfterMsMax);
 };
 
-const boundedDelayMs = (delayMs: number): number =>
-  Math.min(Math.max(delayMs, 0), turnLimits.retryAfterMsMax);
+const decimal = /^\d{1,12}(?:\.\d{1,9})?$/;

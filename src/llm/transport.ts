@@ -114,6 +114,6 @@ export const fetchOver =
     throw protocol.failureOfStatus({
       status: reply.status,
       body: await errorBody(chunks),
-      retryAfterMs: retryAfterMsOf(reply.header("retry-after"), clock.nowMs()),
+      retryAfterMs: retryAfterMsOf(reply.header, clock.nowMs()),
     });
   };

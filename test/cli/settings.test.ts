@@ -79,6 +79,15 @@ test("a key that is asked for on the command line is there, for the engine and i
   expect(settings(env, "--api-key", "two").apiKeys).toEqual(["two"]);
 });
 
+test("a model server's key that cannot be sent is refused without being shown", () => {
+  for (const key of ["sk-one sk-two", "sk-one\nsk-two", "sk-ä", " "]) {
+    const error = refused(() => settings({ LLM_API_KEY: key }));
+    expect(error).toMatchObject({ code: "invalid_argument" });
+    expect(String(error)).toContain("LLM_API_KEY");
+    expect(String(error)).not.toContain("sk-");
+  }
+});
+
 type Name = (typeof settingsTable)[number][0];
 const tls = { TLS_CERT: "c.pem", TLS_KEY: "k.pem" };
 const redis = { STORE_TYPE: "redis", REDIS_URL: "cache:6380" };
@@ -111,6 +120,8 @@ const single: Readonly<
   TOOL_OUTPUT_KB: ["5", { toolLimits: { outputBytesMax: 5 * 1024 } }],
   LLM_PROVIDER: ["scripted", { llmProvider: "scripted" }],
   OLLAMA_URL: ["http://o:1", { ollamaUrl: "http://o:1" }],
+  LLM_BASE_URL: ["http://v:1/v1", { llmBaseUrl: "http://v:1/v1" }],
+  LLM_API_KEY: ["sk-1", { llmApiKey: "sk-1" }],
   LLM_TIMEOUT_MS: ["88", { llmTimeoutMs: 88 }],
   LLM_OPTIONS: ['{"num_ctx": 9}', { llmOptions: { num_ctx: 9 } }],
   WORKER_CONCURRENCY: ["0", { concurrency: 0 }],
@@ -161,6 +172,8 @@ test("where nothing is set, the defaults are those that operators are told", () 
     corsOrigins: [],
     llmProvider: "ollama",
     ollamaUrl: "http://localhost:11434",
+    llmBaseUrl: "https://api.openai.com/v1",
+    llmApiKey: null,
     llmTimeoutMs: 120_000,
     llmOptions: {},
     concurrency: 64,

@@ -33,7 +33,12 @@ export const stampNow = (): string => new Date().toISOString().replace("Z", "123
 const contentType = { "Content-Type": "application/json; charset=utf-8" };
 
 /** The exchange on a connection; answers by hand, since a server library would not be rude on request. */
-export const openFakeExchange = (socket: Socket, head: string, bodyText: string): FakeExchange => {
+export const openFakeExchange = (
+  socket: Socket,
+  head: string,
+  bodyText: string,
+  streamType = "application/x-ndjson",
+): FakeExchange => {
   const [requestLine = "", ...lines] = head.split("\r\n");
   const [method = "", path = ""] = requestLine.split(" ");
   const parsed: unknown = bodyText === "" ? {} : JSON.parse(bodyText);
@@ -55,7 +60,7 @@ export const openFakeExchange = (socket: Socket, head: string, bodyText: string)
   const raw = (bytes: string | Uint8Array): void => {
     if (!begun)
       write(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n",
+        `HTTP/1.1 200 OK\r\nContent-Type: ${streamType}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n`,
       );
     begun = true;
     write(

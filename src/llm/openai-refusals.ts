@@ -1,0 +1,58 @@
+import type { JsonObject } from "../agent/json.ts";
+import type { ModelRequest } from "../agent/request.ts";
+import type { Refusal } from "./openai-failure.ts";
+import type { Extras } from "./openai-wire.ts";
+import { modelServerLimits } from "./server-limits.ts";
+
+/** What of requests the models of a server were found not to take. */
+export type Refusals = {
+  readonly has: (part: Refusal, model: string) => boolean;
+  /** What to say to a model beside the request itself. */
+  readonly extrasFor: (model: string) => Extras;
+  /** Which of the parts that a server's words point at was in the request; null: none. */
+  readonly partOf: (request: ModelRequest, refused: readonly Refusal[]) => Refusal | null;
+  readonly remember: (part: Refusal, model: string) => void;
+};
+
+/** What a model does not take, and what follows. */
+export const refusalText: Readonly<Record<Refusal, string>> = {
+  thinking: "does not take reasoning_effort and is asked without",
+  usage: "does not take stream_options and is asked without: its tokens may not be counted",
+  format: "does not take response_format and is asked without",
+  tools: "does not take definitions of tools and is offered them as text",
+};
+
+/** A memory of refusals that begins empty. What LLM_OPTIONS (`options`) ask for is never left out. */
+export const makeRefusals = (options: JsonObject, log: (line: string) => void): Refusals => {
+  const models: Readonly<Record<Refusal, Set<string>>> = {
+    thinking: new Set(),
+    usage: new Set(),
+    format: new Set(),
+    tools: new Set(),
+  };
+  const has = (part: Refusal, model: string): boolean => models[part].has(model);
+  const extrasFor = (model: string): Extras => ({
+    usage: !has("usage", model),
+    format: !has("format", model),
+  });
+  return {
+    has,
+    extrasFor,
+    partOf: ({ model, thinking, format, tools }, refused) => {
+      const extras = extrasFor(model);
+      const sent: Readonly<Record<Refusal, boolean>> = {
+        thinking: thinking && options["reasoning_effort"] === undefined,
+        usage: extras.usage && options["stream_options"] === undefined,
+        format: format !== null && extras.format,
+        tools: tools.length > 0,
+      };
+      return refused.find((part) => sent[part]) ?? null;
+    },
+    remember: (part, model) => {
+      const known = models[part];
+      if (!known.has(model)) log(`the model "${model}" ${refusalText[part]}`);
+      if (known.size >= modelServerLimits.modelsRememberedMax) known.clear();
+      known.add(model);
+    },
+  };
+};

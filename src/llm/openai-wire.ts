@@ -1,0 +1,119 @@
+import type { OpenAI } from "openai";
+import type { ToolDefinition } from "../agent/event.ts";
+import { isJsonObject, type JsonObject } from "../agent/json.ts";
+import type { PromptMessage } from "../agent/prompt.ts";
+import type { ModelRequest } from "../agent/request.ts";
+
+type Message = OpenAI.ChatCompletionMessageParam;
+type Body = OpenAI.ChatCompletionCreateParamsStreaming;
+
+/** What of a request some servers refuse, and are then asked without. */
+export type Extras = { readonly usage: boolean; readonly format: boolean };
+
+/** What is said of a message that is to be gone on with, and of no other: a server would go on with any last one. */
+const continuation: ReadonlySet<string> = new Set([
+  "continue_final_message",
+  "add_generation_prompt",
+]);
+
+/** What LLM_OPTIONS cannot change. */
+const ours: ReadonlySet<string> = new Set(["model", "messages", "stream"]);
+
+const magics: readonly (readonly [type: string, at: number, bytes: string])[] = [
+  ["image/jpeg", 0, "\xff\xd8\xff"],
+  ["image/gif", 0, "GIF8"],
+  ["image/webp", 8, "WEBP"],
+  ["image/bmp", 0, "BM"],
+  ["image/avif", 4, "ftypavif"],
+  ["image/heic", 4, "ftyphei"],
+  ["image/tiff", 0, "II*\0"],
+];
+
+/** An image with its type, as its first bytes tell; one that is of no known kind is said to be the commonest. */
+const dataUri = (base64: string): string => {
+  const head = Buffer.from(base64.slice(0, 32), "base64").toString("latin1");
+  const [type] = magics.find(([, at, bytes]) => head.startsWith(bytes, at)) ?? ["image/png"];
+  return `data:${type};base64,${base64}`;
+};
+
+const messageOf = (message: PromptMessage): Message => {
+  switch (message.role) {
+    case "system":
+      return { role: "system", content: message.content };
+    case "user":
+      if (message.images.length === 0) return { role: "user", content: message.content };
+      return {
+        role: "user",
+        content: [
+          { type: "text", text: message.content },
+          ...message.images.map((image) => ({
+            type: "image_url" as const,
+            image_url: { url: dataUri(image) },
+          })),
+        ],
+      };
+    case "assistant":
+      if (message.toolCalls.length === 0) return { role: "assistant", content: message.content };
+      return {
+        role: "assistant",
+        content: message.content === "" ? null : message.content,
+        tool_calls: message.toolCalls.map(({ callId, name, input }) => ({
+          id: callId,
+          type: "function",
+          function: { name, arguments: JSON.stringify(input) },
+        })),
+      };
+    case "tool": {
+      // Servers of models whose templates print the name look for it; the others for the id.
+      const { name, callId, content } = message;
+      return Object.assign({ role: "tool" as const, tool_call_id: callId, content }, { name });
+    }
+  }
+};
+
+const toolOf = ({ name, description, parameters }: ToolDefinition): OpenAI.ChatCompletionTool => ({
+  type: "function",
+  function: {
+    name,
+    description,
+    // OpenAI refuses a whole request for a schema that is no object's, or names no properties.
+    parameters: {
+      ...parameters,
+      type: "object",
+      properties: isJsonObject(parameters["properties"]) ? parameters["properties"] : {},
+    },
+  },
+});
+
+/** Whether LLM_OPTIONS say that the server goes on with a last message of the assistant's when told to. */
+export const canContinue = (options: JsonObject): boolean =>
+  options["continue_final_message"] === true;
+
+/**
+ * A request as the openai package sends it, streaming. `options` are LLM_OPTIONS: they stand beside the rest, and give
+ * way to what the agent's own settings ask for, but an effort of reasoning that they name is kept.
+ */
+export const chatRequest = (request: ModelRequest, extras: Extras, options: JsonObject): Body => {
+  const { model, messages, tools, temperature, thinking, format } = request;
+  const last = messages.at(-1);
+  const continues = last?.role === "assistant" && last.toolCalls.length === 0;
+  const chat: Body = { model, messages: messages.map(messageOf), stream: true };
+  if (extras.usage) chat.stream_options = { include_usage: true };
+  // Said, since the models that think have no default in common, and some none at all.
+  if (thinking) chat.reasoning_effort = "medium";
+  const named = Object.entries(options);
+  Object.assign(
+    chat,
+    Object.fromEntries(named.filter(([name]) => !ours.has(name) && !continuation.has(name))),
+    continues &&
+      canContinue(options) && { continue_final_message: true, add_generation_prompt: false },
+  );
+  if (tools.length > 0) chat.tools = tools.map(toolOf);
+  if (temperature !== null) chat.temperature = temperature;
+  if (format !== null && extras.format)
+    chat.response_format = {
+      type: "json_schema",
+      json_schema: { name: "answer", schema: { ...format } },
+    };
+  return chat;
+};

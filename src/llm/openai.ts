@@ -1,0 +1,89 @@
+import type { ModelAbilities } from "../agent/event.ts";
+import type { JsonObject } from "../agent/json.ts";
+import type { ModelRequest } from "../agent/request.ts";
+import { EngramError } from "../errors.ts";
+import { failureOfEnd } from "./failure.ts";
+import type { Model, ModelPiece } from "./model.ts";
+import { baseUrl, openExchange, type Exchange, type OpenAiServer } from "./openai-exchange.ts";
+import { openModelList } from "./openai-models.ts";
+import { makeRefusals, refusalText } from "./openai-refusals.ts";
+import { readReply } from "./openai-reply.ts";
+import { canContinue, chatRequest } from "./openai-wire.ts";
+
+export type OpenAiSettings = OpenAiServer & {
+  /** LLM_OPTIONS: stand in the body beside what the engine asks for. */
+  readonly options: JsonObject;
+  /** Takes a line for the operator. */
+  readonly log: (line: string) => void;
+};
+
+/**
+ * A server that speaks OpenAI's chat completions. A reply is complete only with the model's `finish_reason`; one that
+ * is cut, garbled or silent for `timeoutMs` fails (transient). What a server refuses of a request that it takes without
+ * is remembered for the model, and the request made again without it: here, or for thinking and tools by the engine,
+ * which is told by a transient failure and by `abilities`. Fails with invalid_argument where `url` is no http address.
+ */
+export const openOpenAi = (settings: OpenAiSettings): Model => {
+  const { options, log } = settings;
+  baseUrl(settings.url);
+  const refusals = makeRefusals(options, log);
+  const list = openModelList(settings);
+  const bodyOf = (request: ModelRequest) =>
+    chatRequest(request, refusals.extrasFor(request.model), options);
+
+  const chat = async (
+    { client, subject, refused }: Exchange,
+    request: ModelRequest,
+  ): Promise<AsyncIterable<unknown>> => {
+    const { model } = request;
+    for (;;) {
+      try {
+        return await client.chat.completions.create(bodyOf(request));
+      } catch (error) {
+        const part = refusals.partOf(request, refused());
+        if (part === null) throw error;
+        refusals.remember(part, model);
+        if (part === "usage" || part === "format") continue;
+        const said = `the model "${model}" at ${subject.server} ${refusalText[part]} from now on`;
+        throw new EngramError("model_error", said, { transient: true, cause: error });
+      }
+    }
+  };
+
+  async function* call(request: ModelRequest, signal: AbortSignal): AsyncGenerator<ModelPiece> {
+    signal.throwIfAborted();
+    const exchange = openExchange(settings, request.model, signal);
+    const reply = readReply(request);
+    try {
+      for await (const chunk of await chat(exchange, request))
+        for (const piece of reply.take(chunk)) {
+          signal.throwIfAborted();
+          yield piece;
+        }
+      signal.throwIfAborted();
+      if (!reply.isFinished()) throw failureOfEnd(exchange.subject);
+    } catch (error) {
+      const failure = exchange.failureOf(error);
+      // What goes wrong after the model's end takes nothing from its reply.
+      const harmless = reply.isFinished() && failure instanceof EngramError && failure.transient;
+      if (signal.aborted || !harmless) throw failure;
+    } finally {
+      exchange.close();
+    }
+    yield* reply.end();
+  }
+
+  return {
+    call,
+    continuesPartial: async (_model, _thinking, signal) => {
+      signal.throwIfAborted();
+      return Promise.resolve(canContinue(options));
+    },
+    abilities: async (model, signal): Promise<ModelAbilities> => ({
+      tools: !refusals.has("tools", model),
+      thinking: !refusals.has("thinking", model),
+      contextTokens: await list.contextTokens(model, signal),
+    }),
+    bodyOf: (request) => JSON.stringify(bodyOf(request)),
+  };
+};

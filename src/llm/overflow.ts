@@ -1,0 +1,33 @@
+import type { Overflow } from "../errors.ts";
+
+// As OpenAI, vLLM, llama.cpp, SGLang, Mistral, TGI and LM Studio word it.
+const contextPatterns: readonly RegExp[] = [
+  /"n_ctx":\s{0,4}(\d{1,12})/,
+  /context (?:length|size|window)[^\d.]{0,40}?(\d{1,12})/i,
+  /maximum (?:model|allowed|input) length[^\d.]{0,20}?(\d{1,12})/i,
+  /with (\d{1,12}) maximum context length/i,
+  /must be <= (\d{1,12})/,
+  /tokens per min[^:]{0,20}: Limit (\d{1,12})/i,
+];
+const promptPatterns: readonly RegExp[] = [
+  /"n_prompt_tokens":\s{0,4}(\d{1,12})/,
+  /\((\d{1,12}) in the messages/i,
+  /resulted in (\d{1,12}) tokens/i,
+  /(?:request has|prompt contains|given:) (\d{1,12}) /i,
+  /(?:request|input|prompt) (?:length )?\((?:length )?(\d{1,12})/i,
+  /requested (?:about )?(\d{1,12})/i,
+];
+
+const numberIn = (text: string, patterns: readonly RegExp[]): number | null => {
+  for (const pattern of patterns) {
+    const found = pattern.exec(text)?.[1];
+    if (found !== undefined && Number(found) > 0) return Number(found);
+  }
+  return null;
+};
+
+/** What the text of a refusal tells of how long the prompt was, and how long it may be. */
+export const overflowIn = (text: string): Overflow => ({
+  contextTokens: numberIn(text, contextPatterns),
+  promptTokens: numberIn(text, promptPatterns),
+});

@@ -1,0 +1,317 @@
+import { afterAll, afterEach, beforeAll, describe, expect, spyOn, test } from "bun:test";
+import { systemClock } from "../../src/clock.ts";
+import { EngramError, type ErrorCode } from "../../src/errors.ts";
+import { openOpenAi, type OpenAiSettings } from "../../src/llm/openai.ts";
+import type { FakeCompletion } from "../support/fake-openai-exchange.ts";
+import { faults, refusals } from "../support/fake-openai-faults.ts";
+import { openFakeOpenAi, type FakeOpenAi } from "../support/fake-openai.ts";
+import type { ScriptOf } from "../support/fake-server.ts";
+import { asking, collect, toolNamed, user } from "../support/model-reply.ts";
+
+let fake: FakeOpenAi;
+let logged: string[] = [];
+
+const apiKey = "sk-test-the-whole-key";
+
+const openModel = (more: Partial<OpenAiSettings> = {}) =>
+  openOpenAi({
+    url: fake.url,
+    apiKey,
+    timeoutMs: 30_000,
+    clock: systemClock,
+    options: {},
+    log: (line) => void logged.push(line),
+    ...more,
+  });
+
+beforeAll(async () => {
+  fake = await openFakeOpenAi({ apiKey });
+});
+afterEach(() => {
+  fake.chats.length = 0;
+  logged = [];
+});
+afterAll(() => fake.close());
+
+const hello = asking([user("hello")]);
+
+/** code, transient, what the message says, the text that came before. */
+type Expected = readonly [ErrorCode, boolean, RegExp, string];
+
+const begun = "Hello wor";
+
+// The two left out are told of below.
+const expected: Record<Exclude<keyof typeof faults, "hang" | "stall">, Expected> = {
+  "not-found": ["model_not_found", false, /no model "qwen3".*does not exist/, ""],
+  "not-found-vllm": ["model_not_found", false, /no model "qwen3"/, ""],
+  "no-such-path": ["model_error", false, /Not Found.*LLM_BASE_URL/, ""],
+  "no-such-path-llama": ["model_error", false, /File Not Found.*LLM_BASE_URL/, ""],
+  unauthorized: ["model_error", false, /LLM_API_KEY\)$/, ""],
+  forbidden: ["model_error", false, /not supported.*LLM_API_KEY/, ""],
+  broke: ["model_error", false, /nothing left to spend/, ""],
+  "bad-request": ["model_error", false, /Invalid 'messages\[1\]/, ""],
+  "bad-schema": ["model_error", false, /Invalid schema/, ""],
+  "bad-temperature": ["model_error", false, /'temperature' does not support/, ""],
+  "context-openai": ["context_overflow", false, /max_context_tokens/, ""],
+  "context-vllm": ["context_overflow", false, /max_context_tokens/, ""],
+  "context-llama": ["context_overflow", false, /max_context_tokens/, ""],
+  "context-mistral": ["context_overflow", false, /max_context_tokens/, ""],
+  "context-minute": ["context_overflow", false, /max_context_tokens/, ""],
+  "no-quota": ["model_error", false, /nothing left to spend/, ""],
+  "rate-limit": ["model_unavailable", true, /Rate limit reached/, ""],
+  conflict: ["model_unavailable", true, /try again/, ""],
+  busy: ["model_unavailable", true, /Loading model/, ""],
+  overloaded: ["model_unavailable", true, /Overloaded/, ""],
+  broken: ["model_error", true, /The server had an error/, ""],
+  html: ["model_error", false, /LLM_BASE_URL/, ""],
+  "html-404": ["model_error", false, /LLM_BASE_URL/, ""],
+  "html-405": ["model_error", false, /LLM_BASE_URL/, ""],
+  "html-502": ["model_unavailable", true, /502/, ""],
+  redirect: ["model_error", false, /307.*LLM_BASE_URL/, ""],
+  "reset-before-head": ["model_unavailable", true, /LLM_BASE_URL/, ""],
+  reset: ["model_error", true, /broke in mid-reply/, begun],
+  cut: ["model_error", true, /broke in mid-reply/, begun],
+  "no-finish": ["model_error", true, /before it was done/, begun],
+  "done-without-finish": ["model_error", true, /before it was done/, begun],
+  "error-event": ["model_error", true, /mid-reply: CUDA out of memory/, begun],
+  "error-named": ["model_error", true, /mid-reply: CUDA out of memory/, begun],
+  "error-field": ["model_error", true, /mid-reply: CUDA out of memory/, begun],
+  "error-in-200": ["model_unavailable", true, /Provider is overloaded/, ""],
+  "context-event": ["context_overflow", false, /mid-reply: maximum context/, begun],
+  null: ["model_error", true, /not JSON/, begun],
+  malformed: ["model_error", true, /not JSON/, begun],
+  "no-event": ["model_error", true, /no event's/, begun],
+  "invalid-utf8": ["model_error", true, /not JSON/, begun],
+  "odd-content": ["model_error", true, /content that is not text/, begun],
+  "odd-calls": ["model_error", true, /not a list/, begun],
+  "endless-line": ["model_error", true, /without end/, begun],
+  "nameless-call": ["model_error", true, /without a name/, begun],
+  "too-many-calls": ["model_error", true, /more than 32 tool calls/, begun],
+  "endless-call": ["model_error", true, /more than 1048576 characters/, begun],
+  "bottomless-call": ["model_error", true, /without end/, begun],
+  filtered: ["model_error", false, /content filter/, begun],
+  aborted: ["model_error", true, /gave the answer up/, begun],
+};
+
+const scriptNamed = (name: string): ScriptOf<FakeCompletion> =>
+  new Map<string, ScriptOf<FakeCompletion>>(Object.entries({ ...faults, ...refusals })).get(name) ??
+  faults.hang;
+
+describe("a fault", () => {
+  test.each(Object.entries(expected))("%s", async (name, [code, transient, message, text]) => {
+    const printed = [spyOn(console, "log"), spyOn(console, "warn"), spyOn(console, "error")];
+    fake.next(scriptNamed(name));
+    const reply = await collect(openModel(), hello);
+    expect(reply.error).toBeInstanceOf(EngramError);
+    expect(reply.error).toMatchObject({ code, transient, message: expect.stringMatching(message) });
+    expect(reply).toMatchObject({ text, usage: null, calls: [] });
+    expect(fake.chats).toHaveLength(1);
+    expect(await fake.chats[0]?.over).toBeDefined();
+    for (const spy of printed) {
+      expect(spy).not.toHaveBeenCalled();
+      spy.mockRestore();
+    }
+  });
+
+  test.each([
+    ["context-openai", 8192, 9001],
+    ["context-vllm", 4096, 5000],
+    ["context-llama", 4096, 9000],
+    ["context-mistral", 32768, 40000],
+    ["context-minute", 10000, 14000],
+    ["context-event", 4096, null],
+  ] as const)("%s tells how much the model can read", async (name, contextTokens, promptTokens) => {
+    fake.next(faults[name]);
+    const { error } = await collect(openModel(), hello);
+    expect(error).toMatchObject({ overflow: { contextTokens, promptTokens } });
+  });
+
+  test("a delay that the server asks for is passed on", async () => {
+    const inOneMinute = new Date(Math.ceil(systemClock.nowMs() / 1000) * 1000 + 60_000);
+    const clock = { ...systemClock, nowMs: () => inOneMinute.getTime() - 60_000 };
+    const asked = async (headers: Record<string, string>) => {
+      fake.next((x) => x.plain(429, '{"error":{"message":"busy"}}', headers));
+      return (await collect(openModel({ clock }), hello)).error;
+    };
+    expect(await asked({ "Retry-After": "7" })).toMatchObject({ retryAfterMs: 7000 });
+    expect(await asked({ "Retry-After": "1.5" })).toMatchObject({ retryAfterMs: 1500 });
+    expect(await asked({ "Retry-After": "3", "retry-after-ms": "2750.5" })).toMatchObject({
+      retryAfterMs: 2751,
+    });
+    expect(await asked({ "Retry-After": inOneMinute.toUTCString() })).toMatchObject({
+      retryAfterMs: 60_000,
+    });
+    expect(await asked({ "Retry-After": "99999999" })).toMatchObject({
+      retryAfterMs: 24 * 3600_000,
+    });
+    expect(await asked({ "Retry-After": "soon" })).toMatchObject({ retryAfterMs: null });
+  });
+
+  test.each(["hang", "stall"] as const)(
+    "silence (%s) is a timeout, and ends the request",
+    async (fault) => {
+      fake.next(faults[fault]);
+      const { error } = await collect(openModel({ timeoutMs: 50 }), hello);
+      expect(error).toMatchObject({
+        code: "model_timeout",
+        transient: true,
+        message: expect.stringContaining("LLM_TIMEOUT_MS"),
+      });
+      expect(await fake.chats[0]?.over).toBe(true);
+    },
+  );
+
+  test("a server that is not there is unavailable, named without its password", async () => {
+    const gone = await openFakeOpenAi();
+    await gone.close();
+    const url = gone.url.replace("http://", "http://me:secret@");
+    const { error } = await collect(openModel({ url }), hello);
+    expect(error).toMatchObject({
+      code: "model_unavailable",
+      transient: true,
+      message: expect.stringContaining(`at ${gone.url} cannot be reached`),
+    });
+    expect(String(error)).not.toContain("secret");
+  });
+
+  test("what is no address is refused at once", () => {
+    for (const url of ["ftp://localhost", "http://", "api.openai.com/v1"])
+      expect(() => openModel({ url })).toThrow("LLM_BASE_URL must");
+  });
+});
+
+describe("the key", () => {
+  test("is in no message, though the server repeats it, in whole, in part or escaped", async () => {
+    const texts = [`bad key ${apiKey}.`, "bad key sk-te*****key.", `${"x".repeat(490)} ${apiKey}`];
+    for (const message of texts)
+      for (const status of [400, 401, 404, 429, 500]) {
+        fake.next((x) => x.json(status, { error: { message } }));
+        const { error } = await collect(openModel(), hello);
+        expect(String(error)).toContain(String(status));
+        expect(String(error)).not.toContain("sk-te");
+      }
+    fake.next((x) => x.plain(400, `not JSON, but ${apiKey}`));
+    expect(String((await collect(openModel(), hello)).error)).not.toContain("sk-te");
+    fake.next((x) => x.data(JSON.stringify({ error: { message: `no ${apiKey}` } })));
+    expect(String((await collect(openModel(), hello)).error)).not.toContain("sk-te");
+    expect(logged.join()).not.toContain("sk-te");
+  });
+
+  test("goes to its server only, with nothing else of the environment", async () => {
+    const elsewhere = await openFakeOpenAi();
+    fake.next((x) => x.plain(308, "", { Location: `${elsewhere.url}/chat/completions` }));
+    const secrets = {
+      OPENAI_API_KEY: "sk-env",
+      OPENAI_ADMIN_KEY: "sk-admin",
+      OPENAI_ORG_ID: "org-env",
+      OPENAI_PROJECT_ID: "project-env",
+      OPENAI_BASE_URL: elsewhere.url,
+      OPENAI_CUSTOM_HEADERS: "x-env: sk-custom",
+      OPENAI_LOG: "debug",
+      HTTP_PROXY: "http://127.0.0.1:1",
+    };
+    const printed = spyOn(console, "debug");
+    Object.assign(process.env, secrets);
+    try {
+      expect(await collect(openModel(), hello)).toMatchObject({ error: { code: "model_error" } });
+      expect((await collect(openModel(), asking([user("say hi")]))).text).toBe("hi");
+    } finally {
+      for (const name of Object.keys(secrets)) delete process.env[name];
+    }
+    expect(printed).not.toHaveBeenCalled();
+    printed.mockRestore();
+    expect([...elsewhere.chats, ...elsewhere.others]).toEqual([]);
+    await elsewhere.close();
+    const { host } = new URL(fake.url);
+    expect(fake.chats[1]?.headers).toEqual({
+      accept: "text/event-stream, application/json",
+      "content-type": "application/json",
+      "user-agent": "engram",
+      authorization: `Bearer ${apiKey}`,
+      "content-length": expect.any(String),
+      connection: "close",
+      host,
+    });
+  });
+
+  test("is not needed by servers that want none", async () => {
+    const open = await openFakeOpenAi();
+    const model = openModel({ url: open.url, apiKey: null });
+    expect(await collect(model, asking([user("say hi")]))).toMatchObject({ text: "hi" });
+    expect(open.chats[0]?.headers["authorization"]).toBeUndefined();
+    await open.close();
+  });
+});
+
+describe("what a server does not take is left out from then on", () => {
+  const tools = [toolNamed("f")];
+  const { signal } = new AbortController();
+  const whole = asking([user("count to 3")], { tools, thinking: true, format: { type: "object" } });
+  const fields = ["stream_options", "reasoning_effort", "response_format", "tools"] as const;
+  const sent = (): string[][] =>
+    fake.chats.map(({ body }) => fields.filter((field) => body[field] !== undefined));
+  const without = (gone: string): string[] => fields.filter((field) => field !== gone);
+
+  test.each([
+    ["usage", "stream_options"],
+    ["usage-mistral", "stream_options"],
+    ["format", "response_format"],
+  ] as const)("%s: in the same call", async (refusal, field) => {
+    const model = openModel();
+    fake.next(refusals[refusal]);
+    expect(await collect(model, whole)).toMatchObject({ text: "1 2 3", error: undefined });
+    expect(await collect(model, whole)).toMatchObject({ text: "1 2 3", error: undefined });
+    expect(sent()).toEqual([[...fields], without(field), without(field)]);
+    expect(logged).toEqual([expect.stringContaining(field)]);
+    expect((await model.abilities("qwen3", signal)).tools).toBe(true);
+    await collect(model, { ...whole, model: "another" });
+    expect(sent().at(-1)).toEqual([...fields]);
+  });
+
+  test.each([
+    ["thinking", "thinking"],
+    ["thinking-ollama", "thinking"],
+    ["thinking-with-tools", "thinking"],
+    ["tools", "tools"],
+    ["tools-vllm", "tools"],
+    ["tools-llama", "tools"],
+    ["tools-openrouter", "tools"],
+    ["tools-groq", "tools"],
+  ] as const)("%s: in the next one, as abilities tell", async (refusal, ability) => {
+    const model = openModel();
+    expect(await model.abilities("qwen3", signal)).toMatchObject({ tools: true, thinking: true });
+    fake.next(refusals[refusal]);
+    const { error } = await collect(model, whole);
+    expect(error).toMatchObject({ code: "model_error", transient: true });
+    const known = await model.abilities("qwen3", signal);
+    expect(known).toMatchObject({ tools: true, thinking: true, [ability]: false });
+    expect(logged).toHaveLength(1);
+    expect(await model.abilities("another", signal)).toMatchObject({ [ability]: true });
+  });
+
+  test("all of it, one after the other", async () => {
+    const model = openModel();
+    fake.next(refusals.usage, refusals.format, faults.broken);
+    expect((await collect(model, whole)).error).toMatchObject({
+      message: expect.stringMatching("server had an error"),
+    });
+    expect(sent()).toEqual([[...fields], without("stream_options"), ["reasoning_effort", "tools"]]);
+  });
+
+  test.each(Object.entries(refusals))("but not what was not sent (%s)", async (name) => {
+    const options = { stream_options: { include_usage: true } };
+    fake.next(scriptNamed(name));
+    const { error } = await collect(openModel({ options }), hello);
+    expect(error).toMatchObject({ code: "model_error", transient: name === "tools-llama" });
+    expect(fake.chats).toHaveLength(1);
+    expect(logged).toEqual([]);
+  });
+
+  test("nor what LLM_OPTIONS ask for", async () => {
+    fake.next(refusals.thinking);
+    const model = openModel({ options: { reasoning_effort: "high" } });
+    expect((await collect(model, whole)).error).toMatchObject({ transient: false });
+    expect(await model.abilities("qwen3", signal)).toMatchObject({ thinking: true });
+    expect(fake.chats[0]?.body).toMatchObject({ reasoning_effort: "high" });
+  });
+});

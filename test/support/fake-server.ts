@@ -1,0 +1,79 @@
+import { createServer, type AddressInfo, type Socket } from "node:net";
+import { readRequest } from "./fake-ollama-exchange.ts";
+
+/** How one chat is answered. */
+export type ScriptOf<X> = (exchange: X) => void | Promise<void>;
+
+/** A stand-in for a model server on a real port. */
+export type FakeServer<X> = {
+  readonly url: string;
+  /** Every chat's request, in order. */
+  readonly chats: X[];
+  /** Every other request's path. */
+  readonly others: string[];
+  /** Answers the next chats with these, one each. */
+  readonly next: (...scripts: readonly ScriptOf<X>[]) => void;
+  /** Resolves with the n-th chat (from 0) when it has come. */
+  readonly chat: (n: number) => Promise<X>;
+  readonly close: () => Promise<void>;
+};
+
+/** What is a protocol's own in such a server. */
+export type FakeProtocol<X> = {
+  readonly open: (socket: Socket, head: string, body: string) => X;
+  readonly chatPath: string;
+  /** Answers a chat that no script was given for. */
+  readonly answer: ScriptOf<X>;
+  readonly serve: (exchange: X) => void;
+};
+
+/** Starts a server on 127.0.0.1; `port` 0 takes a free one. */
+export const openFakeServer = async <X extends { path: string; signal: AbortSignal }>(
+  { open, chatPath, answer, serve }: FakeProtocol<X>,
+  port = 0,
+): Promise<FakeServer<X>> => {
+  const chats: X[] = [];
+  const others: string[] = [];
+  const scripts: ScriptOf<X>[] = [];
+  const sockets = new Set<Socket>();
+  const waiting: (() => void)[] = [];
+  const onRequest = (x: X, socket: Socket): void => {
+    if (x.path !== chatPath) {
+      others.push(x.path);
+      return serve(x);
+    }
+    chats.push(x);
+    for (const wake of waiting.splice(0)) wake();
+    Promise.resolve((scripts.shift() ?? answer)(x)).catch((cause: unknown) => {
+      if (!x.signal.aborted) socket.destroy(cause instanceof Error ? cause : undefined);
+    });
+  };
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket));
+    socket.on("error", () => {});
+    readRequest(socket, (head, body) => onRequest(open(socket, head, body), socket));
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.on("error", reject);
+    server.listen(port, "127.0.0.1", resolve);
+  });
+  const { port: bound } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${bound}`,
+    chats,
+    others,
+    next: (...more) => void scripts.push(...more),
+    chat: async (n) => {
+      for (;;) {
+        const found = chats[n];
+        if (found !== undefined) return found;
+        await new Promise<void>((resolve) => waiting.push(resolve));
+      }
+    },
+    close: async () => {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+};
