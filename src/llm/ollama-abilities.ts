@@ -6,6 +6,7 @@ import { openExchange, type OllamaSettings } from "./ollama-exchange.ts";
 import type { Lacking } from "./ollama-failure.ts";
 import { contextTokensOf } from "./ollama-wire.ts";
 import { modelServerLimits } from "./server-limits.ts";
+import { unlessAborted } from "./watch.ts";
 
 /** What is known of the models of a server. */
 export type AbilityBook = {
@@ -31,19 +32,6 @@ const abilitiesIn = (shown: unknown): ModelAbilities => {
     thinking: can("thinking"),
     contextTokens: isCount ? tokens : null,
   };
-};
-
-/** Resolves as `answer` does, which never rejects, or rejects with the reason of `signal`. */
-const unlessAborted = async <T>(answer: Promise<T>, signal: AbortSignal): Promise<T> => {
-  signal.throwIfAborted();
-  const { promise: stopped, reject } = Promise.withResolvers<never>();
-  const stop = (): void => reject(signal.reason);
-  signal.addEventListener("abort", stop, { once: true });
-  try {
-    return await Promise.race([answer, stopped]);
-  } finally {
-    signal.removeEventListener("abort", stop);
-  }
 };
 
 /** A question that goes on while anybody waits for its answer. */

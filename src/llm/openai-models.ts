@@ -3,6 +3,7 @@ import { objectIn } from "./lines.ts";
 import { baseUrl, headersFor, type OpenAiServer } from "./openai-exchange.ts";
 import { send } from "./http.ts";
 import { modelServerLimits } from "./server-limits.ts";
+import { unlessAborted } from "./watch.ts";
 
 /** How many tokens the models of a server can read, as its list of models tells. */
 export type ModelList = {
@@ -44,7 +45,8 @@ const fetchList = async ({
   clock,
 }: OpenAiServer): Promise<ReadonlyMap<string, number>> => {
   const stop = new AbortController();
-  const cancel = clock.after(modelServerLimits.listMs, () => stop.abort(new Error("too late")));
+  const late = (): void => stop.abort(new Error("no list of models in time"));
+  const cancel = clock.after(modelServerLimits.abilitiesTimeoutMs, late);
   try {
     const request = { method: "GET", headers: headersFor(apiKey, false), body: "" };
     const { status, body } = await send(listUrl(url), request, stop.signal);
@@ -53,36 +55,43 @@ const fetchList = async ({
     for await (const part of body) {
       parts.push(part);
       bytes += part.length;
-      if (bytes > modelServerLimits.listBytesMax) return new Map();
+      if (bytes > modelServerLimits.listBytesMax) throw new Error("more than a list can be");
     }
     return contextsIn(status === 200 ? objectIn(Buffer.concat(parts)) : null);
   } finally {
     cancel();
-    stop.abort(new Error("the list is not wanted any more"));
+    stop.abort();
   }
 };
 
-const orAborted = <T>(awaited: Promise<T>, signal: AbortSignal): Promise<T> =>
-  new Promise((resolve, reject) => {
-    const stop = (): void => reject(signal.reason);
-    signal.addEventListener("abort", stop, { once: true });
-    if (signal.aborted) stop();
-    awaited.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
-  });
+type Asked = {
+  readonly contexts: Promise<ReadonlyMap<string, number>>;
+  /** When to ask again. */
+  untilMs: number;
+};
 
 /** Asks a server for its list at the first need, and again after a while. */
 export const openModelList = (server: OpenAiServer): ModelList => {
-  let asked: {
-    readonly atMs: number;
-    readonly contexts: Promise<ReadonlyMap<string, number>>;
-  } | null = null;
+  const { clock } = server;
+  const { abilitiesKeptMs, silenceKeptMs } = modelServerLimits;
+  let asked: Asked | null = null;
+
+  const ask = (): Asked => {
+    const asking: Asked = {
+      contexts: fetchList(server).catch(() => {
+        asking.untilMs = clock.monotonicMs() + silenceKeptMs;
+        return new Map();
+      }),
+      untilMs: clock.monotonicMs() + abilitiesKeptMs,
+    };
+    return asking;
+  };
+
   return {
     contextTokens: async (model, signal) => {
       signal.throwIfAborted();
-      const nowMs = server.clock.monotonicMs();
-      if (asked === null || nowMs - asked.atMs > modelServerLimits.listKeptMs)
-        asked = { atMs: nowMs, contexts: fetchList(server).catch(() => new Map<string, number>()) };
-      return (await orAborted(asked.contexts, signal)).get(model) ?? null;
+      if (asked === null || clock.monotonicMs() >= asked.untilMs) asked = ask();
+      return (await unlessAborted(asked.contexts, signal)).get(model) ?? null;
     },
   };
 };

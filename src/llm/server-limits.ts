@@ -18,10 +18,6 @@ export const modelServerLimits = {
   silenceKeptMs: 60_000,
   /** Models of which something is remembered; past it all is forgotten and asked again. */
   modelsRememberedMax: 256,
-  /** A server's list of its models, of which only their contexts are of use: the call waits for it. */
-  listMs: 5_000,
   /** The longest lists known have a thousand models with a page of text each. */
   listBytesMax: 8 * mib,
-  /** What a server that was restarted with other models costs at most in calls that it refuses. */
-  listKeptMs: 600_000,
 } as const;

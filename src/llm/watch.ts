@@ -42,3 +42,16 @@ export const startWatch = (
     },
   };
 };
+
+/** Resolves as `answer` does, which never rejects, or rejects with the reason of `signal`. */
+export const unlessAborted = async <T>(answer: Promise<T>, signal: AbortSignal): Promise<T> => {
+  signal.throwIfAborted();
+  const { promise: stopped, reject } = Promise.withResolvers<never>();
+  const stop = (): void => reject(signal.reason);
+  signal.addEventListener("abort", stop, { once: true });
+  try {
+    return await Promise.race([answer, stopped]);
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+};

@@ -146,6 +146,7 @@ const answer = async (x: FakeCompletion, delayMs: number): Promise<void> => {
     tools: Array.isArray(tools) ? tools.map(toolIn) : [],
     temperature: null,
     thinking: x.body["reasoning_effort"] !== undefined,
+    contextTokens: null,
     format: null,
   };
   let calls = 0;
