@@ -35,6 +35,29 @@ async function run(args: readonly string[]): Promise<number> {
       const { exportAgent, importAgent } = await import("./cli/move.ts");
       return command === "export" ? exportAgent(rest) : importAgent(rest);
     }
+    case "agents": {
+      const { agents } = await import("./cli/agents.ts");
+      return agents(rest);
+    }
+    case "create": {
+      const { createAgent } = await import("./cli/create.ts");
+      return createAgent(rest);
+    }
+    case "pause":
+    case "resume":
+    case "cancel":
+    case "retry": {
+      const { control } = await import("./cli/control.ts");
+      return control(command, rest);
+    }
+    case "delete": {
+      const { deleteAgent } = await import("./cli/control.ts");
+      return deleteAgent(rest);
+    }
+    case "confirm": {
+      const { confirm } = await import("./cli/confirm.ts");
+      return confirm(rest);
+    }
     case "--version":
       process.stdout.write(`engram ${version}\n`);
       return 0;

@@ -3,6 +3,7 @@ import { EngramError, messageOf } from "../errors.ts";
 import { AdminService } from "../gen/engram/admin/v1/admin_pb.ts";
 import { fileLimits } from "../limits.ts";
 import { withEngine } from "./client.ts";
+import { print } from "./print.ts";
 import { readClientSettings } from "./settings.ts";
 
 /** `engram export AGENT`: a resting agent as a file, on the standard output. A file that was cut off is refused by the import. */
@@ -48,12 +49,6 @@ async function openFile(path: string): Promise<FileHandle> {
   await file.close();
   throw fault("it is a folder");
 }
-
-/** Resolves when it is written: a pipe that is read slowly holds the stream up. */
-const print = (bytes: Uint8Array): Promise<void> =>
-  new Promise((done, fail) => {
-    process.stdout.write(bytes, (error) => (error ? fail(error) : done()));
-  });
 
 /** A file's bytes in messages; of an empty file one. */
 async function* piecesOf(file: FileHandle): AsyncGenerator<{ data: Uint8Array<ArrayBuffer> }> {

@@ -195,13 +195,30 @@ export function readStoreSettings(
 /** Where a client's command finds its engine, and with which key; null: without one. */
 export type ClientSettings = { readonly url: string; readonly apiKey: string | null };
 
-/** The words of a command line that are no flags, in order, and where the engine is. Fails with invalid_argument, naming the setting. */
+/** Flags that one command alone has, without their dashes; a boolean one has no value. */
+type OwnFlags = Readonly<Record<string, "string" | "boolean">>;
+
+export type ClientLine = {
+  /** What is no flag, in order. */
+  readonly words: readonly string[];
+  readonly settings: ClientSettings;
+  /** The value of a flag of the command's own, of a boolean one "1"; null: it is not there. */
+  flag(name: string): string | null;
+};
+
+/** The command line of a client's command. Fails with invalid_argument, naming the setting. */
 export function readClientSettings(
   args: readonly string[],
   env: Environment,
-): { readonly words: readonly string[]; readonly settings: ClientSettings } {
-  const { words, text } = readCommandLine(args, env);
-  return { words, settings: clientSettingsOf(text) };
+  own: OwnFlags = {},
+): ClientLine {
+  const { words, text, flags } = readCommandLine(args, env, own);
+  const flag = (name: string): string | null => {
+    const value = flags[name];
+    if (typeof value === "string") return value;
+    return value === true ? "1" : null;
+  };
+  return { words, settings: clientSettingsOf(text), flag };
 }
 
 /** The same of a command that prints a log, and how it is to look. */
@@ -247,8 +264,9 @@ type Texts = (name: Name) => string;
 function readCommandLine(
   args: readonly string[],
   env: Environment,
-): { readonly words: readonly string[]; readonly text: Texts } {
-  const { words, flags } = parse(args);
+  own: OwnFlags = {},
+): Parsed & { readonly text: Texts } {
+  const { words, flags } = parse(args, own);
   const defaults = new Map<string, string>(settingsTable.map(([name, value]) => [name, value]));
   const text: Texts = (name) => {
     const flag = flags[flagOf(name)];
@@ -258,19 +276,22 @@ function readCommandLine(
     if (flag === true) return "1";
     return env[name] || (defaults.get(name) ?? "");
   };
-  return { words, text };
+  return { words, flags, text };
 }
 
-function parse(args: readonly string[]): {
+type Parsed = {
   readonly words: readonly string[];
   readonly flags: Readonly<Record<string, unknown>>;
-} {
+};
+
+function parse(args: readonly string[], own: OwnFlags): Parsed {
   const options = Object.fromEntries(
     settingsTable.map(([name]) => [
       flagOf(name),
       { type: switches.has(name) ? ("boolean" as const) : ("string" as const) },
     ]),
   );
+  for (const [name, type] of Object.entries(own)) options[name] = { type };
   try {
     const parsed = parseArgs({ args: [...args], options, strict: true, allowPositionals: true });
     return { words: parsed.positionals, flags: parsed.values };

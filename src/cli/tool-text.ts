@@ -7,10 +7,36 @@ import type { ToolInspection } from "../sandbox/wasm-sandbox.ts";
 const summaryCharsMax = 100;
 const digestCharsShown = 12;
 
-/** What a tool says, without the control characters that a terminal obeys. */
-export const plainText = (text: string): string => text.replaceAll(/[^\P{Cc}\n\t]/gu, "\uFFFD");
+/**
+ * What a tool or a model says, without the control characters that a terminal obeys, and without those that make it show
+ * characters in another order than theirs.
+ */
+export const plainText = (text: string): string =>
+  text
+    .replaceAll("\r\n", "\n")
+    .replaceAll(/[\p{Cc}\u202A-\u202E\u2066-\u2069]/gu, (char) =>
+      char === "\n" || char === "\t" ? char : "\uFFFD",
+    );
 
-const oneLine = (text: string): string => plainText(text.replaceAll(/\s+/g, " ").trim());
+/** The same in one line. */
+export const oneLine = (text: string): string => plainText(text.replaceAll(/\s+/g, " ").trim());
+
+/** What of a line has room in so many columns of a terminal. */
+export function fitted(line: string, columns: number): string {
+  // A column may take several characters: combining ones have no width. Past this many it is no text.
+  const head = line.slice(0, columns * 8);
+  if (head.length === line.length && Bun.stringWidth(line) <= columns) return line;
+  let kept = "";
+  let free = columns - ellipsis.length;
+  for (const { segment } of new Intl.Segmenter().segment(head)) {
+    free -= Bun.stringWidth(segment);
+    if (free < 0) break;
+    kept += segment;
+  }
+  return kept + ellipsis;
+}
+
+const ellipsis = "...";
 
 /** One line for each tool: its name, size, the head of its digest, and what it does or why it cannot be used. */
 export function listText(files: readonly ToolFile[]): string {

@@ -6,6 +6,7 @@ import { EngramError } from "../errors.ts";
 import { sandboxLimits } from "../limits.ts";
 import { openSandbox, type WasmSandbox } from "../sandbox/wasm-sandbox.ts";
 import { makeLog } from "./log.ts";
+import { print } from "./print.ts";
 import { childCommand } from "./self.ts";
 import { readToolSettings, type ToolSettings } from "./settings.ts";
 import { inspectionText, listText, outcomeText, plainText } from "./tool-text.ts";
@@ -68,12 +69,6 @@ async function inspect(sandbox: WasmSandbox, path: string): Promise<number> {
 }
 
 const complain = (problem: string): void => void process.stderr.write(`engram: ${problem}\n`);
-
-/** Resolves when it is written: the process ends soon, and a pipe takes 64 KiB at once. */
-const print = (text: string): Promise<void> =>
-  new Promise((done, fail) => {
-    process.stdout.write(text, (error) => (error ? fail(error) : done()));
-  });
 
 /** Does the work with a sandbox of its own; SIGTERM and SIGINT end it, and leave nothing behind. */
 async function withSandbox(

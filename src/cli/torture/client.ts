@@ -1,6 +1,7 @@
-import { type Client, Code, ConnectError } from "@connectrpc/connect";
+import type { Client } from "@connectrpc/connect";
 import { messageOf } from "../../errors.ts";
 import type { AgentService } from "../../gen/engram/api/v1/agent_pb.ts";
+import { isAway } from "../client.ts";
 import { type Connection, makeConnection } from "../demo-client.ts";
 import { openExchange } from "./exchange.ts";
 import type { Random } from "./random.ts";
@@ -173,12 +174,4 @@ function startSilence(
   if (silenceMs === null) return { isBroken: () => {}, end: () => {} };
   const timer = setTimeout(tooLong, silenceMs);
   return { isBroken: () => void timer.refresh(), end: () => clearTimeout(timer) };
-}
-
-/** The connection broke, or the engine is stopping; what else it refuses with a status is an answer. */
-function isAway(error: unknown): boolean {
-  if (!(error instanceof ConnectError)) return false;
-  if (error.code === Code.Unavailable) return true;
-  const broken = [Code.Canceled, Code.Aborted, Code.Internal, Code.Unknown];
-  return broken.includes(error.code) && !error.metadata.has("grpc-status");
 }
