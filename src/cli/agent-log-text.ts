@@ -1,9 +1,9 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { ServerMessage, ToolCall, ToolResult } from "../gen/engram/api/v1/agent_pb.ts";
 import { cliLimits } from "./cli-limits.ts";
-import { plainText } from "./tool-text.ts";
+import { fitted, plainText } from "./tool-text.ts";
 
-/** Turns events, given in order, into lines of at most `charsMax` characters: place, time, kind, and what fits of the rest. */
+/** Turns events, given in order, into lines of at most `charsMax` columns: place, time, kind, and what fits of the rest. */
 export function makeLines(charsMax: number): (message: ServerMessage) => string {
   const names = makeNames();
   return (message) => {
@@ -11,7 +11,7 @@ export function makeLines(charsMax: number): (message: ServerMessage) => string 
     const time = timestamp === undefined ? "" : timestampDate(timestamp).toISOString();
     const [kind, text] = shownOf(payload, names);
     const head = `${String(sequenceId).padStart(5)}  ${time.replace(/\.\d+Z$/, "Z")}  ${kind.padEnd(12)}`;
-    return shortened(oneLine(`${head}  ${text.slice(0, charsMax)}`), charsMax);
+    return fitted(oneLine(`${head}  ${text.slice(0, charsMax)}`), charsMax);
   };
 }
 
@@ -65,8 +65,3 @@ function makeNames(): Names {
 }
 
 const oneLine = (text: string): string => plainText(text.replaceAll(/[\n\t]/g, " ")).trimEnd();
-
-function shortened(line: string, charsMax: number): string {
-  if (line.length <= charsMax) return line;
-  return `${line.slice(0, charsMax - 3).replace(/[\ud800-\udbff]$/, "")}...`;
-}

@@ -10,6 +10,7 @@ import {
 import { cliLimits } from "./cli-limits.ts";
 import { makeLines } from "./agent-log-text.ts";
 import { withEngine } from "./client.ts";
+import { print } from "./print.ts";
 import { type ClientSettings, readPrinterSettings } from "./settings.ts";
 import { plainText } from "./tool-text.ts";
 
@@ -130,9 +131,3 @@ function infoText(info: PromptInfo): string {
   ];
   return parts.join(", ");
 }
-
-/** Resolves when it is written: a pipe that is read slowly holds the stream up. */
-const print = (bytes: Uint8Array | string): Promise<void> =>
-  new Promise((done, fail) => {
-    process.stdout.write(bytes, (error) => (error ? fail(error) : done()));
-  });

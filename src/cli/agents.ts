@@ -4,7 +4,7 @@ import { EngramError } from "../errors.ts";
 import { type Agent, AgentService } from "../gen/engram/api/v1/agent_pb.ts";
 import { requestLimits } from "../limits.ts";
 import { withEngine } from "./client.ts";
-import { clientLimits } from "./client-limits.ts";
+import { cliLimits } from "./cli-limits.ts";
 import { print } from "./print.ts";
 import { readClientSettings } from "./settings.ts";
 import { fitted, oneLine } from "./tool-text.ts";
@@ -22,7 +22,7 @@ export async function agents(args: readonly string[]): Promise<number> {
       "invalid_argument",
       `usage: engram agents [STATUS], one of ${allStatuses.join(", ")}`,
     );
-  const columns = process.stdout.isTTY ? process.stdout.columns : clientLimits.columnsInPipe;
+  const columns = process.stdout.isTTY ? process.stdout.columns : cliLimits.lineCharsMax;
   return withEngine(settings, AgentService, async (client) => {
     let count = 0;
     let pageToken = "";

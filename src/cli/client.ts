@@ -2,7 +2,7 @@ import type { DescService } from "@bufbuild/protobuf";
 import { type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { EngramError, messageOf } from "../errors.ts";
-import { clientLimits } from "./client-limits.ts";
+import { clientLimits } from "./cli-limits.ts";
 import type { ClientSettings } from "./settings.ts";
 import { oneLine } from "./tool-text.ts";
 

@@ -2,7 +2,7 @@ import type { Client } from "@connectrpc/connect";
 import { EngramError } from "../errors.ts";
 import { AgentService, type ToolCall } from "../gen/engram/api/v1/agent_pb.ts";
 import { withEngine } from "./client.ts";
-import { clientLimits } from "./client-limits.ts";
+import { cliLimits } from "./cli-limits.ts";
 import { print } from "./print.ts";
 import { readClientSettings } from "./settings.ts";
 import { fitted, oneLine } from "./tool-text.ts";
@@ -25,7 +25,7 @@ export async function confirm(args: readonly string[]): Promise<number> {
     const value = { callId, approve, reason: more.join(" ") };
     await client.controlAgent({ agentId, command: { case: "confirm", value } });
     const line = oneLine(`${approve ? "approved" : "rejected"} ${callId}${text}`);
-    await print(`${fitted(line, clientLimits.columnsInPipe)}\n`);
+    await print(`${fitted(line, cliLimits.lineCharsMax)}\n`);
     return 0;
   });
 }

@@ -1,6 +1,6 @@
 import type { Client } from "@connectrpc/connect";
 import type { AgentService, ServerMessage, ToolCall } from "../gen/engram/api/v1/agent_pb.ts";
-import { clientLimits } from "./client-limits.ts";
+import { clientLimits } from "./cli-limits.ts";
 
 /** The tool calls of an agent that wait for a confirmation, in their order. */
 export async function waitingCalls(
