@@ -1,6 +1,7 @@
 import { contextLimits } from "../limits.ts";
-import type { ToolDefinition } from "./event.ts";
-import type { PromptMessage } from "./prompt.ts";
+import { formatOf } from "./answer.ts";
+import type { AgentSpec, ToolDefinition } from "./event.ts";
+import { formatWords, type PromptMessage } from "./prompt.ts";
 import type { AgentState, TranscriptItem } from "./state.ts";
 
 /*
@@ -79,7 +80,13 @@ function promptTokens(state: AgentState, afterSequence: number): number {
 const fixedTokens = ({ spec, summary, offeredTools }: AgentState): number =>
   contextLimits.systemTokens +
   textTokens(spec.goal.length + spec.systemPrompt.length + summary.length) +
+  formatTokens(spec) +
   sum(offeredTools.map(toolTokens));
+
+const formatTokens = onceFor((spec: AgentSpec) => {
+  const format = formatOf(spec);
+  return format === null ? 0 : textTokens(formatWords.length + JSON.stringify(format).length);
+});
 
 const sum = (numbers: readonly number[]): number =>
   numbers.reduce((total, number) => total + number, 0);

@@ -1,6 +1,8 @@
 import { turnLimits } from "../limits.ts";
 import type { TurnErrorCode } from "./event.ts";
+import { answerLimits } from "./answer-limits.ts";
 import { planContext } from "./context.ts";
+import { isAskedTooOften } from "./repeats.ts";
 import { type AgentState, type PendingCall, statusOf } from "./state.ts";
 
 /** What is next for an agent, as a value; the engine carries it out. */
@@ -29,6 +31,8 @@ export function decide(state: AgentState, moment: Moment): Action {
   const { durationMsMax } = state.spec.config;
   const leftMs = durationMsMax === 0 ? null : durationMsMax - state.turn.workedMs - moment.workedMs;
   if (leftMs !== null && leftMs <= 0) return durationExceeded(state);
+  const repeated = state.pendingCalls.find((call) => isAskedTooOften(state, call));
+  if (repeated !== undefined) return askedTooOften(repeated);
   const calls = state.pendingCalls.filter((call) => !call.awaitsConfirmation);
   if (calls.length > 0) return { type: "RunTools", calls, leftMs };
   const exceeded = modelLimitExceeded(state);
@@ -70,7 +74,20 @@ export const durationExceeded = (state: AgentState): Action & { readonly type: "
   message: `the turn has worked for its ${state.spec.config.durationMsMax} ms; raise config.max_duration by an edit and retry`,
 });
 
+const askedTooOften = ({ name }: PendingCall): Action => ({
+  type: "FailTurn",
+  code: "MAX_STEPS",
+  message: `the model asks for ${name.slice(0, 100)} with the same input for the ${answerLimits.sameCallsMax + 1}th time in a row; tell it what to do instead by an edit's description and retry`,
+});
+
 function modelLimitExceeded(state: AgentState): Action | null {
+  const { times, fault } = state.turn.refused;
+  if (times > answerLimits.toldMax)
+    return {
+      type: "FailTurn",
+      code: "MODEL_ERROR",
+      message: `the model's final answer was wrong ${times} times; the last: ${fault}; retry lets it try again`,
+    };
   const { stepsMax, totalTokensMax } = state.spec.config;
   const steps = stepsMax === 0 ? turnLimits.stepsDefault : stepsMax;
   if (state.turn.steps >= steps)

@@ -1,22 +1,16 @@
 import { EngramError, type Overflow } from "../errors.ts";
-import type {
-  AgentSpec,
-  Event,
-  LoggedEvent,
-  ModelCall,
-  ReplyHead,
-  ToolErrorCode,
-  Usage,
-} from "./event.ts";
+import type { AgentSpec, Event, LoggedEvent, ModelCall } from "./event.ts";
 import { reachBelow, tokenScale } from "./context.ts";
 import {
-  type AgentState,
-  newestStamped,
-  type PendingCall,
-  type Stats,
-  statusOf,
-  type TranscriptItem,
-} from "./state.ts";
+  applyReply,
+  applyToolReturned,
+  type Draft,
+  placeResult,
+  recordCall,
+  withUsage,
+} from "./fold-reply.ts";
+import { nothingRepeated } from "./repeats.ts";
+import { type AgentState, statusOf, type TranscriptItem } from "./state.ts";
 
 /*
  * Invariants
@@ -26,13 +20,6 @@ import {
  * 4. Tool results stand right behind the reply that asked for them, whatever came in between.
  * 5. A present time, once told with a message, stays with it: later prompts repeat earlier ones to the letter.
  */
-
-/** The state under construction: its own copies, changed in place until the fold ends. */
-type Draft = {
-  -readonly [K in keyof AgentState]: AgentState[K] extends readonly (infer T)[]
-    ? T[]
-    : AgentState[K];
-};
 
 /** The state after `events`, from `state` on (null: from nothing). Throws `corrupt` on an event that cannot stand there. */
 export function fold(events: Iterable<LoggedEvent>, state: AgentState | null = null): AgentState {
@@ -115,7 +102,7 @@ function born({ sequence, atMs, event }: LoggedEvent): Draft {
 }
 
 const unknownReach = { told: null, learnt: null };
-const newTurn = { steps: 0, workedMs: 0, attempts: 0, retryAtMs: 0 };
+const newTurn = { steps: 0, workedMs: 0, attempts: 0, retryAtMs: 0, ...nothingRepeated };
 
 /** Work is what its worker measured. Logs of the first format do not say: there the times of the events do. */
 function countWork(draft: Draft, { atMs, event }: LoggedEvent): void {
@@ -182,18 +169,12 @@ function applyCondensed(
   draft.stats = withUsage(draft.stats, usage);
 }
 
-const withUsage = (stats: Stats, usage: Usage): Stats => ({
-  ...stats,
-  promptTokens: stats.promptTokens + usage.promptTokens,
-  completionTokens: stats.completionTokens + usage.completionTokens,
-});
-
 type CommandEvent = Extract<Event, { readonly key: unknown } | { readonly type: "AgentForked" }>;
 
 function applyCommand(draft: Draft, { sequence, atMs }: LoggedEvent, event: CommandEvent): void {
   switch (event.type) {
     case "MessageReceived":
-      if (hasNothingToDo(draft)) draft.turn = newTurn;
+      draft.turn = hasNothingToDo(draft) ? newTurn : { ...draft.turn, ...nothingRepeated };
       draft.lifecycle = "open";
       draft.modelDue = true;
       draft.transcript.push({
@@ -221,7 +202,7 @@ function applyCommand(draft: Draft, { sequence, atMs }: LoggedEvent, event: Comm
     case "AgentRetried":
       draft.lifecycle = "open";
       draft.reason = "";
-      draft.turn = { ...draft.turn, attempts: 0, retryAtMs: 0 };
+      draft.turn = { ...draft.turn, attempts: 0, retryAtMs: 0, ...nothingRepeated };
       return;
     case "AgentEdited":
       if (event.spec.model !== draft.spec.model) draft.reach = unknownReach;
@@ -268,62 +249,6 @@ function applyForked(
   draft.turn = newTurn;
 }
 
-type ReplyEvent = Extract<
-  Event,
-  { readonly type: "ModelThought" | "ModelSpoke" | "ToolRequested" | "FinalAnswered" }
->;
-
-function applyReply(draft: Draft, sequence: number, event: ReplyEvent): void {
-  if (event.head !== null) beginReply(draft, sequence, event.head);
-  switch (event.type) {
-    case "ModelThought":
-      return;
-    case "ModelSpoke":
-      return extendReply(draft, (reply) => ({ ...reply, content: event.content }));
-    case "ToolRequested": {
-      const { callId, name, inputJson } = event;
-      const call = { callId, name, inputJson };
-      extendReply(draft, (reply) => ({ ...reply, toolCalls: [...reply.toolCalls, call] }));
-      draft.pendingCalls.push({ ...call, awaitsConfirmation: event.requiresConfirmation });
-      draft.stats = { ...draft.stats, toolCalls: draft.stats.toolCalls + 1 };
-      return;
-    }
-    case "FinalAnswered":
-      extendReply(draft, (reply) => ({
-        ...reply,
-        content: reply.content === "" ? event.content : `${reply.content}\n\n${event.content}`,
-      }));
-      // Input that the answer did not know of reopens the agent at once.
-      if (!draft.modelDue) draft.lifecycle = "completed";
-      return;
-  }
-}
-
-function beginReply(draft: Draft, sequence: number, { call, usage }: ReplyHead): void {
-  recordCall(draft, call);
-  // Invariant 3. Results stand before input that came in between, so the sequences do not rise evenly: the last one known.
-  draft.replyIndex =
-    draft.transcript.findLastIndex((item) => item.sequence <= call.afterSequence) + 1;
-  const reply: TranscriptItem = { kind: "assistant", sequence, content: "", toolCalls: [] };
-  draft.transcript.splice(draft.replyIndex, 0, reply);
-  draft.modelDue = draft.transcript
-    .slice(draft.replyIndex + 1)
-    .some((item) => item.kind === "user");
-  draft.turn = { ...draft.turn, steps: draft.turn.steps + 1, attempts: 0, retryAtMs: 0 };
-  draft.stats = withUsage({ ...draft.stats, steps: draft.stats.steps + 1 }, usage);
-  if (usage.promptTokens > 0)
-    draft.counted = { afterSequence: call.afterSequence, promptTokens: usage.promptTokens };
-}
-
-type Reply = Extract<TranscriptItem, { readonly kind: "assistant" }>;
-
-function extendReply(draft: Draft, change: (reply: Reply) => Reply): void {
-  const reply = draft.transcript[draft.replyIndex];
-  if (reply?.kind !== "assistant")
-    throw new EngramError("corrupt", "a part of a model reply stands without its first part");
-  draft.transcript[draft.replyIndex] = change(reply);
-}
-
 /** A prompt that was refused tells how much the model can read; the server's own count of it, how long texts are to it. */
 function applyOverflow(
   draft: Draft,
@@ -335,60 +260,4 @@ function applyOverflow(
   // A condensing call, which says nothing of abilities, was sent another prompt.
   if (promptTokens !== null && abilities !== undefined)
     draft.counted = { afterSequence, promptTokens };
-}
-
-/** What a call was told: its tools, and the present time with the newest message it knew (invariant 5). */
-function recordCall(draft: Draft, call: ModelCall): void {
-  if (call.tools !== null) draft.offeredTools = [...call.tools];
-  const told = call.abilities?.contextTokens ?? draft.reach.told;
-  if (told !== draft.reach.told) draft.reach = { told, learnt: null };
-  const index = newestStamped(draft.transcript, call.afterSequence);
-  const item = draft.transcript[index];
-  if (item !== undefined && item.kind !== "assistant" && item.nowMs === null)
-    draft.transcript[index] = { ...item, nowMs: call.nowMs };
-}
-
-function applyToolReturned(
-  draft: Draft,
-  { atMs }: LoggedEvent,
-  event: Extract<Event, { readonly type: "ToolReturned" }>,
-): void {
-  const call = draft.pendingCalls.find(({ callId }) => callId === event.callId);
-  if (call === undefined)
-    throw new EngramError("corrupt", `a second result of the tool call ${event.callId}`);
-  draft.pendingCalls = draft.pendingCalls.filter((other) => other !== call);
-  if (draft.pendingCalls.length === 0) draft.modelDue = true;
-  const content =
-    event.error === null
-      ? event.output
-      : `Error ${event.error.code}: ${event.error.message}${event.output === "" ? "" : `\n${event.output}`}`;
-  placeResult(draft, { call, atMs, content, errorCode: event.error?.code ?? null });
-  draft.stats = { ...draft.stats, fuelUsed: draft.stats.fuelUsed + event.fuelUsed };
-}
-
-type Result = {
-  readonly call: PendingCall;
-  readonly atMs: number;
-  readonly content: string;
-  readonly errorCode: ToolErrorCode | null;
-};
-
-function placeResult(draft: Draft, { call, atMs, content, errorCode }: Result): void {
-  draft.transcript.splice(resultIndex(draft), 0, {
-    kind: "tool",
-    sequence: draft.sequence,
-    atMs,
-    callId: call.callId,
-    name: call.name,
-    content,
-    errorCode,
-    nowMs: null,
-  });
-}
-
-/** Behind the latest reply and the results it already has (invariant 4). */
-function resultIndex(draft: Draft): number {
-  let index = draft.replyIndex + 1;
-  while (draft.transcript[index]?.kind === "tool") index++;
-  return index;
 }

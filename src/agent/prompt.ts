@@ -1,3 +1,4 @@
+import { formatOf } from "./answer.ts";
 import type { Attachment, ModelCall } from "./event.ts";
 import { isJsonObject, isTooDeep, type JsonObject, type JsonValue } from "./json.ts";
 import { turnLimits } from "../limits.ts";
@@ -56,6 +57,10 @@ export function buildPrompt(
   return messages;
 }
 
+/** What stands before the schema that an answer has to satisfy. */
+export const formatWords =
+  "Answer with one JSON object that satisfies this JSON Schema, and with nothing else:";
+
 function systemText(state: AgentState, call: ModelCall): string {
   const { spec, summary } = state;
   const tools = toolsInWords(state, call);
@@ -65,6 +70,8 @@ function systemText(state: AgentState, call: ModelCall): string {
     "Messages and tool results begin with the time at which they came, in square brackets. Use tools where they help; do not make up their results.",
   );
   if (tools.length > 0) parts.push(toolWords(tools));
+  const format = formatOf(spec);
+  if (format !== null) parts.push(`${formatWords}\n${JSON.stringify(format)}`);
   if (summary !== "") parts.push(`What was said before, in short:\n${summary}`);
   return parts.join("\n\n");
 }
@@ -100,15 +107,12 @@ function messageOfItem(
           .map(({ base64 }) => base64),
       };
     case "operator":
-      return {
-        role: "user",
-        content: timed(item, nowMs, `(The operator has changed this agent: ${item.content})`),
-        images: [],
-      };
+      return told(item, nowMs, `(The operator has changed this agent: ${item.content})`);
     case "tool":
+      if (item.isAboutText) return told(item, nowMs, `Your answer was not taken. ${item.content}`);
       if (protocol === "text") {
         const result = resultText(item.name, item.callId, item.content);
-        return { role: "user", content: timed(item, nowMs, result), images: [] };
+        return told(item, nowMs, result);
       }
       return {
         role: "tool",
@@ -136,6 +140,12 @@ function messageOfItem(
   }
 }
 
+const told = (item: Timed, nowMs: number | null, words: string): PromptMessage => ({
+  role: "user",
+  content: timed(item, nowMs, words),
+  images: [],
+});
+
 /** Servers take a call's input as an object only; what the model wrote instead is shown to it under a name of its own. */
 function objectOf(inputJson: string): JsonObject {
   try {
@@ -147,11 +157,9 @@ function objectOf(inputJson: string): JsonObject {
   }
 }
 
-function timed(
-  item: { readonly atMs: number; readonly nowMs: number | null },
-  nowMs: number | null,
-  content: string,
-): string {
+type Timed = { readonly atMs: number; readonly nowMs: number | null };
+
+function timed(item: Timed, nowMs: number | null, content: string): string {
   const told = item.nowMs ?? nowMs;
   const now = told === null ? "" : ` (now: ${timeText(told)})`;
   return `[${timeText(item.atMs)}]${now} ${content}`;

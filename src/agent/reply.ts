@@ -1,5 +1,5 @@
-import type { Event, ModelCall, ReplyHead, Usage } from "./event.ts";
-import { isJsonObject, isTooDeep, type JsonObject, type JsonValue } from "./json.ts";
+import { type FinalAnswer, finalAnswerTool, formatOf } from "./answer.ts";
+import type { AgentSpec, Event, ModelCall, ReplyHead, Usage } from "./event.ts";
 
 /** A model's whole answer. */
 export type ModelReply = {
@@ -9,42 +9,37 @@ export type ModelReply = {
   readonly usage: Usage;
 };
 
-/** The built-in tool by which a model ends its goal. */
-export const finalAnswerTool = {
-  name: "final_answer",
-  description:
-    "Ends the goal with its final answer. Call it only when the goal is reached or cannot be; for anything else answer in plain text.",
-  parameters: {
-    type: "object",
-    properties: {
-      content: { type: "string", description: "The answer, for a human reader." },
-      structured: { type: "object", description: "The answer as data." },
-    },
-    required: ["content"],
-  },
-} as const;
+/** What is known of a reply's calls beside what the model wrote. */
+export type Judgement = {
+  /** The final answer that was found right; null: there is none. */
+  readonly answer: FinalAnswer | null;
+  /** Whether the tool asks for a confirmation before it runs. */
+  readonly needsConfirmation: (toolName: string) => boolean;
+};
 
-/** Whether the tool asks for a confirmation before it runs. */
-export type NeedsConfirmation = (toolName: string) => boolean;
+/** The calls that a reply comes to: where its text has to be the answer, a text without calls is a call of final_answer. */
+export const callsOf = (reply: ModelReply, spec: AgentSpec): ModelReply["toolCalls"] =>
+  formatOf(spec) !== null && reply.toolCalls.length === 0
+    ? [{ name: finalAnswerTool.name, inputJson: reply.text }]
+    : reply.toolCalls;
 
 /**
  * The events of a reply that is appended after `sequence`; an event whose append is moved must be made anew, since a
- * call's id is its place in the log. A valid final answer ends the reply: other calls beside it are not run.
+ * call's id is its place in the log. A right final answer ends the reply: other calls beside it are not run.
  */
 export function replyEvents(
   reply: ModelReply,
   call: ModelCall,
   sequence: number,
-  needsConfirmation: NeedsConfirmation,
+  { answer, needsConfirmation }: Judgement,
 ): readonly Event[] {
   const events: Event[] = [];
   const head = (): ReplyHead | null => (events.length === 0 ? { call, usage: reply.usage } : null);
   if (reply.thinking !== "")
     events.push({ type: "ModelThought", head: head(), content: reply.thinking });
   if (reply.text !== "") events.push({ type: "ModelSpoke", head: head(), content: reply.text });
-  const final = reply.toolCalls.map(finalAnswerOf).find((answer) => answer !== null);
-  if (final !== undefined) {
-    events.push({ type: "FinalAnswered", head: head(), ...final });
+  if (answer !== null) {
+    events.push({ type: "FinalAnswered", head: head(), ...answer });
     return events;
   }
   for (const { name, inputJson } of reply.toolCalls)
@@ -54,27 +49,7 @@ export function replyEvents(
       callId: `call_${sequence + events.length + 1}`,
       name,
       inputJson,
-      requiresConfirmation: needsConfirmation(name),
+      requiresConfirmation: name !== finalAnswerTool.name && needsConfirmation(name),
     });
   return events;
-}
-
-type FinalAnswer = { readonly content: string; readonly structured: JsonObject | null };
-
-/** null: another tool's call, or one that does not fit; the model is then told by an error result. */
-function finalAnswerOf(call: { name: string; inputJson: string }): FinalAnswer | null {
-  if (call.name !== finalAnswerTool.name) return null;
-  const input = parsed(call.inputJson);
-  if (!isJsonObject(input) || typeof input["content"] !== "string") return null;
-  const structured = input["structured"] ?? null;
-  if (structured !== null && (!isJsonObject(structured) || isTooDeep(structured))) return null;
-  return { content: input["content"], structured };
-}
-
-function parsed(json: string): JsonValue {
-  try {
-    return JSON.parse(json);
-  } catch {
-    return null;
-  }
 }

@@ -1,4 +1,5 @@
 import { condensingPrompt } from "./context.ts";
+import { formatOf } from "./answer.ts";
 import type { ModelAbilities, ModelCall, ToolDefinition } from "./event.ts";
 import type { JsonObject } from "./json.ts";
 import { buildPrompt, type PromptMessage } from "./prompt.ts";
@@ -41,7 +42,7 @@ export function requestOf(state: AgentState, call: ModelCall, partial: string): 
     // A partial answer was in mid-text: its thinking is over.
     thinking: spec.config.enableThinking && thinking && partial.trimEnd() === "",
     contextTokens,
-    format: null,
+    format: formatOf(spec),
   };
 }
 

@@ -1,5 +1,6 @@
 import { engineLimits } from "../limits.ts";
 import type { AgentSpec, Attachment, ToolDefinition, ToolErrorCode } from "./event.ts";
+import { isAskedTooOften, type Repeats } from "./repeats.ts";
 
 /** What the conversation consists of, in the order in which the model is shown it. */
 export type TranscriptItem =
@@ -33,6 +34,8 @@ export type TranscriptItem =
       readonly name: string;
       readonly content: string;
       readonly errorCode: ToolErrorCode | null;
+      /** It is about the reply's text, which was to be the final answer: the model has called nothing. */
+      readonly isAboutText: boolean;
       readonly nowMs: number | null;
     };
 
@@ -46,6 +49,8 @@ export type RequestedCall = {
 export type PendingCall = RequestedCall & {
   /** Someone has to approve it before it runs. */
   readonly awaitsConfirmation: boolean;
+  /** Tells it from other calls; `callDigest` says how. */
+  readonly digest: string;
 };
 
 export type Stats = {
@@ -67,7 +72,7 @@ export type Reach = {
 };
 
 /** The stretch from an input until the agent rests. */
-export type Turn = {
+export type Turn = Repeats & {
   readonly steps: number;
   readonly workedMs: number;
   /** Model faults since the last reply. */
@@ -130,7 +135,9 @@ export const allStatuses: readonly Status[] = Object.keys(statuses).filter(isSta
 export function statusOf(state: AgentState): Status {
   if (state.lifecycle !== "open") return state.lifecycle;
   if (state.paused) return "paused";
-  if (state.pendingCalls.some((call) => !call.awaitsConfirmation)) return "waiting_for_step";
+  // Nobody is asked to confirm what is not run.
+  if (state.pendingCalls.some((call) => !call.awaitsConfirmation || isAskedTooOften(state, call)))
+    return "waiting_for_step";
   if (state.pendingCalls.length > 0) return "waiting_for_confirmation";
   return state.modelDue ? "waiting_for_step" : "waiting_for_input";
 }

@@ -1,7 +1,6 @@
 import type { AgentSpec, AgentTool, ToolDefinition, ToolErrorCode, ToolLimits } from "./event.ts";
 import type { JsonObject } from "./json.ts";
-import { requestLimits } from "../limits.ts";
-import { finalAnswerTool } from "./reply.ts";
+import { finalAnswerToolOf } from "./answer.ts";
 
 /** A file of the tools folder, as it is now. */
 export type ToolFile = {
@@ -37,17 +36,12 @@ export function toolboxOf(spec: AgentSpec, files: readonly ToolFile[]): Toolbox 
   const usable = files.filter(({ name, error }) => error === null && allowed(name));
   const definitions = usable.map((file) => definitionOf(file, wanted.get(file.name)));
   return {
-    definitions: spec.config.noTools ? [] : [...definitions, finalAnswerTool],
+    definitions: spec.config.noTools ? [] : [...definitions, finalAnswerToolOf(spec)],
     needsConfirmation: (name) =>
       wanted.get(name)?.requiresConfirmation === true ||
       usable.some((file) => file.name === name && file.requiresConfirmation),
     refusal: (name) => {
-      if (allowed(name) && name !== finalAnswerTool.name) return null;
-      if (name === finalAnswerTool.name && !spec.config.noTools)
-        return {
-          code: "TOOL_INVALID_INPUT",
-          message: `final_answer takes {"content": string, "structured"?: object}, the object with at most ${requestLimits.jsonLevelsMax} objects and lists in one another`,
-        };
+      if (allowed(name)) return null;
       const names = definitions.map((definition) => definition.name).join(", ");
       return {
         code: "TOOL_NOT_ALLOWED",

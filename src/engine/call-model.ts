@@ -1,13 +1,15 @@
 import { planContext } from "../agent/context.ts";
+import { formatOf } from "../agent/answer.ts";
 import type { Event, ModelCall, TurnErrorCode } from "../agent/event.ts";
 import { fold } from "../agent/fold.ts";
-import { replyEvents } from "../agent/reply.ts";
+import { callsOf, replyEvents } from "../agent/reply.ts";
 import { abilitiesUnknown } from "../agent/request.ts";
 import type { AgentState } from "../agent/state.ts";
 import { toolboxOf } from "../agent/toolbox.ts";
 import { EngramError, type ErrorCode } from "../errors.ts";
 import { turnLimits } from "../limits.ts";
 import type { Draft } from "../store/store.ts";
+import { rightAnswer } from "./judge.ts";
 import type { Parts } from "./parts.ts";
 import { failure, holderOf, record, type Step } from "./step.ts";
 import { summarize } from "./summarize.ts";
@@ -40,8 +42,14 @@ export async function callModel(
       { holder: () => holderOf(step), state, call, begun: draft },
       signal,
     );
-    const events = (sequence: number): readonly Event[] =>
-      replyEvents(reply, call, sequence, toolbox.needsConfirmation);
+    // By the schema as it is where the answer is recorded: a client may have edited it meanwhile.
+    const events = async (sequence: number): Promise<readonly Event[]> => {
+      const { spec: now } = step.state;
+      const toolCalls = callsOf(reply, now);
+      const answer = await rightAnswer(parts.sandbox, { spec: now, toolCalls }, signal);
+      const { needsConfirmation } = toolbox;
+      return replyEvents({ ...reply, toolCalls }, call, sequence, { answer, needsConfirmation });
+    };
     return await record(step, events, true);
   } catch (error) {
     // What the model was to go on with may be all that is too much for it.
@@ -81,9 +89,10 @@ export async function condense(step: Step, items: number, signal: AbortSignal): 
 }
 
 /**
- * Thinking alone cannot be gone on with: no server takes it back in all its modes. Nor can an answer whose tools were
- * offered in another way than the model now takes them: it is another model, or more is known of it. Nor can one of
- * about the length that ends a turn: a retry would come no further.
+ * Thinking alone cannot be gone on with: no server takes it back in all its modes. Nor can an answer in a format, since
+ * what holds a model to it starts at the format's root again; nor one whose tools were offered in another way than the
+ * model now takes them: it is another model, or more is known of it; nor one of about the
+ * length that ends a turn: a retry would come no further.
  */
 async function canContinue(
   { model }: Parts,
@@ -91,7 +100,7 @@ async function canContinue(
   draft: Draft,
   signal: AbortSignal,
 ): Promise<boolean> {
-  if (textOf(draft, "text").trimEnd() === "") return false;
+  if (formatOf(spec) !== null || textOf(draft, "text").trimEnd() === "") return false;
   const chars = draft.pieces.reduce((sum, { content }) => sum + content.length, 0);
   if (chars > turnLimits.continuedCharsMax) return false;
   const { tools } = draft.call.abilities ?? abilitiesUnknown;

@@ -1,10 +1,28 @@
+import { finalAnswerTool } from "../agent/answer.ts";
 import type { Action } from "../agent/decide.ts";
-import type { Event } from "../agent/event.ts";
+import type { AgentSpec, Event, ToolErrorCode } from "../agent/event.ts";
 import type { AgentState, PendingCall } from "../agent/state.ts";
 import { type Toolbox, toolboxOf } from "../agent/toolbox.ts";
 import { Interrupt } from "./interrupts.ts";
+import type { Sandbox } from "../sandbox/sandbox.ts";
+import { judge } from "./judge.ts";
 import type { Parts } from "./parts.ts";
 import { record, type Step } from "./step.ts";
+
+/** Without tools and without a schema, an agent ends no goal. */
+const takesAnswers = ({ config }: AgentSpec): boolean =>
+  !config.noTools || config.responseSchema !== null;
+
+/** A final answer that has become a call was wrong. */
+async function answerRefusal(
+  sandbox: Sandbox,
+  on: { readonly spec: AgentSpec; readonly input: string },
+  signal: AbortSignal,
+): Promise<{ readonly code: ToolErrorCode; readonly message: string }> {
+  const { fault } = await judge(sandbox, on, signal);
+  const message = fault ?? "the answer was held against another schema when it came; give it again";
+  return { code: "TOOL_INVALID_INPUT", message };
+}
 
 /**
  * Runs all calls at once; each result is appended as it comes, and none outlives the step. True when the lease was let go
@@ -20,6 +38,7 @@ export async function runTools(
   const toolbox = toolboxOf(state.spec, files);
   for (const { name } of calls)
     if (
+      name !== finalAnswerTool.name &&
       toolbox.refusal(name) === null &&
       !files.some((file) => file.name === name) &&
       (await parts.fleet.hasElsewhere(name))
@@ -51,7 +70,11 @@ async function runTool(
   signal: AbortSignal,
 ): Promise<Event & { readonly type: "ToolReturned" }> {
   const { callId, name, inputJson } = job.call;
-  const refusal = job.toolbox.refusal(name);
+  const { spec } = job.state;
+  const isAnswer = name === finalAnswerTool.name && takesAnswers(spec);
+  const refusal = isAnswer
+    ? await answerRefusal(sandbox, { spec, input: inputJson }, signal)
+    : job.toolbox.refusal(name);
   const outcome =
     refusal === null
       ? await sandbox.run(
@@ -59,7 +82,7 @@ async function runTool(
             name,
             inputJson,
             parameters: job.toolbox.parametersOf(name),
-            limits: job.state.spec.config.toolLimits,
+            limits: spec.config.toolLimits,
           },
           signal,
         )

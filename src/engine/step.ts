@@ -66,17 +66,18 @@ export const failure =
  */
 export async function record(
   step: Step,
-  events: (sequence: number) => readonly Event[],
+  events: (sequence: number) => readonly Event[] | Promise<readonly Event[]>,
   dropDraft = false,
 ): Promise<boolean> {
   const { parts, lease, work } = step;
   const { agentId, epoch } = lease;
   for (;;) {
     const { sequence } = step.state;
+    const notes = step.note === null ? [] : [step.note];
+    const facts = await events(sequence + notes.length);
     const atMs = parts.clock.nowMs();
     const workedMs = work.workedMs();
-    const notes = step.note === null ? [] : [step.note];
-    const list = [...notes, ...events(sequence + notes.length)].map((event, index): Event => ({
+    const list = [...notes, ...facts].map((event, index): Event => ({
       ...event,
       workedMs: index === 0 ? workedMs : 0,
     }));

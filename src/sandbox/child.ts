@@ -20,7 +20,7 @@ import {
 } from "./frame.ts";
 import { type Places, readOption, writeOption } from "./confine.ts";
 import { guardProcess } from "./guard.ts";
-import { checkInput } from "./input.ts";
+import { checkAnswer, checkInput } from "./input.ts";
 import { limitMemory } from "./meter/metered.ts";
 import { pageBytes } from "./meter/shape.ts";
 import { infoToJson, readCached } from "./module-cache.ts";
@@ -163,6 +163,12 @@ const answerRun = (header: JsonObject): number => {
   return memoryBytes + result.stdout.length;
 };
 
+const answerCheck = (header: JsonObject): void => {
+  send({ kind: "started" });
+  const fault = checkAnswer(objectOf(header, "value"), objectOf(header, "schema"));
+  send({ kind: "checked", fault });
+};
+
 const answerPrepare = async (header: JsonObject): Promise<void> => {
   // Children that run guests are smaller without the meter.
   const { prepareFile } = await import("./prepare.ts");
@@ -186,6 +192,10 @@ const answerPrepare = async (header: JsonObject): Promise<void> => {
 const answer = async ({ header }: Frame): Promise<number> => {
   const kind = textOf(header, "kind");
   if (kind === "run") return answerRun(header);
+  if (kind === "check") {
+    answerCheck(header);
+    return 0;
+  }
   if (kind !== "prepare") throw new Error(`a request of the kind ${kind} is unknown`);
   await answerPrepare(header);
   return Infinity;

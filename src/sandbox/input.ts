@@ -18,6 +18,23 @@ const problemsOf = (errors: readonly OutputUnit[]): readonly string[] => {
   );
 };
 
+/** Where a value does not match, and by which rule; empty: nowhere. Throws where the schema cannot be used. */
+function mismatches(value: JsonObject, parameters: JsonObject): string {
+  const schema: Schema = { ...parameters };
+  const { valid, errors } = new Validator(schema, "2020-12", false).validate(value);
+  return valid ? "" : problemsOf(errors).join(" ");
+}
+
+/** What is wrong with an answer; null: nothing. May take forever, as `checkInput`. */
+export function checkAnswer(value: JsonObject, schema: JsonObject): string | null {
+  try {
+    const problems = mismatches(value, schema);
+    return problems === "" ? null : `the data do not match the schema, correct them. ${problems}`;
+  } catch (error) {
+    return `the schema of the answer cannot be used: ${messageOf(error)}`;
+  }
+}
+
 export type InputProblem = {
   /** The schema itself cannot be used. */
   readonly isSchemaWrong: boolean;
@@ -42,10 +59,8 @@ export const checkInput = (inputJson: string, parameters: JsonObject): InputProb
     return { isSchemaWrong: false, message };
   }
   try {
-    const schema: Schema = { ...parameters };
-    const { valid, errors } = new Validator(schema, "2020-12", false).validate(input);
-    if (valid) return null;
-    const problems = problemsOf(errors).join(" ");
+    const problems = mismatches(input, parameters);
+    if (problems === "") return null;
     return {
       isSchemaWrong: false,
       message: `the input does not match the tool's parameters, correct it and call again. ${problems}`,

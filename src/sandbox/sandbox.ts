@@ -23,6 +23,11 @@ export interface Sandbox {
    * was killed (by time or memory) is 0, for nobody can tell.
    */
   run(call: ToolCall, signal: AbortSignal): Promise<ToolOutcome>;
+  /**
+   * What is wrong with a value by a JSON Schema, in words for who wrote it; null: nothing. A check that takes too much time
+   * or memory is a fault that says so. Throws as `run`.
+   */
+  check(value: JsonObject, schema: JsonObject, signal: AbortSignal): Promise<string | null>;
   /** Kills the children; runs under way end as unavailable. */
   close(): Promise<void>;
 }

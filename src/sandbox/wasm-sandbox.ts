@@ -7,6 +7,7 @@ import type { Clock } from "../clock.ts";
 import { EngramError, messageOf } from "../errors.ts";
 import { sandboxLimits, turnLimits } from "../limits.ts";
 import type { Log } from "../log.ts";
+import { runCheck } from "./check.ts";
 import { readOption, writeOption } from "./confine.ts";
 import { type Folder, type Preparation, type Tool, openFolder } from "./folder.ts";
 import { numberOf, objectOf, optional, textOf } from "./frame.ts";
@@ -308,6 +309,10 @@ export const openSandbox = async (given: SandboxOptions): Promise<WasmSandbox> =
     run: async (call, signal) => {
       if (isClosed) throw closedError();
       return run(parts, call, signal);
+    },
+    check: async (value, schema, signal) => {
+      if (isClosed) throw closedError();
+      return runCheck(runners, { value, schema }, signal);
     },
     inspect: async (name) => {
       const tool = await folder.find(name);

@@ -5,6 +5,7 @@ import { fold } from "../../src/agent/fold.ts";
 import { type ModelReply, replyEvents } from "../../src/agent/reply.ts";
 import { requestLimits } from "../../src/limits.ts";
 import { anyText, born, callAfter, logged, nested } from "../support/events.ts";
+import { judged } from "../support/judged.ts";
 import { seeded } from "../support/seed.ts";
 
 const call = callAfter(4);
@@ -15,8 +16,10 @@ const final = (input: unknown): ModelReply["toolCalls"][number] => ({
   inputJson: JSON.stringify(input),
 });
 
-const eventsOf = (reply: Partial<ModelReply>, asks = (_name: string): boolean => false) =>
-  replyEvents({ thinking: "", text: "", toolCalls: [], usage, ...reply }, call, 6, asks);
+const eventsOf = (reply: Partial<ModelReply>, asks = (_name: string): boolean => false) => {
+  const whole = { thinking: "", text: "", toolCalls: [], usage, ...reply };
+  return replyEvents(whole, call, 6, judged(whole.toolCalls, asks));
+};
 const typesOf = (reply: Partial<ModelReply>): string[] => eventsOf(reply).map(({ type }) => type);
 
 describe("a reply's events", () => {
@@ -98,7 +101,12 @@ test("the first event of any reply, and only it, carries the call; and any reply
     .filter(({ thinking, text, toolCalls }) => thinking + text !== "" || toolCalls.length > 0);
   fc.assert(
     fc.property(anyReply, fc.boolean(), (reply, asks) => {
-      const events = replyEvents({ ...reply, usage }, callAfter(1), 1, () => asks);
+      const events = replyEvents(
+        { ...reply, usage },
+        callAfter(1),
+        1,
+        judged(reply.toolCalls, () => asks),
+      );
       const heads = events.map((event: Event) => ("head" in event ? event.head : undefined));
       expect(heads[0]).toEqual({ call: callAfter(1), usage });
       expect(heads.slice(1).every((head) => head === null)).toBe(true);

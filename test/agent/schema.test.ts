@@ -2,7 +2,7 @@ import { Validator } from "@cfworker/json-schema";
 import { describe, expect, test } from "bun:test";
 import type { JsonObject } from "../../src/agent/json.ts";
 import { schemaFault } from "../../src/agent/schema.ts";
-import { finalAnswerTool } from "../../src/agent/reply.ts";
+import { finalAnswerTool } from "../../src/agent/answer.ts";
 
 const good: Readonly<Record<string, JsonObject>> = {
   "an empty one": {},

@@ -5,6 +5,7 @@ import type { Event, LoggedEvent, ModelCall, TurnErrorCode } from "../../src/age
 import { fold } from "../../src/agent/fold.ts";
 import { type Marks, marksOf } from "../../src/agent/mark.ts";
 import { buildPrompt, type PromptMessage } from "../../src/agent/prompt.ts";
+import { judged } from "./judged.ts";
 import { type ModelReply, replyEvents } from "../../src/agent/reply.ts";
 import { abilitiesUnknown } from "../../src/agent/request.ts";
 import type { AgentState } from "../../src/agent/state.ts";
@@ -121,7 +122,11 @@ function play(first: Event, played: readonly Move[]): History {
     if (action.type === "RunTools") append([toolReturned(action.calls, move)]);
     if (action.type !== "CallModel") return;
     if (flight !== null) {
-      land(flight, replyEvents(replyOf(move), flight.call, state.sequence, asksIn(move)));
+      const reply = replyOf(move);
+      land(
+        flight,
+        replyEvents(reply, flight.call, state.sequence, judged(reply.toolCalls, asksIn(move))),
+      );
       return;
     }
     const tools = move.n % 3 === 0 ? [{ name: "echo", description: "", parameters: {} }] : null;
@@ -193,6 +198,8 @@ const asksIn =
 function replyOf({ n, text }: Move): ModelReply {
   const tool = { name: "echo", inputJson: n % 5 === 0 ? "{broken" : `{"n":${n}}` };
   const final = { name: "final_answer", inputJson: '{"content":"done"}' };
+  const wrongFinal = { name: "final_answer", inputJson: "{}" };
+  const same = { name: "echo", inputJson: '{"again":true}' };
   const shapes: readonly Pick<ModelReply, "thinking" | "text" | "toolCalls">[] = [
     { thinking: "", text: `text ${text}`, toolCalls: [] },
     { thinking: "hm", text: "", toolCalls: [tool] },
@@ -200,6 +207,9 @@ function replyOf({ n, text }: Move): ModelReply {
     { thinking: "hm", text, toolCalls: [final] },
     { thinking: "hm", text: "", toolCalls: [] },
     { thinking: "", text: "", toolCalls: [tool, tool, tool] },
+    { thinking: "", text: "", toolCalls: [same, tool] },
+    { thinking: "", text: "", toolCalls: [same] },
+    { thinking: "", text: "", toolCalls: [wrongFinal, same] },
   ];
   return { ...shapes[n % shapes.length]!, usage: { promptTokens: n % 7, completionTokens: n % 5 } };
 }

@@ -129,6 +129,7 @@ export const mortalModel = (model: Model, life: Life): Model => ({
 export const mortalSandbox = (sandbox: Sandbox, life: Life): Sandbox => ({
   list: wrapped(life, sandbox.list),
   run: deadly(life, sandbox.run),
+  check: deadly(life, sandbox.check),
   close: async () => {},
 });
 

@@ -1,5 +1,6 @@
 import type { ToolOutcome } from "../../src/agent/event.ts";
 import type { ToolFile } from "../../src/agent/toolbox.ts";
+import { checkAnswer } from "../../src/sandbox/input.ts";
 import type { Sandbox, ToolCall } from "../../src/sandbox/sandbox.ts";
 import { outcome } from "./events.ts";
 import { turn, unlessAborted } from "./played-model.ts";
@@ -35,6 +36,11 @@ export function makePlayedSandbox(
       await turn();
       const over = await unlessAborted(run(call, signal), signal);
       return { ...outcome, output: call.inputJson, ...over };
+    },
+    check: async (value, schema, signal) => {
+      signal.throwIfAborted();
+      await turn();
+      return checkAnswer(value, schema);
     },
     close: async () => {},
   };

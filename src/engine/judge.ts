@@ -1,0 +1,35 @@
+import { finalAnswerTool, type FinalAnswer, type ReadAnswer, readAnswer } from "../agent/answer.ts";
+import type { AgentSpec } from "../agent/event.ts";
+import type { ModelReply } from "../agent/reply.ts";
+import type { Sandbox } from "../sandbox/sandbox.ts";
+
+/**
+ * What a final answer comes to by the agent's spec: `input` is that of a call of final_answer, or the text that stands for
+ * it. The same each time, but for a check that takes too long, which is a fault too. Throws as the sandbox's check.
+ */
+export async function judge(
+  sandbox: Sandbox,
+  { spec, input }: { readonly spec: AgentSpec; readonly input: string },
+  signal: AbortSignal,
+): Promise<ReadAnswer> {
+  const read = readAnswer(spec, input);
+  const { responseSchema } = spec.config;
+  const structured = read.answer?.structured ?? null;
+  if (responseSchema === null || structured === null) return read;
+  const fault = await sandbox.check(structured, responseSchema, signal);
+  return fault === null ? read : { answer: null, fault };
+}
+
+/** The first right final answer among a reply's calls; null: there is none. */
+export async function rightAnswer(
+  sandbox: Sandbox,
+  on: { readonly spec: AgentSpec; readonly toolCalls: ModelReply["toolCalls"] },
+  signal: AbortSignal,
+): Promise<FinalAnswer | null> {
+  for (const { name, inputJson } of on.toolCalls) {
+    if (name !== finalAnswerTool.name) continue;
+    const { answer } = await judge(sandbox, { spec: on.spec, input: inputJson }, signal);
+    if (answer !== null) return answer;
+  }
+  return null;
+}
