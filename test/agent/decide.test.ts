@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { decide, type Moment, waitedMs } from "../../src/agent/decide.ts";
 import type { AgentConfig, Event } from "../../src/agent/event.ts";
 import { fold } from "../../src/agent/fold.ts";
+import { isAskedTooOften } from "../../src/agent/repeats.ts";
 import type { AgentState } from "../../src/agent/state.ts";
 import { turnLimits } from "../../src/limits.ts";
 import {
@@ -48,7 +49,8 @@ test("every state of a life has a next action, and only a working agent has one 
         const still = state.paused || state.lifecycle !== "open";
         const idle = !state.modelDue && state.pendingCalls.length === 0;
         const asked =
-          state.pendingCalls.length > 0 && state.pendingCalls.every((it) => it.awaitsConfirmation);
+          state.pendingCalls.length > 0 &&
+          state.pendingCalls.every((it) => it.awaitsConfirmation && !isAskedTooOften(state, it));
         expect(type === "Rest").toBe(still || idle || asked);
       }
     }),

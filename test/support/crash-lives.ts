@@ -37,6 +37,8 @@ type Life = {
   readonly drifting?: boolean;
   /** The model takes no tools as such. */
   readonly inText?: boolean;
+  /** The model makes the same call again and again. */
+  readonly repeating?: boolean;
 };
 
 const { snapshotEventsMin } = engineLimits;
@@ -50,6 +52,32 @@ const answered =
     await world.untilSettled(agentId);
     return [agentId];
   };
+
+/** An agent whose answer has to satisfy a schema; where that fails, it is retried once. */
+const held =
+  (property: string, noTools = false): Life["play"] =>
+  async (world) => {
+    const responseSchema = {
+      type: "object",
+      properties: { [property]: { type: "integer" } },
+      required: [property],
+    };
+    const config = { ...spec.config, responseSchema, noTools };
+    const agentId = await world.create({ ...goal(noTools ? "form" : "held to it"), config });
+    await world.untilSettled(agentId);
+    const { state } = await world.ending(agentId);
+    if (state.lifecycle === "failed") await world.send(agentId, { type: "Retry" });
+    await world.untilSettled(agentId);
+    return [agentId];
+  };
+
+const repeated: Life["play"] = async (world) => {
+  const agentId = await world.create(goal("again"));
+  await world.untilStatus(agentId, "failed");
+  await world.send(agentId, { type: "Retry" });
+  await world.untilSettled(agentId);
+  return [agentId];
+};
 
 const confirmed =
   (approve: boolean) =>
@@ -174,12 +202,17 @@ export const lives: readonly Life[] = [
   { name: "a model that fails once", play: answered("faulty") },
   { name: "a model that cannot continue", play: answered("think"), forgetful: true },
   { name: "a model that never repeats itself", play: answered("plain"), drifting: true },
+  { name: "an answer that is wrong at first", play: held("n") },
+  { name: "an answer that is always wrong", play: held("never") },
+  { name: "an answer in a format that is wrong at first", play: held("n", true) },
+  { name: "an answer in a format that is always wrong", play: held("never", true) },
+  { name: "the same call again and again", play: repeated, repeating: true },
   { name: "many events, with snapshots", play: long },
 ];
 
 /** Lives it, with the engine dying at these points. */
 export async function live(
-  { play, forgetful = false, drifting = false, inText = false }: Life,
+  { play, forgetful = false, drifting = false, inText = false, repeating = false }: Life,
   fixture: Backend["fixture"],
   crashAt: ReadonlySet<number>,
 ): Promise<Lived> {
@@ -198,7 +231,7 @@ export async function live(
   }, !forgetful);
   const model = inText ? callingInText(played) : played;
   const sandbox = makePlayedSandbox(async (call) => {
-    for (const agentId of made) {
+    for (const agentId of repeating ? [] : made) {
       const { log } = await world.ending(agentId);
       if (log.some(({ event }) => event.type === "ToolReturned" && event.output === call.inputJson))
         faults.push(`the call ${call.inputJson} has a result and ran again`);
@@ -232,6 +265,11 @@ export async function live(
   }
 }
 
+const finalOf = (structured: unknown) => ({
+  name: "final_answer",
+  input: { content: "42", structured },
+});
+
 const replies: Readonly<Record<string, PlayedReply>> = {
   plain: { text: ["one ", "two ", "three"] },
   broken: { text: ["mended"] },
@@ -243,6 +281,9 @@ const replies: Readonly<Record<string, PlayedReply>> = {
       { name: "echo", input: { n: 2 } },
     ],
   },
+  "held to it": { text: ["so"], calls: [finalOf({ n: "many" })] },
+  form: { text: ['{"n":', '"many"}'] },
+  again: { calls: [{ name: "echo", input: { again: true } }] },
   risky: { text: ["let me"], calls: [{ name: "risky", input: { n: 3 } }] },
   marked: {
     text: [
@@ -259,12 +300,15 @@ const replies: Readonly<Record<string, PlayedReply>> = {
   "marked final": { text: ["here ", '[TOOL_CALL:final_answer:{"content":', '"42"}]'] },
   final: {
     text: ["here ", "it is"],
-    calls: [{ name: "final_answer", input: { content: "42", structured: { n: 42 } } }],
+    calls: [finalOf({ n: 42 })],
   },
 };
 
 function replyTo(asked: string, gate: Promise<void>): PlayedReply {
   if (asked.startsWith('{"n"')) return { text: ["that was ", "all"] };
+  if (asked.startsWith('{"again"')) return replies["again"] ?? {};
+  if (asked.startsWith("Error TOOL_INVALID_INPUT")) return { calls: [finalOf({ n: 42 })] };
+  if (asked.startsWith("Your answer was not taken")) return { text: ['{"n"', ":42}"] };
   if (asked.startsWith("Error TOOL_REJECTED")) return { text: ["as you wish"] };
   if (asked === "faulty") return { text: ["x ", "y ", "z"], before: async () => {} };
   return {
