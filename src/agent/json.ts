@@ -28,3 +28,11 @@ export const hasInfinity = (value: JsonValue): boolean =>
   typeof value === "object" && value !== null
     ? Object.values(value).some(hasInfinity)
     : typeof value === "number" && !Number.isFinite(value);
+
+/** A value's JSON with the keys of its objects in order: of equal contents it is the same. */
+export const orderedJson = (value: unknown): string => JSON.stringify(value, inOrder);
+
+const inOrder = (_key: string, value: unknown): unknown =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+    ? Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+    : value;

@@ -107,12 +107,13 @@ function messageOfItem(
           .map(({ base64 }) => base64),
       };
     case "operator":
-      return told(item, nowMs, `(The operator has changed this agent: ${item.content})`);
+      return noteOf(item, nowMs, `(The operator has changed this agent: ${item.content})`);
     case "tool":
-      if (item.isAboutText) return told(item, nowMs, `Your answer was not taken. ${item.content}`);
+      if (item.isAboutText)
+        return noteOf(item, nowMs, `Your answer was not taken. ${item.content}`);
       if (protocol === "text") {
         const result = resultText(item.name, item.callId, item.content);
-        return told(item, nowMs, result);
+        return noteOf(item, nowMs, result);
       }
       return {
         role: "tool",
@@ -140,7 +141,7 @@ function messageOfItem(
   }
 }
 
-const told = (item: Timed, nowMs: number | null, words: string): PromptMessage => ({
+const noteOf = (item: Timed, nowMs: number | null, words: string): PromptMessage => ({
   role: "user",
   content: timed(item, nowMs, words),
   images: [],

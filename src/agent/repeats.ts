@@ -1,8 +1,7 @@
 import { answerLimits } from "./answer-limits.ts";
 import { finalAnswerTool } from "./answer.ts";
-import { digestOf } from "./digest.ts";
 import type { Event } from "./event.ts";
-import { isTooDeep, type JsonValue } from "./json.ts";
+import { isTooDeep, type JsonValue, orderedJson } from "./json.ts";
 import { turnLimits } from "../limits.ts";
 
 /*
@@ -36,17 +35,31 @@ export const nothingRepeated: Repeats = {
  * are counted by what is wrong with them.
  */
 export function callDigest({ name, inputJson }: { name: string; inputJson: string }): string {
-  return name === finalAnswerTool.name ? "" : digestOf([name, comparable(inputJson)]);
+  return name === finalAnswerTool.name ? "" : fingerprint(`${name} ${comparable(inputJson)}`);
 }
 
-function comparable(inputJson: string): JsonValue {
-  if (inputJson.length > answerLimits.comparedCharsMax) return inputJson;
+/** 53 bits of a text (cyrb53), for texts that nobody gains anything by making alike. */
+function fingerprint(text: string): string {
+  let [a, b] = [0xdeadbeef, 0x41c6ce57];
+  for (let at = 0; at < text.length; at++) {
+    const unit = text.charCodeAt(at);
+    a = Math.imul(a ^ unit, 2654435761);
+    b = Math.imul(b ^ unit, 1597334677);
+  }
+  a = Math.imul(a ^ (a >>> 16), 2246822507) ^ Math.imul(b ^ (b >>> 13), 3266489909);
+  b = Math.imul(b ^ (b >>> 16), 2246822507) ^ Math.imul(a ^ (a >>> 13), 3266489909);
+  return (2 ** 32 * (b & 0x1fffff) + (a >>> 0)).toString(36);
+}
+
+/** Behind a mark, so that what could not be read is like nothing that could. */
+function comparable(inputJson: string): string {
+  const asWritten = `?${inputJson}`;
+  if (inputJson.length > answerLimits.comparedCharsMax) return asWritten;
   try {
     const input: JsonValue = JSON.parse(inputJson);
-    // A text of JSON is not what it says.
-    return isTooDeep(input, turnLimits.toolInputLevelsMax) ? inputJson : [input];
+    return isTooDeep(input, turnLimits.toolInputLevelsMax) ? asWritten : orderedJson(input);
   } catch {
-    return inputJson;
+    return asWritten;
   }
 }
 

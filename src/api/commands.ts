@@ -4,7 +4,7 @@ import { checkBytes, checkInput } from "../agent/spec.ts";
 import { EngramError } from "../errors.ts";
 import type * as wire from "../gen/engram/api/v1/agent_pb.ts";
 import { requestLimits } from "../limits.ts";
-import { digestOf } from "../agent/digest.ts";
+import { digestOf } from "./digest.ts";
 import { patched } from "./edit.ts";
 
 /** null: the client gave no id. `content` is what the id stands for. */
