@@ -23,15 +23,13 @@ export type WireMessage = {
   readonly toolCalls: readonly JsonObject[];
 };
 
+const textOf = (value: unknown): string => (typeof value === "string" ? value : "");
+
 export const messagesOf = ({ body }: Pick<FakeExchange, "body">): readonly WireMessage[] =>
   (Array.isArray(body["messages"]) ? body["messages"] : []).map((message) => {
-    const {
-      role = "",
-      content = "",
-      tool_calls: calls = [],
-    } = isJsonObject(message) ? message : {};
+    const { role, content, tool_calls: calls } = isJsonObject(message) ? message : {};
     const toolCalls = Array.isArray(calls) ? calls.filter(isJsonObject) : [];
-    return { role: String(role), content: String(content), toolCalls };
+    return { role: textOf(role), content: textOf(content), toolCalls };
   });
 
 export const isCondensing = (x: Pick<FakeExchange, "body">): boolean =>
