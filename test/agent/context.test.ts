@@ -55,6 +55,10 @@ function settled(state: AgentState): AgentState {
   }
 }
 
+/** Of a model that takes no tools as such: it is sent more words. */
+const abilities = { ...abilitiesUnknown, tools: false };
+const echo = { name: "echo", description: "says it again", parameters: { type: "object" } };
+
 const charsOf = (messages: readonly PromptMessage[]): number =>
   messages.reduce((chars, { content }) => chars + content.length, 0);
 
@@ -85,7 +89,9 @@ test("however long, a conversation is brought down to what fits, half of it free
       }
       expect(planContext(state)).toBeNull();
       const prompt = buildPrompt(state, callAfter(state.sequence));
-      expect(charsOf(prompt) / contextLimits.charsPerToken).toBeLessThan(tokens);
+      const inWords = buildPrompt(state, callAfter(state.sequence, { abilities, tools: [echo] }));
+      expect(charsOf(prompt)).toBeLessThan(charsOf(inWords));
+      expect(charsOf(inWords) / contextLimits.charsPerToken).toBeLessThan(tokens);
       expect(prompt.at(-1)?.content).toContain("and now?");
       expect(prompt[0]?.content).toContain(state.spec.goal);
     }),

@@ -1,5 +1,6 @@
 import type { Fault } from "./fault.ts";
 import { redis } from "./redis-faults.ts";
+import { text } from "./text-faults.ts";
 
 const lease = "test/store/contract-lease.test.ts";
 const log = "test/store/contract-log.test.ts";
@@ -226,8 +227,8 @@ const engine: readonly Fault[] = [
   },
   {
     name: "a continued answer loses its beginning",
-    file: "src/engine/think.ts",
-    text: "const text = [textBegun];",
+    file: "src/engine/collect-reply.ts",
+    text: "const text = [begun.text];",
     by: 'const text = [""];',
     tests: [drive],
   },
@@ -356,4 +357,5 @@ export const faults: readonly Fault[] = [
   ...engine,
   ...sqlite,
   ...redis,
+  ...text,
 ];
