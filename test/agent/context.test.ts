@@ -56,7 +56,7 @@ function settled(state: AgentState): AgentState {
 }
 
 /** Of a model that takes no tools as such: it is sent more words. */
-const abilities = { ...abilitiesUnknown, tools: false };
+const withoutTools = { ...abilitiesUnknown, tools: false };
 const echo = { name: "echo", description: "says it again", parameters: { type: "object" } };
 
 const charsOf = (messages: readonly PromptMessage[]): number =>
@@ -89,7 +89,10 @@ test("however long, a conversation is brought down to what fits, half of it free
       }
       expect(planContext(state)).toBeNull();
       const prompt = buildPrompt(state, callAfter(state.sequence));
-      const inWords = buildPrompt(state, callAfter(state.sequence, { abilities, tools: [echo] }));
+      const inWords = buildPrompt(
+        state,
+        callAfter(state.sequence, { abilities: withoutTools, tools: [echo] }),
+      );
       expect(charsOf(prompt)).toBeLessThan(charsOf(inWords));
       expect(charsOf(inWords) / contextLimits.charsPerToken).toBeLessThan(tokens);
       expect(prompt.at(-1)?.content).toContain("and now?");

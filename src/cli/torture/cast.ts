@@ -70,8 +70,8 @@ async function makeAgent(stage: Stage, client: TortureClient, role: Role): Promi
   const { random } = role;
   const manner = { anew: random.chance(0.25), thinks: random.chance(0.3) };
   // Words that are not written twice show that one was lost and written again; and no answer looks like another's beginning.
-  const options = `${manner.anew ? "anew:" : ""}${random.chance(0.3) ? "text:" : ""}`;
-  const model = `scripted:varied:${options}${random.between(1, stage.paceMsMax)}`;
+  const ways = `${manner.anew ? "anew:" : ""}${random.chance(0.3) ? "text:" : ""}`;
+  const model = `scripted:varied:${ways}${random.between(1, stage.paceMsMax)}`;
   const confirmed = random.chance(0.25) ? stage.tools.slice(0, 1) : [];
   const startsAtOnce = random.chance(0.3);
   const wish = {
