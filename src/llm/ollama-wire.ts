@@ -5,6 +5,7 @@ import type { PromptMessage } from "../agent/prompt.ts";
 import type { ModelRequest } from "../agent/request.ts";
 import { EngramError } from "../errors.ts";
 import { contextLimits } from "../limits.ts";
+import { newPlace, withImages } from "./images.ts";
 import type { ModelPiece } from "./model.ts";
 
 /** What LLM_OPTIONS may name that stands beside the server's `options`, not in them. */
@@ -118,20 +119,6 @@ export const chatRequest = (
       },
     },
   );
-};
-
-/** What cannot be in a request by chance or by someone's will: there an image is put. */
-export const newPlace = (): string => `image-${crypto.randomUUID()}`;
-
-/** The body in which the images are put in their places; nothing large is copied. */
-export const withImages = (
-  body: string,
-  place: string,
-  { messages }: ModelRequest,
-): readonly string[] => {
-  const images = messages.flatMap((message) => (message.role === "user" ? message.images : []));
-  const [head = "", ...tails] = body.split(place);
-  return [head, ...tails.flatMap((tail, index) => [images[index] ?? "", tail])];
 };
 
 /** The body of that request, as the package sends it. */

@@ -18,6 +18,8 @@ type Call = {
   name: string;
   readonly input: string[];
   inputChars: number;
+  /** Began as the name of the call before it did, and may be but that name said again. */
+  readonly isEcho: boolean;
   /** Takes the next piece of the input; answers whether it is a whole object or list by now. */
   readonly isWhole: (piece: string) => boolean;
 };
@@ -84,18 +86,19 @@ export const collectCalls = (offered: ReadonlySet<string>): CallCollector => {
   const calls: Call[] = [];
   const whole = new Set<Call>();
 
-  const open = ({ index, id }: Delta): Call => {
+  const open = ({ index, id, name }: Delta): Call => {
     if (calls.length === turnLimits.toolCallsPerReplyMax)
       throw tooMuch(`asked for more than ${turnLimits.toolCallsPerReplyMax} tool calls at once`);
-    const call = { index, id, name: "", input: [], inputChars: 0, isWhole: makeBraces() };
+    const before = calls.at(-1);
+    const isEcho = id === null && before?.name === name && before.index === index;
+    const call = { index, id, name: "", input: [], inputChars: 0, isEcho, isWhole: makeBraces() };
     calls.push(call);
     return call;
   };
 
-  const beginsAnother = (call: Call, { id, name, input }: Delta): boolean => {
+  const beginsAnother = (call: Call, { id, name }: Delta): boolean => {
     if (name === null) return false;
     if (id !== null && call.id !== null) return id !== call.id;
-    if (name === call.name && input.trim() === "") return false;
     return whole.has(call) || (name !== call.name && offered.has(call.name) && offered.has(name));
   };
 
@@ -130,10 +133,12 @@ export const collectCalls = (offered: ReadonlySet<string>): CallCollector => {
       for (const delta of deltas) add(deltaIn(delta));
     },
     calls: (cut) =>
-      calls.map(({ name, input }) => {
+      calls.flatMap(({ name, input, isEcho }) => {
         if (name === "") throw unreadable("a tool call without a name");
         const inputJson = input.join("");
-        return { name, inputJson: inputJson.trim() === "" && !cut ? "{}" : inputJson };
+        const isBlank = inputJson.trim() === "";
+        if (isBlank && isEcho) return [];
+        return [{ name, inputJson: isBlank && !cut ? "{}" : inputJson }];
       }),
   };
 };

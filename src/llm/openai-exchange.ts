@@ -84,13 +84,14 @@ const clientOver = (
 };
 
 /**
- * The openai package over a transport that turns every fault into its EngramError before the package sees it. Close it
- * when the call is over.
+ * The openai package over a transport that turns every fault into its EngramError before the package sees it. `whole`
+ * makes the body that is sent of the package's. Close it when the call is over.
  */
 export const openExchange = (
   { url, timeoutMs, clock, apiKey }: OpenAiServer,
   model: string,
   signal: AbortSignal,
+  whole: Protocol["whole"],
 ): Exchange => {
   const address = baseUrl(url);
   const subject: Subject = { server: addressOf(address), model };
@@ -103,6 +104,7 @@ export const openExchange = (
     unreachable: "start it, or set LLM_BASE_URL to where it runs",
     headers: () => headersFor(apiKey, true),
     checked: (reply, chunks) => checkedEvents(reply, chunks, { subject, failureOf }),
+    whole,
     failureOfStatus: (reply) => {
       refused = refusalsIn(reply);
       return failureOfStatus(subject, reply, clean);

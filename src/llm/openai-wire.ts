@@ -3,6 +3,7 @@ import type { ToolDefinition } from "../agent/event.ts";
 import { isJsonObject, type JsonObject } from "../agent/json.ts";
 import type { PromptMessage } from "../agent/prompt.ts";
 import type { ModelRequest } from "../agent/request.ts";
+import { newPlace, withImages } from "./images.ts";
 
 type Message = OpenAI.ChatCompletionMessageParam;
 type Body = OpenAI.ChatCompletionCreateParamsStreaming;
@@ -29,14 +30,14 @@ const magics: readonly (readonly [type: string, at: number, bytes: string])[] = 
   ["image/tiff", 0, "II*\0"],
 ];
 
-/** An image with its type, as its first bytes tell; one that is of no known kind is said to be the commonest. */
-const dataUri = (base64: string): string => {
+/** The type of an image, as its first bytes tell; one that is of no known kind is said to be of the commonest. */
+const typeOf = (base64: string): string => {
   const head = Buffer.from(base64.slice(0, 32), "base64").toString("latin1");
   const [type] = magics.find(([, at, bytes]) => head.startsWith(bytes, at)) ?? ["image/png"];
-  return `data:${type};base64,${base64}`;
+  return type;
 };
 
-const messageOf = (message: PromptMessage): Message => {
+const messageOf = (message: PromptMessage, place: string): Message => {
   switch (message.role) {
     case "system":
       return { role: "system", content: message.content };
@@ -48,7 +49,7 @@ const messageOf = (message: PromptMessage): Message => {
           { type: "text", text: message.content },
           ...message.images.map((image) => ({
             type: "image_url" as const,
-            image_url: { url: dataUri(image) },
+            image_url: { url: `data:${typeOf(image)};base64,${place}` },
           })),
         ],
       };
@@ -89,15 +90,26 @@ const toolOf = ({ name, description, parameters }: ToolDefinition): OpenAI.ChatC
 export const canContinue = (options: JsonObject): boolean =>
   options["continue_final_message"] === true;
 
+/** What is the same in all requests of a model. */
+export type Manner = { readonly extras: Extras; readonly options: JsonObject };
+
 /**
- * A request as the openai package sends it, streaming. `options` are LLM_OPTIONS: they stand beside the rest, and give
+ * A request as the openai package sends it, streaming, with `place` where an image is to be put. `options` are LLM_OPTIONS: they stand beside the rest, and give
  * way to what the agent's own settings ask for, but an effort of reasoning that they name is kept.
  */
-export const chatRequest = (request: ModelRequest, extras: Extras, options: JsonObject): Body => {
+export const chatRequest = (
+  request: ModelRequest,
+  { extras, options }: Manner,
+  place: string,
+): Body => {
   const { model, messages, tools, temperature, thinking, format } = request;
   const last = messages.at(-1);
   const continues = last?.role === "assistant" && last.toolCalls.length === 0;
-  const chat: Body = { model, messages: messages.map(messageOf), stream: true };
+  const chat: Body = {
+    model,
+    messages: messages.map((message) => messageOf(message, place)),
+    stream: true,
+  };
   if (extras.usage) chat.stream_options = { include_usage: true };
   // Said, since the models that think have no default in common, and some none at all.
   if (thinking) chat.reasoning_effort = "medium";
@@ -116,4 +128,10 @@ export const chatRequest = (request: ModelRequest, extras: Extras, options: Json
       json_schema: { name: "answer", schema: { ...format } },
     };
   return chat;
+};
+
+/** The body of that request, as it is sent. */
+export const chatBody = (request: ModelRequest, manner: Manner): string => {
+  const place = newPlace();
+  return withImages(JSON.stringify(chatRequest(request, manner, place)), place, request).join("");
 };

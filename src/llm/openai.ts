@@ -3,12 +3,13 @@ import type { JsonObject } from "../agent/json.ts";
 import type { ModelRequest } from "../agent/request.ts";
 import { EngramError } from "../errors.ts";
 import { failureOfEnd } from "./failure.ts";
+import { newPlace, withImages } from "./images.ts";
 import type { Model, ModelPiece } from "./model.ts";
 import { baseUrl, openExchange, type Exchange, type OpenAiServer } from "./openai-exchange.ts";
 import { openModelList } from "./openai-models.ts";
 import { makeRefusals, refusalText } from "./openai-refusals.ts";
 import { readReply } from "./openai-reply.ts";
-import { canContinue, chatRequest } from "./openai-wire.ts";
+import { canContinue, chatBody, chatRequest, type Manner } from "./openai-wire.ts";
 
 export type OpenAiSettings = OpenAiServer & {
   /** LLM_OPTIONS: stand in the body beside what the engine asks for. */
@@ -28,17 +29,20 @@ export const openOpenAi = (settings: OpenAiSettings): Model => {
   baseUrl(settings.url);
   const refusals = makeRefusals(options, log);
   const list = openModelList(settings);
-  const bodyOf = (request: ModelRequest) =>
-    chatRequest(request, refusals.extrasFor(request.model), options);
+  const mannerOf = ({ model }: ModelRequest): Manner => ({
+    extras: refusals.extrasFor(model),
+    options,
+  });
 
   const chat = async (
     { client, subject, refused }: Exchange,
     request: ModelRequest,
+    place: string,
   ): Promise<AsyncIterable<unknown>> => {
     const { model } = request;
     for (;;) {
       try {
-        return await client.chat.completions.create(bodyOf(request));
+        return await client.chat.completions.create(chatRequest(request, mannerOf(request), place));
       } catch (error) {
         const part = refusals.partOf(request, refused());
         if (part === null) throw error;
@@ -52,10 +56,12 @@ export const openOpenAi = (settings: OpenAiSettings): Model => {
 
   async function* call(request: ModelRequest, signal: AbortSignal): AsyncGenerator<ModelPiece> {
     signal.throwIfAborted();
-    const exchange = openExchange(settings, request.model, signal);
+    const place = newPlace();
+    const whole = (body: string): readonly string[] => withImages(body, place, request);
+    const exchange = openExchange(settings, request.model, signal, whole);
     const reply = readReply(request);
     try {
-      for await (const chunk of await chat(exchange, request))
+      for await (const chunk of await chat(exchange, request, place))
         for (const piece of reply.take(chunk)) {
           signal.throwIfAborted();
           yield piece;
@@ -84,6 +90,6 @@ export const openOpenAi = (settings: OpenAiSettings): Model => {
       thinking: !refusals.has("thinking", model),
       contextTokens: await list.contextTokens(model, signal),
     }),
-    bodyOf: (request) => JSON.stringify(bodyOf(request)),
+    bodyOf: (request) => chatBody(request, mannerOf(request)),
   };
 };
