@@ -10,6 +10,7 @@ import {
 } from "../support/conversation.ts";
 import { openEngine } from "../support/engine-process.ts";
 import { type FakeOllama, openFakeOllama } from "../support/fake-ollama.ts";
+import { type FakeOpenAi, openFakeOpenAi } from "../support/fake-openai.ts";
 import { faults } from "../support/fake-ollama-faults.ts";
 import { makeListener } from "../support/listener.ts";
 import { numbersIn, numbersTo, wordsIn } from "../support/numbered-words.ts";
@@ -17,10 +18,22 @@ import { numbersIn, numbersTo, wordsIn } from "../support/numbered-words.ts";
 setDefaultTimeout(60_000);
 
 let ollama: FakeOllama;
+let openai: FakeOpenAi;
+const apiKey = "sk-e2e";
 beforeAll(async () => {
   ollama = await openFakeOllama({ delayMs: 10 });
+  openai = await openFakeOpenAi({ delayMs: 10, apiKey });
 });
-afterAll(() => ollama.close());
+afterAll(async () => {
+  await ollama.close();
+  await openai.close();
+});
+
+const openAiSettings = () => ({
+  LLM_PROVIDER: "openai",
+  LLM_BASE_URL: openai.url,
+  LLM_API_KEY: apiKey,
+});
 
 const backends = {
   "the scripted model": { model: "scripted:10", settings: () => ({}), anew: 0 },
@@ -33,6 +46,15 @@ const backends = {
     model: "qwen3-no-prefill",
     settings: () => ({ LLM_PROVIDER: "ollama", OLLAMA_URL: ollama.url }),
     anew: 1,
+  },
+  "a server of OpenAI's API": { model: "gpt-x", settings: openAiSettings, anew: 1 },
+  "such a server that continues answers": {
+    model: "qwen3",
+    settings: () => ({
+      ...openAiSettings(),
+      LLM_OPTIONS: '{"continue_final_message": true}',
+    }),
+    anew: 0,
   },
 };
 
