@@ -2,7 +2,8 @@ import { Ollama } from "ollama";
 import type { JsonObject } from "../agent/json.ts";
 import type { EngramError } from "../errors.ts";
 import { failureOfEnd, type Subject } from "./failure.ts";
-import { failureOfStatus } from "./ollama-failure.ts";
+import type { HttpReply } from "./http.ts";
+import { failureOfBytes, failureOfStatus } from "./ollama-failure.ts";
 import { checkedLines } from "./ollama-lines.ts";
 import {
   addressOf,
@@ -49,7 +50,12 @@ export const openExchange = (
     subject,
     unreachable: "start it with `ollama serve`, or set OLLAMA_URL to where it runs",
     headers: (given: Headers) => Object.fromEntries(given),
-    checked: (_: unknown, chunks: AsyncIterable<Uint8Array>) => checkedLines(chunks, subject),
+    checked: (reply: HttpReply, chunks: AsyncIterable<Uint8Array>) => {
+      const packed = reply.header("content-encoding");
+      if (packed !== "" && packed !== "identity")
+        throw failureOfBytes(subject, `bytes packed as ${packed}, which were not asked for`, false);
+      return checkedLines(chunks, subject);
+    },
     whole,
     failureOfStatus: (reply: Parameters<typeof failureOfStatus>[1]): EngramError =>
       failureOfStatus(subject, reply),

@@ -120,6 +120,8 @@ export const failureOfStatus = (subject: Subject, reply: FailedReply): EngramErr
       "model_not_found",
       `the model server at ${server} has no model "${model}": get it with: ollama pull ${model}`,
     );
+  if (status >= 300 && status < 400)
+    return notOllama(server, `status ${status}, a redirection, which is not followed`);
   if (text === null && body !== "" && status < 500 && !verdictsByStatus.has(status))
     return notOllama(server, `status ${status}: ${tidy(body)}`);
   return failureOfVerdict(subject, verdictOf(status, text ?? ""), reply, text);

@@ -143,7 +143,10 @@ const callIn = (call: unknown): ModelPiece => {
   const of = isJsonObject(call) ? call["function"] : undefined;
   if (!isJsonObject(of) || typeof of["name"] !== "string")
     throw unreadable("a tool call without a name");
-  return { kind: "toolCall", name: of["name"], inputJson: jsonOf(of["arguments"] ?? {}) };
+  const input = of["arguments"] ?? {};
+  // Some servers give the text that the model wrote, as OpenAI's API does.
+  const inputJson = typeof input === "string" ? input : jsonOf(input);
+  return { kind: "toolCall", name: of["name"], inputJson };
 };
 
 /** Of some hundred thousand objects in one another there is no text: writing them down goes into each. */

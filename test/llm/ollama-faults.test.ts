@@ -34,14 +34,18 @@ type Expected = readonly [ErrorCode, boolean, RegExp, string];
 
 const begun = "Hello wor";
 
-// The three left out are no failures by themselves.
+// Those left out are no failures by themselves.
 const expected: Record<
-  Exclude<keyof typeof faults, "hang" | "late" | "stall" | "no-thinking">,
+  Exclude<
+    keyof typeof faults,
+    "hang" | "late" | "stall" | "load" | "silent" | "blank-thinking" | "call-flood"
+  >,
   Expected
 > = {
   "not-found": ["model_not_found", false, /ollama pull qwen3/, ""],
   "bad-request": ["model_error", false, /invalid model name/, ""],
   "no-tools": ["model_error", true, /offered to it as text/, ""],
+  "no-thinking": ["model_error", true, /asked without/, ""],
   "no-chat": ["model_error", false, /does not support chat/, ""],
   "context-text": ["context_overflow", false, /max_context_tokens/, ""],
   "context-nested": ["context_overflow", false, /status 400: request \(9000 tokens/, ""],
@@ -55,7 +59,17 @@ const expected: Record<
   html: ["model_error", false, /OLLAMA_URL/, ""],
   "html-404": ["model_error", false, /OLLAMA_URL/, ""],
   "html-502": ["model_unavailable", true, /502/, ""],
-  redirect: ["model_error", false, /302/, ""],
+  redirect: ["model_error", false, /302, a redirection.*OLLAMA_URL/, ""],
+  "http-500": ["model_error", true, /status 500/, ""],
+  sse: ["model_error", false, /not JSON.*OLLAMA_URL/, ""],
+  "plain-text": ["model_error", false, /not JSON.*OLLAMA_URL/, ""],
+  "other-json": ["model_error", true, /before it was done/, ""],
+  empty: ["model_error", true, /before it was done/, ""],
+  gzip: ["model_error", false, /packed as gzip.*OLLAMA_URL/, ""],
+  "not-streamed": ["model_error", true, /before it was done/, begun],
+  "error-first": ["model_error", true, /no space/, ""],
+  repeating: ["model_error", true, /before it was done/, begun + " ".repeat(30)],
+  "call-without-name": ["model_error", true, /call without a name/, begun],
   "reset-before-head": ["model_unavailable", true, /ollama serve/, ""],
   reset: ["model_error", true, /broke in mid-reply/, begun],
   cut: ["model_error", true, /broke in mid-reply/, begun],

@@ -73,6 +73,20 @@ describe("a reply", () => {
     ]);
   });
 
+  test.each([
+    ['{"a":1}', '{"a":1}'],
+    ["not JSON", "not JSON"],
+    [[1, 2], "[1,2]"],
+    [7, "7"],
+    [null, "{}"],
+    [false, "false"],
+  ])("holds a call's input as the model wrote it: %p", async (input, inputJson) => {
+    const call = { function: { name: "f", arguments: input } };
+    fake.next((x) => x.done({ message: { role: "assistant", content: "", tool_calls: [call] } }));
+    const reply = await collect(openModel(), hello);
+    expect(reply).toMatchObject({ calls: [{ name: "f", inputJson }], error: undefined });
+  });
+
   test("is the same however the bytes are cut", async () => {
     const text = fc.string({ unit: "grapheme", maxLength: 40 });
     await fc.assert(

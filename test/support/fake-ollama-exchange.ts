@@ -12,7 +12,11 @@ export type FakeExchange = {
   readonly over: Promise<boolean>;
   /** Ends when the client leaves. */
   readonly signal: AbortSignal;
-  readonly plain: (status: number, body: string, headers?: Record<string, string>) => void;
+  readonly plain: (
+    status: number,
+    body: string | Uint8Array,
+    headers?: Record<string, string>,
+  ) => void;
   readonly json: (status: number, body: JsonValue) => void;
   /** Bytes of a stream; its head goes out with the first. */
   readonly raw: (bytes: string | Uint8Array) => void;
@@ -53,7 +57,7 @@ export const openFakeExchange = (
     });
   });
   const write = (bytes: string | Uint8Array): void => void (socket.writable && socket.write(bytes));
-  const finish = (bytes: string): void => {
+  const finish = (bytes: string | Uint8Array): void => {
     ended = true;
     if (socket.writable) socket.end(bytes);
   };
@@ -79,14 +83,15 @@ export const openFakeExchange = (
         (char) => `\\u00${char.charCodeAt(0).toString(16)}`,
       )}\n`,
     );
-  const plain = (status: number, text: string, headers: Record<string, string> = {}): void => {
+  const plain: FakeExchange["plain"] = (status, text, headers = {}) => {
     const all = {
       ...headers,
       "Content-Length": String(Buffer.byteLength(text)),
       Connection: "close",
     };
     const fields = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);
-    finish(`HTTP/1.1 ${status} Said\r\n${fields.join("")}\r\n${text}`);
+    write(`HTTP/1.1 ${status} Said\r\n${fields.join("")}\r\n`);
+    finish(text);
   };
   const end = (): void => finish("0\r\n\r\n");
   return {

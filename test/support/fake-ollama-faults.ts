@@ -1,3 +1,4 @@
+import { gzipSync } from "node:zlib";
 import type { FakeExchange } from "./fake-ollama-exchange.ts";
 
 /** How one chat is answered. */
@@ -32,6 +33,7 @@ export const faults = {
   unauthorized: (x) =>
     x.json(401, { error: "unauthorized", signin_url: "https://ollama.com/connect?key=secret" }),
   forbidden: (x) => x.plain(403, ""),
+  "http-500": (x) => x.plain(500, "Internal Server Error"),
   "rate-limit": (x) => x.plain(429, '{"error":"too many requests"}', { "Retry-After": "7" }),
   busy: error(503, "server busy, please try again.  maximum pending requests exceeded"),
   "bad-option": error(500, 'option "num_ctx" must be of type integer'),
@@ -41,6 +43,48 @@ export const faults = {
   "html-404": (x) => x.plain(404, "<html>404</html>", { "Content-Type": "text/html" }),
   "html-502": (x) => x.plain(502, "<html>Bad gateway</html>", { "Content-Type": "text/html" }),
   redirect: (x) => x.plain(302, "", { Location: "https://example.com/" }),
+  sse: (x) => {
+    x.raw('data: {"choices":[{"delta":{"content":"Hello"}}]}\n\n');
+    x.raw("data: [DONE]\n\n");
+    x.end();
+  },
+  "plain-text": (x) => x.plain(200, "Hello world\n", { "Content-Type": "text/plain" }),
+  "other-json": (x) => x.json(200, { choices: [{ message: { content: "Hello world" } }] }),
+  empty: (x) => x.plain(200, ""),
+  gzip: (x) => {
+    const line = '{"message":{"content":"Hello world"},"done":true}\n';
+    x.plain(200, gzipSync(line), { "Content-Encoding": "gzip" });
+  },
+  "not-streamed": (x) =>
+    x.json(200, { message: { role: "assistant", content: "Hello wor" }, done: false }),
+  /** As a server answers that was asked to load the model only. */
+  load: (x) => x.done({ done_reason: "load" }),
+  silent: (x) => x.done(),
+  "blank-thinking": (x) => {
+    x.event({ message: { role: "assistant", content: "", thinking: "Hm." }, done: false });
+    x.done();
+  },
+  "error-first": (x) => {
+    x.raw('{"error":"an error was encountered while running the model: no space"}\n');
+    x.end();
+  },
+  /** Ollama ends a reply without a word when the model repeats itself thirty times. */
+  repeating: (x) => {
+    x.say("Hello wor");
+    for (let n = 0; n < 30; n++) x.say(" ");
+    x.end();
+  },
+  "call-flood": (x) => {
+    begin(x);
+    const call = { function: { name: "shout", arguments: {} } };
+    x.event({ message: { role: "assistant", content: "", tool_calls: Array(500).fill(call) } });
+    x.done();
+  },
+  "call-without-name": (x) => {
+    begin(x);
+    x.event({ message: { role: "assistant", tool_calls: [{ function: { arguments: {} } }] } });
+    x.done();
+  },
   hang: async (x) => void (await x.over),
   /** Says nothing for as long as an engine needs to die of something else. */
   late: async (x) => {

@@ -31,6 +31,8 @@ export type FakeOllama = {
   readonly others: FakeExchange[];
   /** Answers the next chats with these, one each. */
   readonly next: (...scripts: readonly Script[]) => void;
+  /** Answers all chats so, but those that have a script and those that only render, until the result is called. */
+  readonly always: (script: Script) => () => void;
   /** Answers the next requests to /api/show so. */
   readonly nextShown: (...scripts: readonly Script[]) => void;
   /** Resolves with the n-th chat (from 0) when it has come. */
@@ -175,9 +177,14 @@ export const openFakeOllama = async ({ port = 0, delayMs = 0 } = {}): Promise<Fa
   const others: FakeExchange[] = [];
   const scripts: Script[] = [];
   const shownScripts: Script[] = [];
+  let usual: Script | null = null;
   const sockets = new Set<Socket>();
   const waiting: (() => void)[] = [];
   let pulls = 0;
+  const scriptFor = (x: FakeExchange): Script => {
+    const rule = x.body["_debug_render_only"] === true ? null : usual;
+    return scripts.shift() ?? rule ?? chat(delayMs);
+  };
   const onRequest = (x: FakeExchange): void => {
     if (x.path !== "/api/chat") {
       others.push(x);
@@ -186,7 +193,7 @@ export const openFakeOllama = async ({ port = 0, delayMs = 0 } = {}): Promise<Fa
     }
     chats.push(x);
     for (const wake of waiting.splice(0)) wake();
-    Promise.resolve((scripts.shift() ?? chat(delayMs))(x)).catch((cause: unknown) => {
+    Promise.resolve(scriptFor(x)(x)).catch((cause: unknown) => {
       if (!x.signal.aborted) x.json(500, { error: String(cause) });
     });
   };
@@ -206,6 +213,10 @@ export const openFakeOllama = async ({ port = 0, delayMs = 0 } = {}): Promise<Fa
     chats,
     others,
     next: (...more) => void scripts.push(...more),
+    always: (script) => {
+      usual = script;
+      return () => void (usual = null);
+    },
     nextShown: (...more) => void shownScripts.push(...more),
     chat: async (n) => {
       for (;;) {

@@ -1,0 +1,194 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import type { AgentConfig, Event, TurnErrorCode } from "../../src/agent/event.ts";
+import { type AgentState, statusOf } from "../../src/agent/state.ts";
+import type { Engine } from "../../src/engine/engine.ts";
+import { turnLimits } from "../../src/limits.ts";
+import { openOllama } from "../../src/llm/ollama.ts";
+import { born } from "../support/events.ts";
+import type { FakeExchange } from "../support/fake-ollama-exchange.ts";
+import { faults, type Script } from "../support/fake-ollama-faults.ts";
+import { openFakeOllama, type FakeOllama } from "../support/fake-ollama.ts";
+import { openStage, type Stage, until } from "../support/stage.ts";
+import { makeWatcher, type Watcher } from "../support/watcher.ts";
+
+/*
+ * An engine whose model is on an Ollama server that fails in every way there is: what is asked again, what of a partial
+ * answer stays, what the client is told, and that a retry goes on when the weather is fine.
+ */
+
+let fake: FakeOllama;
+beforeAll(async () => {
+  fake = await openFakeOllama();
+});
+afterEach(() => {
+  fake.chats.length = 0;
+});
+afterAll(() => fake.close());
+
+const timeoutMs = 60_000;
+
+const startOn = (stage: Stage, name: string): Engine =>
+  stage.start({
+    name,
+    model: openOllama({
+      url: fake.url,
+      timeoutMs,
+      clock: stage.clock,
+      options: {},
+      log: () => {},
+    }),
+  });
+
+/** Waits for what the server's answers bring about; the store says when there is something new. */
+const untilState = async (
+  stage: Stage,
+  agentId: string,
+  holds: (state: AgentState) => boolean,
+): Promise<AgentState> => {
+  for (;;) {
+    const changed = Promise.withResolvers<void>();
+    const unfollow = stage.store.follow(agentId, changed.resolve);
+    const state = await stage.state(agentId);
+    if (holds(state)) {
+      unfollow();
+      return state;
+    }
+    await changed.promise;
+    unfollow();
+  }
+};
+
+const isResting = (state: AgentState): boolean => statusOf(state) !== "waiting_for_step";
+
+/** Lets the agent work until it rests, over the pauses between its attempts. */
+const untilRest = async (stage: Stage, agentId: string): Promise<AgentState> => {
+  for (let attempts = 0; ; attempts++) {
+    const state = await untilState(
+      stage,
+      agentId,
+      (now) => isResting(now) || now.turn.attempts > attempts,
+    );
+    if (isResting(state)) return state;
+    // The worker goes to its wait first.
+    while ((await stage.store.nextWakeMs()) === null) await new Promise(setImmediate);
+    stage.clock.advance(turnLimits.retryDelayMsMax * 2);
+  }
+};
+
+type Story = {
+  readonly stage: Stage;
+  readonly engine: Engine;
+  readonly agentId: string;
+  readonly watcher: Watcher;
+};
+
+const begin = async (more: Partial<AgentConfig> = {}, model = "qwen3"): Promise<Story> => {
+  const stage = openStage();
+  const engine = startOn(stage, "first");
+  const { type: _type, parent: _parent, ...spec } = born(more, { goal: "help", model });
+  const { agentId } = await engine.create(
+    { ...spec, config: { ...spec.config, waitForInput: true } },
+    null,
+  );
+  const watcher = makeWatcher();
+  void watcher.watch(engine, agentId).catch(() => {});
+  return { stage, engine, agentId, watcher };
+};
+
+/** Calls to answer, not those that ask whether an answer can be continued. */
+const asked = (): readonly FakeExchange[] =>
+  fake.chats.filter(({ body }) => body["_debug_render_only"] !== true);
+
+const lastOf = async ({ stage, agentId }: Story): Promise<Event | undefined> =>
+  (await stage.log(agentId)).at(-1)?.event;
+
+/** Each: the code that it comes to, whether it is tried again, and the beginning of an answer that it leaves. */
+const weather: Partial<Record<keyof typeof faults, readonly [TurnErrorCode, boolean, string]>> = {
+  "not-found": ["MODEL_NOT_FOUND", false, ""],
+  "bad-request": ["MODEL_ERROR", false, ""],
+  "no-chat": ["MODEL_ERROR", false, ""],
+  unauthorized: ["MODEL_ERROR", false, ""],
+  forbidden: ["MODEL_ERROR", false, ""],
+  "bad-option": ["MODEL_ERROR", false, ""],
+  html: ["MODEL_ERROR", false, ""],
+  "html-404": ["MODEL_ERROR", false, ""],
+  redirect: ["MODEL_ERROR", false, ""],
+  sse: ["MODEL_ERROR", false, ""],
+  "plain-text": ["MODEL_ERROR", false, ""],
+  gzip: ["MODEL_ERROR", false, ""],
+  "context-text": ["CONTEXT_OVERFLOW", false, ""],
+  "context-nested": ["CONTEXT_OVERFLOW", false, ""],
+  "rate-limit": ["MODEL_UNAVAILABLE", true, ""],
+  busy: ["MODEL_UNAVAILABLE", true, ""],
+  "html-502": ["MODEL_UNAVAILABLE", true, ""],
+  "reset-before-head": ["MODEL_UNAVAILABLE", true, ""],
+  "http-500": ["MODEL_ERROR", true, ""],
+  "runner-died": ["MODEL_ERROR", true, ""],
+  "broken-call": ["MODEL_ERROR", true, ""],
+  "error-first": ["MODEL_ERROR", true, ""],
+  "other-json": ["MODEL_ERROR", true, ""],
+  empty: ["MODEL_ERROR", true, ""],
+  load: ["MODEL_ERROR", true, ""],
+  silent: ["MODEL_ERROR", true, ""],
+  "blank-thinking": ["MODEL_ERROR", true, ""],
+  reset: ["MODEL_ERROR", true, "Hello wor"],
+  cut: ["MODEL_ERROR", true, "Hello wor"],
+  "no-done": ["MODEL_ERROR", true, "Hello wor"],
+  "not-streamed": ["MODEL_ERROR", true, "Hello wor"],
+  "error-line": ["MODEL_ERROR", true, "Hello wor"],
+  "malformed-line": ["MODEL_ERROR", true, "Hello wor"],
+  "null-line": ["MODEL_ERROR", true, "Hello wor"],
+  "odd-shape": ["MODEL_ERROR", true, "Hello wor"],
+  "invalid-utf8": ["MODEL_ERROR", true, "Hello wor"],
+  "bottomless-call": ["MODEL_ERROR", true, "Hello wor"],
+  "call-flood": ["MODEL_ERROR", true, "Hello wor"],
+  "call-without-name": ["MODEL_ERROR", true, "Hello wor"],
+  "endless-line": ["MODEL_ERROR", true, "Hello wor"],
+};
+
+const sky = new Map<string, Script>(Object.entries(faults));
+
+describe.each(Object.entries(weather))("%s", (name, [code, isTransient, partial]) => {
+  const fault = sky.get(name) ?? faults.hang;
+
+  test("once, and the answer is whole, each piece once", async () => {
+    const story = await begin();
+    const { stage, engine, agentId, watcher } = story;
+    fake.next(fault);
+    await stage.say(engine, agentId, "say Hello world");
+    const rested = await untilRest(stage, agentId);
+    if (isTransient) expect(statusOf(rested)).toBe("waiting_for_input");
+    else {
+      expect(await lastOf(story)).toMatchObject({ type: "TurnFailed", code });
+      await engine.command(agentId, { type: "Retry", key: null });
+      await untilRest(stage, agentId);
+    }
+    expect(await lastOf(story)).toMatchObject({ type: "ModelSpoke", content: "Hello world" });
+    expect(asked().map(partialOf)).toEqual(["", partial]);
+    await until("all is seen", () => watcher.seen.at(-1)?.event.type === "ModelSpoke");
+    expect(watcher.faults).toEqual([]);
+    await engine.drain();
+  });
+
+  test("for ever, and the turn fails for all to see, until a retry", async () => {
+    const story = await begin();
+    const { stage, engine, agentId } = story;
+    const calls = isTransient ? 1 + turnLimits.attemptsMax : 1;
+    const again = fake.always(fault);
+    await stage.say(engine, agentId, "say Hello world");
+    await untilRest(stage, agentId);
+    again();
+    expect(await lastOf(story)).toMatchObject({ type: "TurnFailed", code });
+    expect(asked()).toHaveLength(calls);
+    await engine.command(agentId, { type: "Retry", key: null });
+    await untilRest(stage, agentId);
+    const { type, content = "" } = (await lastOf(story)) as { type: string; content?: string };
+    expect([type, content.endsWith("ld")]).toEqual(["ModelSpoke", true]);
+    await engine.drain();
+  });
+});
+
+const partialOf = ({ body }: FakeExchange): string => {
+  const { role, content } = (body["messages"] as { role: string; content: string }[]).at(-1)!;
+  return role === "assistant" ? content : "";
+};
