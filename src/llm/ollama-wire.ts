@@ -1,12 +1,13 @@
 import type { ChatRequest, Message } from "ollama";
 import type { ToolDefinition, Usage } from "../agent/event.ts";
-import { isJsonObject, type JsonObject, type JsonValue } from "../agent/json.ts";
+import { isJsonObject, isTooDeep, type JsonObject, type JsonValue } from "../agent/json.ts";
 import type { PromptMessage } from "../agent/prompt.ts";
 import type { ModelRequest } from "../agent/request.ts";
 import { EngramError } from "../errors.ts";
 import { contextLimits } from "../limits.ts";
 import { newPlace, withImages } from "./images.ts";
 import type { ModelPiece } from "./model.ts";
+import { modelServerLimits } from "./server-limits.ts";
 
 /** What LLM_OPTIONS may name that stands beside the server's `options`, not in them. */
 const besideOptions: ReadonlySet<string> = new Set(["keep_alive", "truncate", "shift"]);
@@ -149,13 +150,11 @@ const callIn = (call: unknown): ModelPiece => {
   return { kind: "toolCall", name: of["name"], inputJson };
 };
 
-/** Of some hundred thousand objects in one another there is no text: writing them down goes into each. */
-const jsonOf = (input: unknown): string => {
-  try {
-    return JSON.stringify(input);
-  } catch {
+/** An object of some hundred thousand others in one another is no input, and writing it down would take long to fail. */
+const jsonOf = (input: JsonValue): string => {
+  if (isTooDeep(input, modelServerLimits.inputLevelsMax))
     throw unreadable("a tool call whose input is nested without end");
-  }
+  return JSON.stringify(input);
 };
 
 const countIn = (value: unknown): number =>

@@ -7,6 +7,8 @@ export const modelServerLimits = {
   lineBytesMax: 16 * mib,
   /** A whole stream. A line of about 120 bytes carries a token, so this is two million of them. */
   responseBytesMax: 256 * mib,
+  /** Objects and lists in one another in a tool's input: what is well below it is judged as any input is. */
+  inputLevelsMax: 2_000,
   errorBytesMax: 64 * kib,
   /** What is passed on of a server's error text. */
   errorCharsMax: 500,

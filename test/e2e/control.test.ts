@@ -73,28 +73,31 @@ test("nothing of an answer comes behind a pause, however often it is paused", as
   expect(chat.listener.restarts).toBe(0);
 });
 
-test.each(["paused", "canceled"])(
-  "a model that is silent is left at once by an agent that is %s",
-  async (status) => {
-    const ollama = await openFakeOllama();
-    await using other = await openEngine({ LLM_PROVIDER: "ollama", OLLAMA_URL: ollama.url });
-    const agentId = await createAgent(other.client, { model: "qwen3" });
-    ollama.next(async (x) => {
-      x.say("one ");
-      await x.over;
-    });
-    await using chat = openChat(other.client, agentId);
-    chat.say("say one two three");
-    await chat.until(is("textDelta"));
-    await other.client.setAgentStatus({ agentId, status });
-    expect(await (await ollama.chat(0)).over).toBe(true);
-    if (status === "paused")
-      await other.client.setAgentStatus({ agentId, status: "waiting_for_step" });
-    await chat.end();
-    expect(chat.listener.texts).toEqual(status === "paused" ? ["one two three"] : []);
-    await ollama.close();
-  },
-);
+test.each([
+  ["paused", "in mid-sentence"],
+  ["canceled", "in mid-sentence"],
+  ["paused", "from the start"],
+  ["canceled", "from the start"],
+])("an agent that is %s leaves a model at once that is silent %s", async (status, since) => {
+  const ollama = await openFakeOllama();
+  await using other = await openEngine({ LLM_PROVIDER: "ollama", OLLAMA_URL: ollama.url });
+  const agentId = await createAgent(other.client, { model: "qwen3" });
+  ollama.next(async (x) => {
+    if (since === "in mid-sentence") x.say("one ");
+    await x.over;
+  });
+  await using chat = openChat(other.client, agentId);
+  chat.say("say one two three");
+  if (since === "in mid-sentence") await chat.until(is("textDelta"));
+  else await ollama.chat(0);
+  await other.client.setAgentStatus({ agentId, status });
+  expect(await (await ollama.chat(0)).over).toBe(true);
+  if (status === "paused")
+    await other.client.setAgentStatus({ agentId, status: "waiting_for_step" });
+  await chat.end();
+  expect(chat.listener.texts).toEqual(status === "paused" ? ["one two three"] : []);
+  await ollama.close();
+});
 
 test("a pause stops the tool in flight, and resume runs it again", async () => {
   const agentId = await createAgent(engine.client);

@@ -138,6 +138,7 @@ test("an agent whose step ends its engine three times in a row is left alone, un
   }
   for (const call of [1, 2, 3]) {
     await engine.kill();
+    expect(await ollama.chats[chats + call - 1]?.over).toBe(true);
     await engine.start();
     if (call < 3) await ollama.chat(chats + call);
   }

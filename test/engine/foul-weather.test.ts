@@ -1,15 +1,17 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
-import type { AgentConfig, Event, TurnErrorCode } from "../../src/agent/event.ts";
-import { type AgentState, statusOf } from "../../src/agent/state.ts";
-import type { Engine } from "../../src/engine/engine.ts";
+import type { TurnErrorCode } from "../../src/agent/event.ts";
+import { statusOf } from "../../src/agent/state.ts";
 import { turnLimits } from "../../src/limits.ts";
-import { openOllama } from "../../src/llm/ollama.ts";
-import { born } from "../support/events.ts";
-import type { FakeExchange } from "../support/fake-ollama-exchange.ts";
 import { faults, type Script } from "../support/fake-ollama-faults.ts";
 import { openFakeOllama, type FakeOllama } from "../support/fake-ollama.ts";
-import { openStage, type Stage, until } from "../support/stage.ts";
-import { makeWatcher, type Watcher } from "../support/watcher.ts";
+import {
+  askedOf,
+  begin,
+  lastOf,
+  partialOf,
+  untilRest,
+  untilSeen,
+} from "../support/ollama-story.ts";
 
 /*
  * An engine whose model is on an Ollama server that fails in every way there is: what is asked again, what of a partial
@@ -24,83 +26,6 @@ afterEach(() => {
   fake.chats.length = 0;
 });
 afterAll(() => fake.close());
-
-const timeoutMs = 60_000;
-
-const startOn = (stage: Stage, name: string): Engine =>
-  stage.start({
-    name,
-    model: openOllama({
-      url: fake.url,
-      timeoutMs,
-      clock: stage.clock,
-      options: {},
-      log: () => {},
-    }),
-  });
-
-/** Waits for what the server's answers bring about; the store says when there is something new. */
-const untilState = async (
-  stage: Stage,
-  agentId: string,
-  holds: (state: AgentState) => boolean,
-): Promise<AgentState> => {
-  for (;;) {
-    const changed = Promise.withResolvers<void>();
-    const unfollow = stage.store.follow(agentId, changed.resolve);
-    const state = await stage.state(agentId);
-    if (holds(state)) {
-      unfollow();
-      return state;
-    }
-    await changed.promise;
-    unfollow();
-  }
-};
-
-const isResting = (state: AgentState): boolean => statusOf(state) !== "waiting_for_step";
-
-/** Lets the agent work until it rests, over the pauses between its attempts. */
-const untilRest = async (stage: Stage, agentId: string): Promise<AgentState> => {
-  for (let attempts = 0; ; attempts++) {
-    const state = await untilState(
-      stage,
-      agentId,
-      (now) => isResting(now) || now.turn.attempts > attempts,
-    );
-    if (isResting(state)) return state;
-    // The worker goes to its wait first.
-    while ((await stage.store.nextWakeMs()) === null) await new Promise(setImmediate);
-    stage.clock.advance(turnLimits.retryDelayMsMax * 2);
-  }
-};
-
-type Story = {
-  readonly stage: Stage;
-  readonly engine: Engine;
-  readonly agentId: string;
-  readonly watcher: Watcher;
-};
-
-const begin = async (more: Partial<AgentConfig> = {}, model = "qwen3"): Promise<Story> => {
-  const stage = openStage();
-  const engine = startOn(stage, "first");
-  const { type: _type, parent: _parent, ...spec } = born(more, { goal: "help", model });
-  const { agentId } = await engine.create(
-    { ...spec, config: { ...spec.config, waitForInput: true } },
-    null,
-  );
-  const watcher = makeWatcher();
-  void watcher.watch(engine, agentId).catch(() => {});
-  return { stage, engine, agentId, watcher };
-};
-
-/** Calls to answer, not those that ask whether an answer can be continued. */
-const asked = (): readonly FakeExchange[] =>
-  fake.chats.filter(({ body }) => body["_debug_render_only"] !== true);
-
-const lastOf = async ({ stage, agentId }: Story): Promise<Event | undefined> =>
-  (await stage.log(agentId)).at(-1)?.event;
 
 /** Each: the code that it comes to, whether it is tried again, and the beginning of an answer that it leaves. */
 const weather: Partial<Record<keyof typeof faults, readonly [TurnErrorCode, boolean, string]>> = {
@@ -152,43 +77,38 @@ describe.each(Object.entries(weather))("%s", (name, [code, isTransient, partial]
   const fault = sky.get(name) ?? faults.hang;
 
   test("once, and the answer is whole, each piece once", async () => {
-    const story = await begin();
+    const story = await begin(fake);
     const { stage, engine, agentId, watcher } = story;
     fake.next(fault);
     await stage.say(engine, agentId, "say Hello world");
-    const rested = await untilRest(stage, agentId);
+    const rested = await untilRest(story);
     if (isTransient) expect(statusOf(rested)).toBe("waiting_for_input");
     else {
       expect(await lastOf(story)).toMatchObject({ type: "TurnFailed", code });
       await engine.command(agentId, { type: "Retry", key: null });
-      await untilRest(stage, agentId);
+      await untilRest(story);
     }
     expect(await lastOf(story)).toMatchObject({ type: "ModelSpoke", content: "Hello world" });
-    expect(asked().map(partialOf)).toEqual(["", partial]);
-    await until("all is seen", () => watcher.seen.at(-1)?.event.type === "ModelSpoke");
+    expect(askedOf(fake).map(partialOf)).toEqual(["", partial]);
+    await untilSeen(() => watcher.seen.at(-1)?.event.type === "ModelSpoke");
     expect(watcher.faults).toEqual([]);
     await engine.drain();
   });
 
   test("for ever, and the turn fails for all to see, until a retry", async () => {
-    const story = await begin();
+    const story = await begin(fake);
     const { stage, engine, agentId } = story;
     const calls = isTransient ? 1 + turnLimits.attemptsMax : 1;
     const again = fake.always(fault);
     await stage.say(engine, agentId, "say Hello world");
-    await untilRest(stage, agentId);
+    await untilRest(story);
     again();
     expect(await lastOf(story)).toMatchObject({ type: "TurnFailed", code });
-    expect(asked()).toHaveLength(calls);
+    expect(askedOf(fake)).toHaveLength(calls);
     await engine.command(agentId, { type: "Retry", key: null });
-    await untilRest(stage, agentId);
+    await untilRest(story);
     const { type, content = "" } = (await lastOf(story)) as { type: string; content?: string };
     expect([type, content.endsWith("ld")]).toEqual(["ModelSpoke", true]);
     await engine.drain();
   });
 });
-
-const partialOf = ({ body }: FakeExchange): string => {
-  const { role, content } = (body["messages"] as { role: string; content: string }[]).at(-1)!;
-  return role === "assistant" ? content : "";
-};

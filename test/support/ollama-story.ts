@@ -1,0 +1,102 @@
+import type { AgentConfig, Event } from "../../src/agent/event.ts";
+import { type AgentState, statusOf } from "../../src/agent/state.ts";
+import type { Engine } from "../../src/engine/engine.ts";
+import { turnLimits } from "../../src/limits.ts";
+import { openOllama } from "../../src/llm/ollama.ts";
+import { born } from "./events.ts";
+import type { FakeExchange } from "./fake-ollama-exchange.ts";
+import type { FakeOllama } from "./fake-ollama.ts";
+import { openStage, quiet, type Stage, until } from "./stage.ts";
+import { turn } from "./played-model.ts";
+import { makeWatcher, type Watcher } from "./watcher.ts";
+
+/** An agent on an engine whose model is on an Ollama server, and a client that watches. */
+export type Story = {
+  readonly stage: Stage;
+  readonly engine: Engine;
+  readonly agentId: string;
+  readonly watcher: Watcher;
+};
+
+/** Silence after which a call is given up, on the stage's clock. */
+export const timeoutMs = 2_000;
+
+export const startOn = (fake: FakeOllama, stage: Stage, name: string): Engine =>
+  stage.start({
+    name,
+    model: openOllama({
+      url: fake.url,
+      timeoutMs,
+      clock: stage.clock,
+      options: {},
+      log: () => {},
+    }),
+  });
+
+/** Begins one whose agent waits for input. */
+export const begin = async (fake: FakeOllama, more: Partial<AgentConfig> = {}): Promise<Story> => {
+  const stage = openStage();
+  const engine = startOn(fake, stage, "first");
+  const config = { ...more, waitForInput: true };
+  const { type: _type, parent: _parent, ...spec } = born(config, { goal: "help", model: "qwen3" });
+  const { agentId } = await engine.create(spec, null);
+  const watcher = makeWatcher();
+  void watcher.watch(engine, agentId).catch(() => {});
+  return { stage, engine, agentId, watcher };
+};
+
+/** Waits for what the server's answers bring about; the store says when there is something new. */
+export const untilState = async (
+  { stage, agentId }: Story,
+  holds: (state: AgentState) => boolean,
+): Promise<AgentState> => {
+  for (;;) {
+    const changed = Promise.withResolvers<void>();
+    const unfollow = stage.store.follow(agentId, changed.resolve);
+    const state = await stage.state(agentId);
+    if (!holds(state)) await changed.promise;
+    unfollow();
+    if (holds(state)) return state;
+  }
+};
+
+const isResting = (state: AgentState): boolean => statusOf(state) !== "waiting_for_step";
+
+/** Lets the agent work until it rests, over the pauses between its attempts. */
+export const untilRest = async (story: Story): Promise<AgentState> => {
+  for (let attempts = 0; ; attempts++) {
+    const state = await untilState(story, (now) => isResting(now) || now.turn.attempts > attempts);
+    if (isResting(state)) return state;
+    // The worker lets go of it first.
+    await until("it waits", async () => (await story.stage.store.nextWakeMs()) !== null);
+    await quiet();
+    story.stage.clock.advance(turnLimits.retryDelayMsMax * 2);
+  }
+};
+
+/** Moves the clock on in steps that a lease outlives. */
+export const pass = async ({ stage }: Story, ms: number): Promise<void> => {
+  for (let left = ms; left > 0; left -= 200) {
+    stage.clock.advance(Math.min(left, 200));
+    await quiet();
+  }
+};
+
+/** Waits for what another process does: the loop turns until it holds. */
+export const untilSeen = async (holds: () => boolean): Promise<void> => {
+  while (!holds()) await turn();
+};
+
+/** Calls to answer, not those that ask whether an answer can be continued. */
+export const askedOf = (fake: FakeOllama): readonly FakeExchange[] =>
+  fake.chats.filter(({ body }) => body["_debug_render_only"] !== true);
+
+export const lastOf = async ({ stage, agentId }: Story): Promise<Event | undefined> =>
+  (await stage.log(agentId)).at(-1)?.event;
+
+/** The beginning of an answer that a call was to go on with; empty: none. */
+export const partialOf = ({ body }: FakeExchange): string => {
+  const messages = Array.isArray(body["messages"]) ? body["messages"] : [];
+  const { role, content } = messages.at(-1) as { role: string; content: string };
+  return role === "assistant" ? content : "";
+};
