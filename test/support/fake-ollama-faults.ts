@@ -77,7 +77,13 @@ export const faults = {
   "call-flood": (x) => {
     begin(x);
     const call = { function: { name: "shout", arguments: {} } };
-    x.event({ message: { role: "assistant", content: "", tool_calls: Array(500).fill(call) } });
+    x.event({
+      message: {
+        role: "assistant",
+        content: "",
+        tool_calls: Array.from({ length: 500 }, () => call),
+      },
+    });
     x.done();
   },
   "call-without-name": (x) => {
