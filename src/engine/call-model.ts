@@ -27,7 +27,7 @@ export async function callModel(
   const { parts, state } = step;
   const { spec } = state;
   if (draft !== null && !(await canContinue(parts, state, draft, signal)))
-    return record(step, abandon(state, draft), true);
+    return record(step, abandon(state, draft.call), true);
   const toolbox = toolboxOf(spec, await parts.sandbox.list());
   const call =
     draft === null
@@ -54,7 +54,7 @@ export async function callModel(
   } catch (error) {
     // What the model was to go on with may be all that is too much for it.
     if (draft !== null && error instanceof EngramError && error.code === "context_overflow")
-      return record(step, abandon(state, draft), true);
+      return record(step, abandon(state, call), true);
     return modelFailed(step, call, error);
   }
 }
@@ -109,7 +109,7 @@ async function canContinue(
 }
 
 const abandon =
-  ({ spec }: AgentState, { call }: Draft) =>
+  ({ spec }: AgentState, call: ModelCall) =>
   (): readonly Event[] => [
     {
       type: "AnswerAbandoned",

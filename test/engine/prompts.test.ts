@@ -1,0 +1,173 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { condensingHead } from "../../src/agent/context.ts";
+import type { AgentSpec } from "../../src/agent/event.ts";
+import type { ModelRequest } from "../../src/agent/request.ts";
+import { statusOf } from "../../src/agent/state.ts";
+import { EngramError } from "../../src/errors.ts";
+import { born } from "../support/events.ts";
+import { type CrashWorld, openCrashWorld, type Unkeyed } from "../support/crash-world.ts";
+import { makePlayedModel, partialOf, type PlayedReply, turn } from "../support/played-model.ts";
+import { fileOf, makePlayedSandbox } from "../support/played-sandbox.ts";
+import { quickBackends, slowDiskMs } from "../support/quick-stores.ts";
+import { missed, rebuilt } from "../support/rebuilt.ts";
+import { seeded } from "../support/seed.ts";
+
+const kinds = [
+  "say",
+  "say",
+  "say",
+  "pause",
+  "edit",
+  "edit",
+  "fault",
+  "tool",
+  "crash",
+  "wait",
+] as const;
+
+/** What happens to an agent, and after how many turns of the event loop. */
+const anyMove = fc.record({
+  kind: fc.constantFrom(...kinds),
+  n: fc.nat({ max: 99 }),
+  after: fc.nat({ max: 90 }),
+});
+
+type Move = typeof anyMove extends fc.Arbitrary<infer M> ? M : never;
+
+const {
+  type: _type,
+  parent: _parent,
+  ...spec
+} = born({ contextTokensMax: 500, enableThinking: true });
+
+const change =
+  (n: number) =>
+  (before: AgentSpec): AgentSpec => {
+    if (n % 4 === 0) return { ...before, goal: `goal ${n}` };
+    if (n % 4 === 1) return { ...before, systemPrompt: `prompt ${n}` };
+    if (n % 4 === 2) return { ...before, model: `model ${n}` };
+    return {
+      ...before,
+      config: { ...before.config, contextTokensMax: 400 + n, temperature: n / 99 },
+    };
+  };
+
+const broken = (n: number): EngramError =>
+  n % 5 === 0
+    ? new EngramError("model_error", "no", { transient: false })
+    : new EngramError("model_unavailable", "away", { transient: true });
+
+/** Plays a life; answers what the model received, and what the log tells of that. */
+async function play(
+  fixture: Parameters<typeof openCrashWorld>[0]["fixture"],
+  moves: readonly Move[],
+) {
+  const files = ["echo", "risky"];
+  const faults: Move[] = [];
+  let stops = 0;
+  let asked = 0;
+  const played = makePlayedModel((request, number): PlayedReply => {
+    const fault = faults.shift();
+    const partial = partialOf(request.messages);
+    const words = Array.from({ length: 1 + (number % 7) }, (_, n) => `word-${number}-${n} `);
+    const before = async (index: number): Promise<void> => {
+      if (fault !== undefined && index === fault.n % 4) throw broken(fault.n);
+    };
+    const calls = number % 6 === 0 ? [{ name: "echo", input: { number } }] : [];
+    return {
+      thinking: number % 3 === 0 ? ["hm"] : [],
+      text: [partial, "x".repeat(90), ...words],
+      calls,
+      before,
+    };
+  });
+  const model = { ...played, continuesPartial: async () => ++asked % 4 > 0 };
+  const sandbox = { ...makePlayedSandbox(), list: async () => files.map(fileOf) };
+  const world = openCrashWorld({ fixture, model, sandbox, crashAt: new Set() });
+  const agentId = await world.create(spec);
+  const send = async (command: Unkeyed): Promise<void> => {
+    try {
+      await world.send(agentId, command);
+    } catch (error) {
+      if (!(error instanceof EngramError)) throw error;
+    }
+  };
+  const move = async ({ kind, n }: Move): Promise<void> => {
+    const { state } = await world.ending(agentId);
+    if (statusOf(state) === "failed") await send({ type: "Retry" });
+    if (kind === "say")
+      await send({ type: "Say", content: `said ${n} ${"y ".repeat(3 * n)}`, attachments: [] });
+    if (kind === "edit")
+      await send({ type: "Edit", change: change(n), description: n % 3 === 0 ? `edit ${n}` : "" });
+    if (kind === "fault") faults.push({ kind, n, after: 0 });
+    if (kind === "tool")
+      files.splice(0, files.length, ...["echo", `tool-${n}`].slice(0, 1 + (n % 2)));
+    if (kind === "crash") world.crash();
+    if (kind === "pause") {
+      await send({ type: "Pause", reason: "" });
+      stops++;
+      await pass(n % 9);
+      await send({ type: "Resume" });
+    }
+  };
+  const pass = async (turns: number): Promise<void> => {
+    for (let n = 0; n < turns; n++) await turn();
+  };
+  try {
+    for (const one of moves) {
+      await pass(one.after);
+      await move(one);
+    }
+    await settle(world, agentId);
+    const { log, draft } = await world.ending(agentId);
+    return { received: model.calls, told: rebuilt(log, draft), cut: stops + world.crashes(), log };
+  } finally {
+    await world.end();
+  }
+}
+
+async function settle(world: CrashWorld, agentId: string): Promise<void> {
+  const { state } = await world.ending(agentId);
+  if (statusOf(state) === "failed") await world.send(agentId, { type: "Retry" });
+  await world.untilSettled(agentId);
+}
+
+const isCondensing = (request: ModelRequest | null): boolean =>
+  request?.messages[0]?.content.startsWith(condensingHead) === true;
+
+describe.each(quickBackends)("what a model was sent: $name", ({ name, fixture }) => {
+  const lives = name === "memory" ? 100 : 15;
+
+  test(
+    "can be told from the log, whatever happened meanwhile; but for what was broken off at once",
+    async () => {
+      const seen = { condensed: 0, continued: 0, gone: 0, missing: 0, received: 0 };
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(anyMove, { minLength: 25, maxLength: 50, size: "max" }),
+          async (moves) => {
+            const { received, told, cut } = await play(fixture, moves);
+            const missing = missed(received, told);
+            expect(missing).not.toBeNull();
+            expect(missing).toBeLessThanOrEqual(cut);
+            seen.received += received.length;
+            seen.missing += missing ?? 0;
+            seen.gone += told.filter((request) => request === null).length;
+            seen.condensed += told.filter(isCondensing).length;
+            seen.continued += told.filter(
+              (request) => request !== null && partialOf(request.messages) !== "",
+            ).length;
+          },
+        ),
+        { ...seeded(lives), endOnFailure: true },
+      );
+      console.log(seen);
+      expect(seen.condensed).toBeGreaterThan(lives / 2);
+      expect(seen.continued).toBeGreaterThan(lives / 2);
+      expect(seen.gone).toBeGreaterThan(lives / 5);
+      expect(seen.missing).toBeLessThan(seen.received / 10);
+    },
+    slowDiskMs,
+  );
+});
