@@ -152,7 +152,7 @@ describe.each(quickBackends)("what a model was sent: $name", ({ name, fixture })
   test(
     "can be told from the log, whatever happened meanwhile; but for what was broken off at once",
     async () => {
-      const seen = { condensed: 0, continued: 0, gone: 0, missing: 0, received: 0 };
+      const seen = { condensed: 0, continued: 0, missing: 0, received: 0 };
       await fc.assert(
         fc.asyncProperty(
           fc.array(anyMove, { minLength: 25, maxLength: 50, size: "max" }),
@@ -163,7 +163,6 @@ describe.each(quickBackends)("what a model was sent: $name", ({ name, fixture })
             expect(missing).toBeLessThanOrEqual(cut);
             seen.received += received.length;
             seen.missing += missing ?? 0;
-            seen.gone += told.filter((request) => request === null).length;
             seen.condensed += told.filter(isCondensing).length;
             seen.continued += told.filter(
               (request) => request !== null && partialOf(request.messages) !== "",
@@ -172,10 +171,8 @@ describe.each(quickBackends)("what a model was sent: $name", ({ name, fixture })
         ),
         { ...seeded(lives), endOnFailure: true },
       );
-      console.log(seen);
       expect(seen.condensed).toBeGreaterThan(lives / 2);
       expect(seen.continued).toBeGreaterThan(lives / 2);
-      expect(seen.gone).toBeGreaterThan(0);
       expect(seen.missing).toBeLessThan(seen.received / 10);
     },
     slowDiskMs,
