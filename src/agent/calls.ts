@@ -28,7 +28,7 @@ export type Sending = {
   readonly outcomeSequence: number | null;
   /** UTF-16 length of the beginning of its answer that it was sent with; 0: none. */
   readonly continuedLength: number;
-  /** That beginning; null: it is not kept, since the answer was given up. */
+  /** That beginning; null: it is not kept, in a fork from the middle of an answer or an old log. */
   readonly partial: string | null;
 };
 
@@ -62,7 +62,8 @@ export function makeCallFinder(): CallFinder {
     take: ({ sequence, event }) => {
       const call = callOf(event, sequence);
       const over = call === null ? null : meet(call, sequence);
-      if (event.type === "ModelSpoke" && open !== null) open = { ...open, text: event.content };
+      const text = textOf(event);
+      if (text !== null && open !== null) open = { ...open, text };
       return over;
     },
     end: (begun) => {
@@ -99,6 +100,12 @@ function callOf(event: Event, sequence: number): ModelCall | null {
     default:
       return null;
   }
+}
+
+/** What the open call has written, as an event tells; null: it tells nothing of it. */
+function textOf(event: Event): string | null {
+  if (event.type === "ModelSpoke") return event.content;
+  return event.type === "AnswerAbandoned" ? (event.text ?? null) : null;
 }
 
 /** Of logs that do not say: nothing of it but its place goes into its prompt. */

@@ -210,6 +210,8 @@ type Fact =
       readonly type: "AnswerAbandoned";
       readonly call: ModelCall;
       readonly reason: string;
+      /** What it was, since the model may have been given it to go on with. Absent: nothing, or an old log. */
+      readonly text?: string;
     }
   | { readonly type: "Observed"; readonly content: string }
   | {

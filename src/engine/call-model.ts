@@ -27,7 +27,7 @@ export async function callModel(
   const { parts, state } = step;
   const { spec } = state;
   if (draft !== null && !(await canContinue(parts, state, draft, signal)))
-    return record(step, abandon(state, draft.call), true);
+    return record(step, abandon(state, draft), true);
   const toolbox = toolboxOf(spec, await parts.sandbox.list());
   const call =
     draft === null
@@ -54,7 +54,7 @@ export async function callModel(
   } catch (error) {
     // What the model was to go on with may be all that is too much for it.
     if (draft !== null && error instanceof EngramError && error.code === "context_overflow")
-      return record(step, abandon(state, call), true);
+      return record(step, abandon(state, { ...draft, call }), true);
     return modelFailed(step, call, error);
   }
 }
@@ -109,14 +109,18 @@ async function canContinue(
 }
 
 const abandon =
-  ({ spec }: AgentState, call: ModelCall) =>
-  (): readonly Event[] => [
-    {
-      type: "AnswerAbandoned",
-      call,
-      reason: `${spec.model} cannot continue the answer that was broken off; it answers anew`,
-    },
-  ];
+  ({ spec }: AgentState, draft: Draft) =>
+  (): readonly Event[] => {
+    const text = textOf(draft, "text");
+    return [
+      {
+        type: "AnswerAbandoned",
+        call: draft.call,
+        reason: `${spec.model} cannot continue the answer that was broken off; it answers anew`,
+        ...(text === "" ? {} : { text }),
+      },
+    ];
+  };
 
 type ModelFailed = Extract<Event, { readonly type: "ModelFailed" }>;
 

@@ -36,7 +36,7 @@ export async function sentPrompt(
   if (sending.partial === null)
     throw new EngramError(
       "failed_precondition",
-      `call ${place.number} of agent ${agentId} went on with the first ${sending.continuedLength} characters of an answer that was given up later, and they are not kept`,
+      `call ${place.number} of agent ${agentId} went on with the first ${sending.continuedLength} characters of an answer that this log does not have: it was copied in the middle of it, or is an old one`,
     );
   const state = await parts.agents.at(agentId, sending.headSequence);
   const request = requestOfSending(state, sending, sending.partial);

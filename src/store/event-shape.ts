@@ -164,7 +164,7 @@ const shapes: Readonly<Record<EventType, Readonly<Record<string, Shape>>>> = {
     retryAtMs: time,
     overflow: orAbsent(fields({ contextTokens: orNull(count), promptTokens: orNull(count) })),
   },
-  AnswerAbandoned: { call, reason: text },
+  AnswerAbandoned: { call, reason: text, text: orAbsent(text) },
   Observed: { content: text },
   ContextCondensed: { items: count, summary: text, usage, call: orAbsent(call) },
   TurnFailed: { code: text, message: text, call: orAbsent(call) },

@@ -83,9 +83,15 @@ describe("the requests of a log", () => {
     ]);
   });
 
-  test("of an answer that was given up are told, but for what is not kept", () => {
-    const abandoned: Event = { type: "AnswerAbandoned", call, reason: "" };
-    expect(ofLog(paused(), resumed, paused(), resumed, abandoned)).toEqual([asked, "gone", "gone"]);
+  test("of an answer that was given up are told, but for what old logs do not have", () => {
+    const abandoned: Event = { type: "AnswerAbandoned", call, reason: "", text };
+    expect(ofLog(paused(), resumed, paused(), resumed, abandoned)).toEqual([
+      asked,
+      "One,",
+      "One, two",
+    ]);
+    const old: Event = { type: "AnswerAbandoned", call, reason: "" };
+    expect(ofLog(paused(), resumed, paused(), resumed, old)).toEqual([asked, "gone", "gone"]);
     expect(ofLog(paused(), resumed, paused(), resumed, failed, spoke("anew", 6)).length).toBe(4);
   });
 

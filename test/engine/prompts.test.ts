@@ -159,6 +159,7 @@ describe.each(quickBackends)("what a model was sent: $name", ({ name, fixture })
           async (moves) => {
             const { received, told, cut } = await play(fixture, moves);
             const missing = missed(received, told);
+            expect(told).not.toContain(null);
             expect(missing).not.toBeNull();
             expect(missing).toBeLessThanOrEqual(cut);
             seen.received += received.length;

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import type { Event, EventType } from "../../src/agent/event.ts";
 import { eventOf } from "../../src/store/codec.ts";
 import { faultyFieldOf } from "../../src/store/event-shape.ts";
-import { anyEventOf, born, callAfter, requested, returned } from "../support/events.ts";
+import { anyEventOf, born, callAfter, headAfter, requested, returned } from "../support/events.ts";
 import { anyHistory } from "../support/histories.ts";
 import { seeded } from "../support/seed.ts";
 
@@ -115,4 +115,23 @@ test("what newer engines note of a call may be absent, and is not anything else 
   expect(failed({}, { overflow: { ...overflow, contextTokens: "4" } })).toBe(
     "overflow.contextTokens",
   );
+});
+
+test("events may tell of the call behind them, and of the answer that was given up", () => {
+  const call = callAfter(3, { condensedItems: 2 });
+  const condensed = {
+    type: "ContextCondensed",
+    items: 2,
+    summary: "",
+    usage: headAfter(3).usage,
+  } as const;
+  const ended = { type: "TurnFailed", code: "MODEL_ERROR", message: "" } as const;
+  const abandoned = { type: "AnswerAbandoned", call, reason: "" } as const;
+  const fault = (event: object): string | null => faultyFieldOf(event as Event);
+  for (const event of [condensed, ended, { ...condensed, call }, { ...ended, call }])
+    expect(fault(event)).toBeNull();
+  expect([fault(abandoned), fault({ ...abandoned, text: "so far" })]).toEqual([null, null]);
+  for (const event of [condensed, ended])
+    expect(fault({ ...event, call: { ...call, condensedItems: -1 } })).toBe("call.condensedItems");
+  expect(fault({ ...abandoned, text: 1 })).toBe("text");
 });
