@@ -90,9 +90,9 @@ export async function condense(step: Step, items: number, signal: AbortSignal): 
 
 /**
  * Thinking alone cannot be gone on with: no server takes it back in all its modes. Nor can an answer in a format, since
- * what holds a model to it starts at the format's root again; nor one whose tools were offered in another way than the
- * model now takes them: it is another model, or more is known of it; nor one of about the
- * length that ends a turn: a retry would come no further.
+ * what holds a model to it starts at the format's root again; nor one to which tools were offered as such, where the
+ * model takes none: it is another one, or more is known of it (the text protocol suits all); nor one of about the length
+ * that ends a turn: a retry would come no further.
  */
 async function canContinue(
   { model }: Parts,
@@ -104,7 +104,7 @@ async function canContinue(
   const chars = draft.pieces.reduce((sum, { content }) => sum + content.length, 0);
   if (chars > turnLimits.continuedCharsMax) return false;
   const { tools } = draft.call.abilities ?? abilitiesUnknown;
-  if (tools !== (await model.abilities(spec.model, signal)).tools) return false;
+  if (tools && !(await model.abilities(spec.model, signal)).tools) return false;
   return model.continuesPartial(spec.model, spec.config.enableThinking, signal);
 }
 

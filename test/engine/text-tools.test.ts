@@ -9,7 +9,7 @@ import {
   type PlayedModel,
   type PlayedReply,
 } from "../support/played-model.ts";
-import { openStage, quiet, type Stage, until } from "../support/stage.ts";
+import { openStage, quiet, until } from "../support/stage.ts";
 import { makeWatcher } from "../support/watcher.ts";
 
 /** A model that answers `hello` so, and anything else with `done`. */
@@ -124,66 +124,61 @@ describe("what looks like a call is text", () => {
   });
 });
 
-describe("an answer that is broken off behind a call", () => {
+describe("an answer that is broken off", () => {
+  /** Breaks off once, behind all that it says. */
   const breaking = (): PlayedModel =>
-    callingInText(
-      makePlayedModel(({ messages }, number) => {
-        if (askedOf(messages) !== "hello") return { text: ["done"] };
-        return {
-          text: marked,
-          before: async (index) => {
-            if (number === 1 && index === marked.length)
-              throw new EngramError("model_timeout", "silence", { transient: true });
-          },
-        };
-      }),
-    );
+    makePlayedModel(({ messages }, number) => {
+      if (askedOf(messages) !== "hello") return { text: ["done"] };
+      return {
+        text: marked,
+        before: async (index) => {
+          if (number === 1 && index === marked.length)
+            throw new EngramError("model_timeout", "silence", { transient: true });
+        },
+      };
+    });
 
-  const untilBroken = async (stage: Stage, agentId: string): Promise<void> => {
-    await until("it backs off", async () => (await stage.events(agentId)).includes("ModelFailed"));
-    await quiet();
-  };
-
-  test("is gone on with from before it, so that the call is made", async () => {
+  /** What comes of it where the answer is begun by one model and, after a pause, gone on with by the other. */
+  const livedWith = async (first: PlayedModel, second: PlayedModel): Promise<readonly string[]> => {
     const stage = openStage();
-    const model = breaking();
-    const engine = stage.start({ model });
-    const agentId = await stage.create(engine, "hello");
-    await untilBroken(stage, agentId);
-    stage.clock.advance(700);
-    await stage.untilSettled(agentId);
-    expect(model.calls[1]?.messages.at(-1)).toMatchObject({ role: "assistant", content: "On it." });
-    expect((await stage.log(agentId)).slice(1).map(({ event }) => gist(event))).toEqual([
-      "ModelFailed",
-      "spoke: On it.\n\nThat was it.",
-      'asked for echo: {"a": "}"}',
-      'came: {"a": "}"}',
-      "spoke: done",
-    ]);
-    await engine.drain();
-  });
-
-  test("is answered anew by a model that takes tools in another way", async () => {
-    const stage = openStage();
-    const inText = breaking();
-    const native = answering({ text: ["I take tools as such"] });
-    let isEdited = false;
+    let model = first;
     const engine = stage.start({
       model: {
-        ...native,
-        call: (request, signal) => (isEdited ? native : inText).call(request, signal),
-        abilities: (model, signal) => (isEdited ? native : inText).abilities(model, signal),
+        ...first,
+        call: (...args) => model.call(...args),
+        abilities: async (...args) => model.abilities(...args),
       },
     });
     const agentId = await stage.create(engine, "hello");
-    await untilBroken(stage, agentId);
-    isEdited = true;
+    await until("it backs off", async () => (await stage.events(agentId)).includes("ModelFailed"));
+    await quiet();
+    model = second;
     stage.clock.advance(700);
     await stage.untilSettled(agentId);
-    expect((await stage.log(agentId)).slice(2).map(({ event }) => gist(event))).toEqual([
-      "AnswerAbandoned",
-      "spoke: I take tools as such",
-    ]);
     await engine.drain();
+    return (await stage.log(agentId)).slice(2).map(({ event }) => gist(event));
+  };
+  const whole = [
+    "spoke: On it.\n\nThat was it.",
+    'asked for echo: {"a": "}"}',
+    'came: {"a": "}"}',
+    "spoke: done",
+  ];
+
+  test("is gone on with from before a call, so that the call is made", async () => {
+    const model = callingInText(breaking());
+    expect(await livedWith(model, model)).toEqual(whole);
+    expect(model.calls[1]?.messages.at(-1)).toMatchObject({ role: "assistant", content: "On it." });
+  });
+
+  test("is gone on with by a model that takes tools as such too", async () => {
+    const second = answering({ text: marked });
+    expect(await livedWith(callingInText(breaking()), second)).toEqual(whole);
+    expect(second.calls[0]?.tools).toEqual([]);
+  });
+
+  test("is answered anew by a model that takes none, where they were offered as such", async () => {
+    const second = callingInText(answering({ text: marked }));
+    expect(await livedWith(breaking(), second)).toEqual(["AnswerAbandoned", ...whole]);
   });
 });

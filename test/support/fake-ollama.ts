@@ -94,7 +94,7 @@ const answer = async (
   { model, delayMs, think }: { model: string; delayMs: number; think: boolean },
 ): Promise<void> => {
   const request = {
-    model: `scripted:${delayMs}${model.includes("no-prefill") ? ":anew" : ""}`,
+    model: `scripted:${delayMs}${model.includes("no-prefill") ? ":anew" : ""}${model.includes("no-tools") ? ":text" : ""}`,
     messages,
     tools: toolsOf(x.body["tools"]),
     temperature: null,

@@ -134,14 +134,14 @@ const sayCall = (
 };
 
 /** Answers as the scripted model does, chunk by chunk. */
-const answer = async (x: FakeCompletion, delayMs: number): Promise<void> => {
+const answer = async (x: FakeCompletion, model: string, delayMs: number): Promise<void> => {
   const { messages: sent, tools = [], continue_final_message: continues = false } = x.body;
   const messages = (Array.isArray(sent) ? sent : []).map(messageIn);
   mustBeAnswered(messages);
   if (continues === true && x.body["add_generation_prompt"] !== false)
     refuse("Cannot set both `continue_final_message` and `add_generation_prompt` to True.");
   const request = {
-    model: `scripted:${delayMs}${continues === true ? "" : ":anew"}`,
+    model: `scripted:${delayMs}${continues === true ? "" : ":anew"}${model.includes("no-tools") ? ":text" : ""}`,
     messages,
     tools: Array.isArray(tools) ? tools.map(toolIn) : [],
     temperature: null,
@@ -173,7 +173,7 @@ const chat = async (x: FakeCompletion, delayMs: number): Promise<void> => {
   if (model.includes("no-thinking") && effort !== undefined) return refusals.thinking(x);
   if (model.includes("no-format") && format !== undefined) return refusals.format(x);
   if (model.includes("no-tools") && x.body["tools"] !== undefined) return refusals.tools(x);
-  return answer(x, delayMs);
+  return answer(x, model, delayMs);
 };
 
 const isAllowed = ({ headers }: FakeCompletion, apiKey: string | null): boolean =>
