@@ -84,14 +84,14 @@ const memory: readonly Fault[] = [
 const agent: readonly Fault[] = [
   {
     name: "a tool call that has its result runs again",
-    file: "src/agent/fold.ts",
+    file: "src/agent/fold-reply.ts",
     text: "draft.pendingCalls = draft.pendingCalls.filter((other) => other !== call);",
     by: "",
     tests: [fold, drive],
   },
   {
     name: "a second result of a tool call is taken",
-    file: "src/agent/fold.ts",
+    file: "src/agent/fold-reply.ts",
     text: "  const call = draft.pendingCalls.find(({ callId }) => callId === event.callId);\n  if (call === undefined)\n",
     by: "  const call = draft.pendingCalls.find(({ callId }) => callId === event.callId);\n  if (call === undefined) return;\n  if (call === undefined)\n",
     tests: [fold],
