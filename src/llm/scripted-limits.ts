@@ -6,6 +6,9 @@ export const scriptedLimits = {
   wordsMax: 20_000,
   /** Words of a message or a tool result that it quotes. */
   quotedWordsMax: 60,
+  /** Letters of a text, and items of a list, where a schema asks for so many; of a list in a list one. */
+  sampleCharsMax: 100,
+  sampleItemsMax: 10,
   wordDelayMsDefault: 20,
   wordDelayMsMax: 60_000,
   /** Words written without a delay before other work gets its turn. */

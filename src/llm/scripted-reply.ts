@@ -1,8 +1,9 @@
 import type { ToolDefinition } from "../agent/event.ts";
 import { condensingHead } from "../agent/context.ts";
-import { isJsonObject } from "../agent/json.ts";
+import { isJsonObject, type JsonObject } from "../agent/json.ts";
 import type { PromptMessage } from "../agent/prompt.ts";
 import { recall, statementsIn, tellingSentences, type Told } from "./scripted-memory.ts";
+import { finalAnswer, objectOf, sampleOf, wrongAnswer, wrongSampleOf } from "./scripted-answer.ts";
 import { scriptedLimits } from "./scripted-limits.ts";
 
 export type ScriptedCall = { readonly name: string; readonly inputJson: string };
@@ -107,15 +108,7 @@ const quote = (text: string): string => {
   return words.slice(0, scriptedLimits.quotedWordsMax).join(" ") + (cut ? " ..." : "");
 };
 
-const finalAnswer = (content: string): string => {
-  try {
-    const structured: unknown = JSON.parse(content);
-    if (isJsonObject(structured)) return JSON.stringify({ content, structured });
-  } catch {
-    // Plain words are an answer too.
-  }
-  return JSON.stringify({ content });
-};
+const wronglyPattern = /\b(finish|keep finishing) wrongly\b/i;
 
 const rules: readonly Rule[] = [
   {
@@ -133,11 +126,18 @@ const rules: readonly Rule[] = [
     },
   },
   {
+    pattern: wronglyPattern,
+    reply: ([, how = ""], { offered }) => {
+      const tool = offered.get("final_answer");
+      return tool === undefined ? null : use([wrongAnswer(tool)], how.startsWith("keep"));
+    },
+  },
+  {
     pattern: /\bfinish with:?\s+([^]+)/i,
-    reply: ([, content = ""], { offered }) =>
-      offered.has("final_answer")
-        ? use([{ name: "final_answer", inputJson: finalAnswer(content.trim()) }])
-        : say(content.trim()),
+    reply: ([, content = ""], { offered }) => {
+      const tool = offered.get("final_answer");
+      return tool === undefined ? say(content.trim()) : use([finalAnswer(content.trim(), tool)]);
+    },
   },
   {
     pattern: /\bcount (?:up )?to (\d{1,9})/i,
@@ -246,6 +246,12 @@ const lastTurn = (messages: readonly PromptMessage[]): readonly PromptMessage[] 
     ) + 1,
   );
 
+/** Parts of a request, to be done one after the other. */
+const partsOf = (text: string): readonly string[] =>
+  text.split(/[,;.]?\s{1,4}(?:and\s{1,4})?then\s{1,4}/i);
+
+const isNote = (text: string): boolean => text.startsWith("(The operator ");
+
 /** What is asked in this turn, in parts to be done one after the other ("…, then …"). */
 const requestsOf = (
   messages: readonly PromptMessage[],
@@ -258,10 +264,8 @@ const requestsOf = (
   const texts = turn
     .filter(({ role }) => role === "user")
     .map(({ content }) => withoutStamps(content))
-    .filter((text) => !text.startsWith("(The operator "));
-  return (onGoal ? [goalOf(messages), ...texts] : texts).flatMap((text) =>
-    text.split(/[,;.]?\s{1,4}(?:and\s{1,4})?then\s{1,4}/i),
-  );
+    .filter((text) => !isNote(text));
+  return (onGoal ? [goalOf(messages), ...texts] : texts).flatMap(partsOf);
 };
 
 const resultSentence = (name: string, content: string): string => {
@@ -293,6 +297,20 @@ const condensed = (system: string, conversation: string): string => {
   return lines.join("\n");
 };
 
+/** The text that has to satisfy a schema: the JSON that is asked for, else a sample; wrong where it is asked to be. */
+const textInFormat = (messages: readonly PromptMessage[], format: JsonObject): string => {
+  const texts = messages
+    .filter(({ role }) => role === "user")
+    .map(({ content }) => withoutStamps(content))
+    .filter((text) => !isNote(text));
+  const asked = texts.findLastIndex((text) => !text.startsWith("Your answer was not taken"));
+  const parts = partsOf(texts[asked] ?? goalOf(messages));
+  const part = parts[Math.min(texts.length - 1 - asked, parts.length - 1)] ?? "";
+  if (wronglyPattern.test(part)) return JSON.stringify(wrongSampleOf(format));
+  const given = objectOf(jsonAtHead(part.slice(Math.max(0, part.indexOf("{")))));
+  return JSON.stringify(given ?? sampleOf(format));
+};
+
 /**
  * What the scripted model answers to these messages, whole. Requests are answered by the rules above; calls are made
  * one part of a request after the other, and the last part's reply names the results that came in.
@@ -300,10 +318,15 @@ const condensed = (system: string, conversation: string): string => {
 export const scriptedReply = (
   messages: readonly PromptMessage[],
   tools: readonly ToolDefinition[],
+  format: JsonObject | null = null,
 ): ScriptedReply => {
   const [first, second] = messages;
   if (first?.role === "system" && first.content.startsWith(condensingHead))
     return { thinking: "", text: condensed(first.content, second?.content ?? ""), calls: [] };
+  if (format !== null) {
+    const text = textInFormat(messages, format);
+    return { thinking: "I fill in the form.", text, calls: [] };
+  }
   const turn = lastTurn(messages);
   const spokenTo = turn.some(({ role }) => role === "user");
   const scene: Scene = {

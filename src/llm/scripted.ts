@@ -102,7 +102,7 @@ export const withoutMarks = (text: string): string => text.replace(/~[0-9a-z]+/g
 const restOf = (request: ModelRequest, { anew, varied }: Manner): ScriptedReply => {
   const last = request.messages.at(-1);
   const whole = (messages: readonly PromptMessage[]): ScriptedReply => {
-    const reply = scriptedReply(messages, request.tools);
+    const reply = scriptedReply(messages, request.tools, request.format);
     return request.thinking ? reply : { ...reply, thinking: "" };
   };
   if (last?.role !== "assistant") return whole(request.messages);
@@ -140,7 +140,8 @@ export const openScripted = ({ clock }: { readonly clock: Clock }): Model => {
     const manner = mannerOf(request.model);
     const reply = restOf(manner.inText ? readInWords(request) : request, manner);
     const mark = Math.floor(Math.random() * 36 ** 4).toString(36);
-    const varied = (text: string): string => (manner.varied ? marked(text, mark) : text);
+    const isVaried = manner.varied && request.format === null;
+    const varied = (text: string): string => (isVaried ? marked(text, mark) : text);
     for await (const text of write(manner, varied(reply.thinking), signal))
       yield { kind: "thinking", text };
     for await (const text of write(manner, varied(reply.text), signal))

@@ -1,10 +1,15 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { PromptMessage } from "../../src/agent/prompt.ts";
+import { finalAnswerToolOf, readAnswer } from "../../src/agent/answer.ts";
+import type { JsonObject } from "../../src/agent/json.ts";
 import { systemClock } from "../../src/clock.ts";
 import { EngramError } from "../../src/errors.ts";
+import { sampleOf } from "../../src/llm/scripted-answer.ts";
 import { scriptedLimits } from "../../src/llm/scripted-limits.ts";
 import { openScripted, withoutMarks } from "../../src/llm/scripted.ts";
+import { checkAnswer } from "../../src/sandbox/input.ts";
+import { plainConfig, plainSpec } from "../support/events.ts";
 import { asking, assistant, collect, result, toolNamed, user } from "../support/model-reply.ts";
 
 const model = openScripted({ clock: systemClock });
@@ -51,8 +56,57 @@ describe("what it answers", () => {
     ["call echo with {broken", [{ name: "echo", inputJson: "{broken" }]],
     ["finish with all done", [call("final_answer", { content: "all done" })]],
     ['finish with {"n":1}', [call("final_answer", { content: '{"n":1}', structured: { n: 1 } })]],
+    ["finish wrongly", [call("final_answer", { content: "wrong", structured: "wrong" })]],
   ])("%s => calls", async (asked, calls) => {
     expect((await replyTo(user(asked))).calls).toEqual(calls);
+  });
+
+  describe("with an answer that has to satisfy a schema", () => {
+    const schema = {
+      type: "object",
+      properties: {
+        name: { type: "string", minLength: 6 },
+        kind: { enum: ["a", "b"] },
+        counts: { type: "array", minItems: 2, items: { type: "integer", minimum: 3 } },
+        inner: { properties: { yes: { type: "boolean" }, no: { type: ["null", "string"] } } },
+      },
+      required: ["name", "kind", "counts", "inner"],
+    };
+    const sample = { name: "text..", kind: "a", counts: [3, 3], inner: { yes: true, no: null } };
+    const spec = { ...plainSpec, config: { ...plainConfig, responseSchema: schema } };
+    const answered = async (asked: string): Promise<unknown> => {
+      const messages = [system, user(asked)];
+      const more = { ...instant, tools: [finalAnswerToolOf(spec)] };
+      const { calls } = await collect(model, asking(messages, more));
+      return readAnswer(spec, calls[0]?.inputJson ?? "").answer?.structured;
+    };
+    const inFormat = async (...messages: PromptMessage[]): Promise<unknown> => {
+      const more = { ...instant, tools: [], format: schema };
+      return JSON.parse((await collect(model, asking([system, ...messages], more))).text);
+    };
+    const refusal = user("[2026-01-31T12:00:00Z] Your answer was not taken. Error TOOL_X: no");
+
+    test("it fills in data, wrong ones if so asked, or takes those it is given", async () => {
+      expect(checkAnswer(sample, schema)).toBeNull();
+      expect(await answered("finish with all done")).toEqual(sample);
+      expect(await answered('finish with {"n":1}')).toEqual({ n: 1 });
+      const wrong = { ...sample, name: 0 };
+      expect(checkAnswer(wrong, schema)).not.toBeNull();
+      expect(await answered("finish wrongly")).toEqual(wrong);
+    });
+    test("it does the same in a format", async () => {
+      expect(await inFormat(user("go"))).toEqual(sample);
+      expect(await inFormat(user('finish with {"n":{}}, please'))).toEqual({ n: {} });
+      const asked = user("finish wrongly, then finish with {}");
+      expect(await inFormat(asked)).toEqual({ ...sample, name: 0 });
+      expect(await inFormat(asked, assistant("{}"), refusal)).toEqual({});
+      expect(await inFormat(asked, assistant("{}"), refusal, user("now"))).toEqual(sample);
+    });
+    test("it fills in no more than a little, whatever the schema", () => {
+      let deep: JsonObject = { type: "string", minLength: 1e9 };
+      for (let level = 0; level < 14; level++) deep = { type: "array", minItems: 1e9, items: deep };
+      expect(JSON.stringify(sampleOf(deep)).length).toBeLessThan(5_000);
+    });
   });
 
   test("facts are recalled from anywhere before, the newest first", async () => {
