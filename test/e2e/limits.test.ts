@@ -24,7 +24,7 @@ afterAll(() => engine[Symbol.asyncDispose]());
 type Config = NonNullable<NonNullable<Parameters<typeof createAgent>[1]>["config"]>;
 const limits: Readonly<Record<string, { model?: string; config: Config; said: string }>> = {
   MAX_STEPS: { config: { maxSteps: 3 }, said: "keep calling quick with {}" },
-  TOKEN_BUDGET: { config: { maxTotalTokens: 200n }, said: "keep calling quick with {}" },
+  TOKEN_BUDGET: { config: { maxTotalTokens: 100n }, said: "keep calling quick with {}" },
   MAX_DURATION: {
     model: "scripted:20",
     config: { maxDuration: { nanos: 300_000_000 } },
