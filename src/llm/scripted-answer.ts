@@ -59,15 +59,17 @@ const neededData = ({ parameters }: ToolDefinition): JsonValue | undefined => {
   return isNeeded && isJsonObject(properties) ? properties["structured"] : undefined;
 };
 
+type AnswerCall = { readonly name: string; readonly inputJson: string };
+
 /** A call of final_answer with this content: the data it holds, else a sample where data are needed. */
-export const finalAnswer = (content: string, tool: ToolDefinition) => {
+export const finalAnswer = (content: string, tool: ToolDefinition): AnswerCall => {
   const schema = neededData(tool);
   const structured = objectOf(content) ?? (schema === undefined ? undefined : sampleOf(schema));
   return { name: tool.name, inputJson: JSON.stringify({ content, structured }) };
 };
 
 /** The same with data that do not satisfy the schema, or are none. */
-export const wrongAnswer = (tool: ToolDefinition) => {
+export const wrongAnswer = (tool: ToolDefinition): AnswerCall => {
   const schema = neededData(tool);
   const structured = schema === undefined ? "wrong" : wrongSampleOf(schema);
   return { name: tool.name, inputJson: JSON.stringify({ content: "wrong", structured }) };

@@ -1,3 +1,4 @@
+import { answering } from "./answer-faults.ts";
 import type { Fault } from "./fault.ts";
 import { redis } from "./redis-faults.ts";
 import { text } from "./text-faults.ts";
@@ -354,6 +355,7 @@ export const faults: readonly Fault[] = [
   ...staging,
   ...memory,
   ...agent,
+  ...answering,
   ...engine,
   ...sqlite,
   ...redis,
