@@ -132,6 +132,8 @@ export const serverLimits = {
   streamsAtFirst: 100,
   /** Streams in a row that ask nothing, after which a newcomer is cut: floods are made of them. */
   unaskedStreamsMax: 150,
+  /** Of them those that break HTTP/2's rules, so that the server has to reset them: clients that cancel do not. */
+  brokenStreamsMax: 10,
   /** Over all connections: 300 MiB at 18 KiB each. */
   callsMax: 16_384,
   /** One HTTP/2 connection's buffers, in MB. */

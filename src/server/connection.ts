@@ -1,8 +1,10 @@
-import type { Server as Http1Server } from "node:http";
-import { constants, type Http2Server, type ServerHttp2Session } from "node:http2";
+import type { IncomingMessage, Server as Http1Server } from "node:http";
+import type { Http2Server, ServerHttp2Session } from "node:http2";
 import type { Socket } from "node:net";
 import { serverLimits } from "../limits.ts";
 import type { Sweep } from "./sweep.ts";
+import { makeTrust, type Trust } from "./trust.ts";
+import { makeHoldBack } from "./unread.ts";
 
 /** What every HTTP/2 client sends first. */
 const preface = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
@@ -27,8 +29,10 @@ export type Connection = {
   /** Gives how many run now. */
   readonly callBegan: () => number;
   readonly callEnded: () => void;
-  /** A request has come on it, or was answered: it is a client, and may have more calls at once. */
-  readonly hasAsked: () => void;
+  /** Reads no more of this HTTP/1.1 request, its last, than is asked for. */
+  readonly holdBack: (request: IncomingMessage) => void;
+  /** null: of HTTP/1.1, or before its first bytes. */
+  readonly trust: () => Trust | null;
   /** Ends it when no call runs, else after the last call. */
   readonly goodbye: () => void;
   readonly destroy: () => void;
@@ -69,36 +73,12 @@ const keepAsking = (session: ServerHttp2Session, socket: Socket, sweep: Sweep): 
   session.once("close", () => cancel());
 };
 
-/** Streams that ask nothing are what floods are made of: a newcomer may have few at once, and a row of them ends a connection. */
-const makeTrust = (): Record<"began" | "asked", (session: ServerHttp2Session) => void> => {
-  let trusted = false;
-  let unasked = 0;
-  return {
-    began: (session) => {
-      unasked += 1;
-      // A client may say the heads of all its calls before the first message of any.
-      const max = trusted
-        ? 2 * serverLimits.streamsPerConnectionMax
-        : serverLimits.unaskedStreamsMax;
-      if (unasked <= max || session.destroyed) return;
-      session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
-      session.destroy();
-    },
-    asked: (session) => {
-      unasked = 0;
-      if (trusted || session.closed || session.destroyed) return;
-      trusted = true;
-      session.settings({ maxConcurrentStreams: serverLimits.streamsPerConnectionMax });
-    },
-  };
-};
-
 export const makeConnection = (socket: Socket, surroundings: Surroundings): Connection => {
   const { http1, http2, sweep, onSession } = surroundings;
   let session: ServerHttp2Session | null = null;
   let calls = 0;
   let leaving = false;
-  const trust = makeTrust();
+  let trust: Trust | null = null;
   let gone = false;
   let cancelDeadline = sweep.watch(serverLimits.sniffMs, () => socket.destroy());
   const setDeadline = (delayMs: number, onLate: () => void): void => {
@@ -128,6 +108,7 @@ export const makeConnection = (socket: Socket, surroundings: Surroundings): Conn
         }
         http2.once("session", (begun) => {
           session = begun;
+          trust = makeTrust(begun);
           begun.on("error", nothing);
           onSession(begun, connection);
           keepAsking(begun, socket, sweep);
@@ -138,7 +119,6 @@ export const makeConnection = (socket: Socket, surroundings: Surroundings): Conn
     callBegan: () => {
       cancelDeadline();
       calls += 1;
-      if (session !== null) trust.began(session);
       return calls;
     },
     callEnded: () => {
@@ -147,9 +127,8 @@ export const makeConnection = (socket: Socket, surroundings: Surroundings): Conn
       if (leaving) end();
       else setDeadline(serverLimits.idleMs, end);
     },
-    hasAsked: () => {
-      if (session !== null) trust.asked(session);
-    },
+    holdBack: makeHoldBack(socket),
+    trust: () => trust,
     goodbye: () => {
       leaving = true;
       if (session !== null) session.close();

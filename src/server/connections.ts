@@ -1,11 +1,12 @@
 import type { IncomingMessage, Server as Http1Server, ServerResponse } from "node:http";
 import type { Http2Server, ServerHttp2Stream } from "node:http2";
 import type { Socket } from "node:net";
-import type { Readable, Writable } from "node:stream";
-import { serverLimits } from "../limits.ts";
+import type { Writable } from "node:stream";
 import { type Connection, makeConnection, type Surroundings } from "./connection.ts";
+import type { Intake } from "./intake.ts";
 import { roomLimits } from "./room-limits.ts";
 import type { Sweep } from "./sweep.ts";
+import { dropUnread } from "./unread.ts";
 import type { PortWatch } from "./watch.ts";
 
 /** All connections of the port, and the calls that run on them. */
@@ -16,8 +17,8 @@ export type Connections = {
   readonly sniff: (socket: Socket) => void;
   /** Counts an HTTP/1.1 request, from its head to the close of its answer. */
   readonly enter: (request: IncomingMessage, response: ServerResponse) => void;
-  /** Counts an HTTP/2 stream, which is one request. */
-  readonly enterStream: (stream: ServerHttp2Stream) => void;
+  /** Counts an HTTP/2 stream, which is one request; false: its connection is cut, and it with it. */
+  readonly enterStream: (stream: ServerHttp2Stream) => boolean;
   /** The first message of a stream has come. */
   readonly hasAsked: (stream: ServerHttp2Stream) => void;
   /** How many calls run. */
@@ -31,19 +32,14 @@ type ConnectionsOptions = {
   readonly http1: Http1Server;
   readonly http2: Http2Server;
   readonly sweep: Sweep;
+  /** Of what comes and nobody reads. */
+  readonly dropped: Intake;
   readonly connectionsMax: number;
   readonly watch: PortWatch;
 };
 
-/** An answer that came before the end of its request leaves the client the time of a goodbye to stop sending. */
-const endUnread = (request: Readable, sweep: Sweep, end: () => void): void => {
-  if (request.readableEnded) return;
-  const cancel = sweep.watch(serverLimits.goodbyeMs, end);
-  request.once("end", cancel).once("close", cancel).resume();
-};
-
 export const makeConnections = (options: ConnectionsOptions): Connections => {
-  const { sweep, connectionsMax, watch } = options;
+  const { connectionsMax, watch } = options;
   const bySocket = new Map<Socket, Connection>();
   const bySession = new WeakMap<object, Connection>();
   const surroundings: Surroundings = {
@@ -81,20 +77,23 @@ export const makeConnections = (options: ConnectionsOptions): Connections => {
     },
     sniff: (socket) => bySocket.get(socket)?.sniff(),
     enter: (request, response) => {
-      const together = began(bySocket.get(request.socket), response);
+      const connection = bySocket.get(request.socket);
+      connection?.holdBack(request);
+      const together = began(connection, response);
       if (together > roomLimits.pipelinedMax) request.socket.destroy();
-      response.once("finish", () => endUnread(request, sweep, () => request.socket.destroy()));
+      const drop = (): void => dropUnread(request, options, () => request.socket.destroy());
+      // Before the runtime drops what nobody has read of, at any speed.
+      response.prependOnceListener("finish", drop);
       if (leaving !== null) response.setHeader("connection", "close");
     },
     enterStream: (stream) => {
       const connection = connectionOf(stream);
       began(connection, stream);
-      stream.once("finish", () => {
-        connection?.hasAsked();
-        endUnread(stream, sweep, () => stream.close());
-      });
+      connection?.trust()?.began(stream);
+      stream.once("finish", () => dropUnread(stream, options, () => stream.close()));
+      return !stream.destroyed;
     },
-    hasAsked: (stream) => connectionOf(stream)?.hasAsked(),
+    hasAsked: (stream) => connectionOf(stream)?.trust()?.asked(),
     calls: () => calls,
     goodbye: async () => {
       leaving ??= Promise.withResolvers<void>();

@@ -49,7 +49,7 @@ export const handRequests = (
   // Makes requests and answers of streams; has no connections of its own.
   const requests = createHttp2Server().on("request", dispatch);
   http2.on("stream", (stream: ServerHttp2Stream, headers, flags, rawHeaders) => {
-    connections.enterStream(stream);
+    if (!connections.enterStream(stream)) return;
     if (!grpc.take(stream, headers)) requests.emit("stream", stream, headers, flags, rawHeaders);
   });
 };

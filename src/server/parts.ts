@@ -19,18 +19,34 @@ const backslash = 0x5c;
 /** What begins a further value: , [ { */
 const beginnings: ReadonlySet<number> = new Set([0x2c, 0x5b, 0x7b]);
 
-/** Throws RESOURCE_EXHAUSTED where a text in JSON has too many values, or a number that nobody means. What is no JSON is for its parser to say. */
-export function mustHaveFewValues(json: Uint8Array): void {
+/**
+ * Looks at a text in JSON as it grows: each time at all of it, which begins as the time before. Throws
+ * RESOURCE_EXHAUSTED where it has too many values, or a number that nobody means. What is no JSON is for its parser to say.
+ */
+export function makeValueCount(): (json: Uint8Array) => void {
   let values = 0;
-  for (let at = 0; at < json.length; at++) {
-    const byte = json[at] ?? 0;
-    if (byte === quote) {
-      const end = endOfString(json, at);
-      if (end - at > roomLimits.digitsMax) mustHaveFewDigits(json.subarray(at, end));
-      at = end;
-    } else if (beginnings.has(byte) && ++values > requestLimits.messagePartsMax) throw tooMany();
-  }
+  let at = 0;
+  /** Where the string begins that is being looked at. */
+  let opening: number | null = null;
+  return (json) => {
+    while (at < json.length) {
+      if (opening !== null) {
+        at = endOfString(json, at);
+        if (at >= json.length) return;
+        if (at - opening > roomLimits.digitsMax) mustHaveFewDigits(json.subarray(opening, at));
+        opening = null;
+      } else {
+        const byte = json[at] ?? 0;
+        if (byte === quote) opening = at;
+        else if (beginnings.has(byte) && ++values > requestLimits.messagePartsMax) throw tooMany();
+      }
+      at++;
+    }
+  };
 }
+
+/** The same of a text that is whole. */
+export const mustHaveFewValues = (json: Uint8Array): void => makeValueCount()(json);
 
 const isDigit = (byte: number | undefined): boolean =>
   byte !== undefined && byte >= 0x30 && byte <= 0x39;
@@ -52,9 +68,9 @@ function mustHaveFewDigits(text: Uint8Array): void {
   }
 }
 
-/** The place of the closing quote. */
-function endOfString(json: Uint8Array, opening: number): number {
-  let at = opening + 1;
+/** The place of the closing quote, from `from` on; where it has not come, that of the first byte not looked at. */
+function endOfString(json: Uint8Array, from: number): number {
+  let at = from;
   while (at < json.length && json[at] !== quote) at += json[at] === backslash ? 2 : 1;
   return at;
 }

@@ -11,6 +11,12 @@ export const roomLimits = {
   digitsMax: 256 * kib,
   /** Messages that are unzipped at once: each takes a message's room and 10 ms of a thread. */
   unzipsMax: 4,
+  /** Of one HTTP/1.1 request, there before it is asked for; and before what it may cost is found out as it comes. */
+  unreadBytesMax: 64 * kib,
+  /** What is large, of all calls together: at two and a half times as much others wait five times as long. A lone message comes at once. */
+  read: { bytesPerMs: 64 * kib, burstBytes: 4 * mib },
+  /** What comes behind an answer, for clients that see the answer only when all is sent. */
+  dropped: { bytesPerMs: 16 * kib, burstBytes: 4 * mib },
   /** Requests that came on one HTTP/1.1 connection before the first of them was answered; nobody sends many. */
   pipelinedMax: 4,
   /** The longest that is taken has 40; connect remembers a thousand that it was asked about for each method. */

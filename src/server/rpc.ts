@@ -25,6 +25,7 @@ import { requestLimits, serverLimits } from "../limits.ts";
 import { askedJsonKey, makeAskedJson } from "./asked-json.ts";
 import { clampDeadline } from "./deadline-header.ts";
 import { correctReadFailure, makeGuard, requestFailure } from "./failures.ts";
+import type { Intake } from "./intake.ts";
 import type { Log } from "../log.ts";
 import { pace } from "./pace.ts";
 import { refuse, type Refusal } from "./refusal.ts";
@@ -60,6 +61,7 @@ export type RpcOptions = {
   readonly sweep: Sweep;
   readonly watch: PortWatch;
   readonly room: Room;
+  readonly intake: Intake;
   readonly log: Log;
 };
 
@@ -117,14 +119,14 @@ const withTimedBody = (
   return { ...universal, body };
 };
 
-type Vetting = Pick<RpcOptions, "room" | "hasAsked"> & { readonly unzip: Unzip };
+type Vetting = Pick<RpcOptions, "room" | "intake" | "hasAsked"> & { readonly unzip: Unzip };
 
 /** What is passed on is not zipped any more. */
 const withVettedBody = (
   universal: UniversalServerRequest,
   { method }: UniversalHandler,
   { response }: Exchange,
-  { room, unzip, hasAsked }: Vetting,
+  { room, unzip, intake, hasAsked }: Vetting,
 ): UniversalServerRequest => {
   const { body, header } = universal;
   if (!isByteStream(body)) return universal;
@@ -143,7 +145,8 @@ const withVettedBody = (
   };
   const asked = makeAskedJson(method.input);
   universal.contextValues?.set(askedJsonKey, asked);
-  return { ...universal, body: vetted(body, form, { share, unzip, came, asked }) };
+  const means = { share, unzip, intake, came, asked };
+  return { ...universal, body: vetted(body, form, means) };
 };
 
 /** Connect takes one in any case. */

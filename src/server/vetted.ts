@@ -5,7 +5,9 @@ import { requestLimits } from "../limits.ts";
 import type { AskedJson } from "./asked-json.ts";
 import { flaggedFrameOf, makeFrames } from "./frames.ts";
 import { makeGathered } from "./gathered.ts";
-import { mustHaveFewFields, mustHaveFewValues } from "./parts.ts";
+import type { Intake } from "./intake.ts";
+import { makeValueCount, mustHaveFewFields, mustHaveFewValues } from "./parts.ts";
+import { roomLimits } from "./room-limits.ts";
 import type { Share } from "./room.ts";
 import type { Unzip } from "./unzip.ts";
 
@@ -20,6 +22,7 @@ type Form = {
 type Means = {
   readonly share: Share;
   readonly unzip: Unzip;
+  readonly intake: Intake;
   /** Called when a message has come. */
   readonly came: () => void;
   readonly asked: AskedJson;
@@ -39,12 +42,17 @@ export function vetted(
   return form.isFramed ? frames(body, form, means) : whole(body, form, means);
 }
 
-function look({ type, isJson }: Form, message: Uint8Array, asked: AskedJson): void {
+function look(
+  { type, isJson }: Form,
+  message: Uint8Array,
+  asked: AskedJson,
+  countValues = mustHaveFewValues,
+): void {
   if (!isJson) {
     mustHaveFewFields(type, message);
     return;
   }
-  mustHaveFewValues(message);
+  countValues(message);
   // Its reader would put other characters in the place of what is none.
   if (!isUtf8(message))
     throw new ConnectError("the request message is not valid UTF-8", Code.InvalidArgument);
@@ -54,12 +62,14 @@ function look({ type, isJson }: Form, message: Uint8Array, asked: AskedJson): vo
 async function* frames(
   body: AsyncIterable<Uint8Array>,
   form: Form,
-  { share, unzip, came, asked }: Means,
+  { share, unzip, intake, came, asked }: Means,
 ): AsyncGenerator<Uint8Array> {
   const found = makeFrames();
   for await (const chunk of body) {
     found.add(chunk);
-    share.set(found.rest().length);
+    const held = found.rest().length;
+    share.set(held);
+    if (held > roomLimits.smallBytes) await intake.took(chunk.length);
     for (let frame = found.take(); frame !== null; frame = found.take()) {
       came();
       const isZipped = (frame.flags & zippedFlag) !== 0;
@@ -82,14 +92,19 @@ async function* frames(
 async function* whole(
   body: AsyncIterable<Uint8Array>,
   form: Form,
-  { share, unzip, came, asked }: Means,
+  { share, unzip, intake, came, asked }: Means,
 ): AsyncGenerator<Uint8Array> {
   const found = makeGathered();
+  const countValues = makeValueCount();
   for await (const chunk of body) {
     found.add(chunk);
-    share.set(found.all().length);
+    const all = found.all();
+    share.set(all.length);
     // The reader has the same limit, and words for it.
-    if (found.all().length > requestLimits.messageBytesMax) break;
+    if (all.length > requestLimits.messageBytesMax) break;
+    // What is refused for them need not come to its end.
+    if (form.isJson && !form.isZipped) countValues(all);
+    if (all.length > roomLimits.smallBytes) await intake.took(chunk.length);
   }
   const all = found.all();
   if (all.length > requestLimits.messageBytesMax) {
@@ -99,6 +114,6 @@ async function* whole(
   came();
   const message = form.isZipped ? await unzip(all, share) : all;
   share.set(message.length);
-  look(form, message, asked);
+  look(form, message, asked, countValues);
   yield message;
 }

@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { CreateAgentRequestSchema } from "../../src/gen/engram/api/v1/agent_pb.ts";
 import { ExtensionNumberResponseSchema } from "../../src/gen/grpc/reflection/v1/reflection_pb.ts";
 import { requestLimits } from "../../src/limits.ts";
-import { mustHaveFewFields, mustHaveFewValues } from "../../src/server/parts.ts";
+import { makeValueCount, mustHaveFewFields, mustHaveFewValues } from "../../src/server/parts.ts";
 import { roomLimits } from "../../src/server/room-limits.ts";
 import { envelope, openSession, post, type RawAnswer } from "../support/raw-http2.ts";
 import { openTestServer } from "../support/server.ts";
@@ -116,6 +116,27 @@ test("brackets, braces and commas in a text are no parts; those of nested lists 
     expect(codeOf(() => mustHaveFewValues(Buffer.from(bomb.repeat(messagePartsMax + 1))))).toBe(
       Code.ResourceExhausted,
     );
+});
+
+test("a text that is looked at as it grows is found to have what it has, and as soon as it is there", () => {
+  const grown = (text: string, cuts: readonly number[]): number | null => {
+    const bytes = Buffer.from(text);
+    const look = makeValueCount();
+    for (const end of [...cuts.toSorted((a, b) => a - b), bytes.length])
+      if (codeOf(() => look(bytes.subarray(0, end))) !== null) return end;
+    return null;
+  };
+  const tricky = '{"a\\"[":"\\\\","b,":[1,{}]}'.repeat(messagePartsMax / 5);
+  fc.assert(
+    fc.property(fc.array(fc.nat({ max: tricky.length })), (cuts) => {
+      expect(grown(tricky, cuts)).toBeNull();
+      expect(grown(`${tricky}[`, cuts)).toBe(tricky.length + 1);
+    }),
+    { numRuns: 20 },
+  );
+  expect(grown(`${tricky}[${" ".repeat(100)}`, [tricky.length + 2])).toBe(tricky.length + 2);
+  const digits = `{"a":"${"9".repeat(roomLimits.digitsMax + 1)}"}`;
+  expect(grown(digits, [10, roomLimits.digitsMax])).toBe(digits.length);
 });
 
 test("a number of too many digits is refused, whatever stands around it; a long text is not", () => {

@@ -5,6 +5,7 @@ import { serverLimits } from "../../src/limits.ts";
 import { curl } from "../support/curl.ts";
 import {
   endHeaders,
+  endStream,
   envelope,
   frame,
   greeting,
@@ -12,7 +13,7 @@ import {
   openSession,
   post,
 } from "../support/raw-http2.ts";
-import { openTestServer } from "../support/server.ts";
+import { openTestServer, unwatched } from "../support/server.ts";
 
 const chat = {
   ":method": "POST",
@@ -21,12 +22,34 @@ const chat = {
 };
 
 const frameType = { headers: 1, reset: 3, goaway: 7, windowUpdate: 8 };
+const reset = "\0\0\0\x08";
+const streamOf = (call: number): number => 2 * call + 1;
+const head = (call: number, path = chat[":path"]): Buffer =>
+  frame(frameType.headers, endHeaders, streamOf(call), grpcHead(path));
+const canceled = (call: number): Buffer =>
+  Buffer.concat([head(call), frame(frameType.reset, 0, streamOf(call), reset)]);
+/** The server has to reset it: a window cannot grow by nothing. */
+const broken = (call: number, path = chat[":path"]): Buffer =>
+  Buffer.concat([head(call, path), frame(frameType.windowUpdate, 0, streamOf(call), "\0\0\0\0")]);
+const whole = (call: number): Buffer =>
+  frame(frameType.headers, endHeaders | endStream, streamOf(call), grpcHead("/healthz"));
+const many = (count: number, make: (call: number) => Buffer, from = 0): Buffer =>
+  Buffer.concat(Array.from({ length: count }, (_, call) => make(from + call)));
+
 /** The error code of the first GOAWAY among these frames; null: there is none. */
 const goawayCode = (bytes: Buffer): number | null => {
   for (let at = 0; at + 9 <= bytes.length; at += 9 + bytes.readUIntBE(at, 3)) {
     if (bytes[at + 3] === frameType.goaway) return bytes.readUInt32BE(at + 13);
   }
   return null;
+};
+
+/** Whether a head of the stream is among these frames. */
+const isAnswered = (bytes: Buffer, stream: number): boolean => {
+  for (let at = 0; at + 9 <= bytes.length; at += 9 + bytes.readUIntBE(at, 3)) {
+    if (bytes[at + 3] === frameType.headers && bytes.readUInt32BE(at + 5) === stream) return true;
+  }
+  return false;
 };
 
 const untilTold = async (session: ClientHttp2Session, streams: number): Promise<void> => {
@@ -56,14 +79,8 @@ test("a connection is told how long a head may be, and may have few calls until 
 
 test("a storm of resets ends its connection and leaves no handler; others are served", async () => {
   await using server = await openTestServer();
-  const { path, reset } = { path: chat[":path"], reset: "\0\0\0\x08" };
-  const storm = Array.from({ length: 2 * serverLimits.streamResetsBurst }, (_, call) => {
-    const stream = 2 * call + 1;
-    const head = frame(frameType.headers, endHeaders, stream, grpcHead(path));
-    return Buffer.concat([head, frame(frameType.reset, 0, stream, reset)]);
-  });
   const socket = connect(server.port, "127.0.0.1", () =>
-    socket.write(Buffer.concat([greeting, ...storm])),
+    socket.write(Buffer.concat([greeting, many(2 * serverLimits.streamResetsBurst, canceled)])),
   );
   const said: Buffer[] = [];
   socket.on("error", () => {}).on("data", (chunk: Buffer) => said.push(chunk));
@@ -75,18 +92,12 @@ test("a storm of resets ends its connection and leaves no handler; others are se
 
 test("a connection whose streams ask nothing is cut; one that asks in between is not", async () => {
   await using server = await openTestServer();
-  const silent = (from: number, count: number): Buffer =>
-    Buffer.concat(
-      Array.from({ length: count }, (_, call) => {
-        const stream = 2 * (from + call) + 1;
-        const head = frame(frameType.headers, endHeaders, stream, grpcHead(chat[":path"]));
-        // The server resets it: a window cannot grow by nothing.
-        return Buffer.concat([head, frame(frameType.windowUpdate, 0, stream, "\0\0\0\0")]);
-      }),
-    );
   const { unaskedStreamsMax } = serverLimits;
+  // Few enough are left open, and few enough canceled, for both to be let pass by themselves.
+  const left = serverLimits.streamsAtFirst - 10;
+  const silent = [many(left, head), many(unaskedStreamsMax + 1 - left, canceled, left)];
   const flood = connect(server.port, "127.0.0.1", () =>
-    flood.write(Buffer.concat([greeting, silent(0, 2 * unaskedStreamsMax)])),
+    flood.write(Buffer.concat([greeting, ...silent])),
   );
   const said: Buffer[] = [];
   flood.on("error", () => {}).on("data", (chunk: Buffer) => said.push(chunk));
@@ -102,6 +113,66 @@ test("a connection whose streams ask nothing is cut; one that asks in between is
   }
   session.destroy();
 });
+
+for (const [name, together] of [
+  ["in one piece", 2 * serverLimits.unaskedStreamsMax],
+  ["one by one", 1],
+] as const)
+  test(`streams that the server has to reset end their connection soon: ${name}`, async () => {
+    let begun = 0;
+    const began = () => {
+      begun += 1;
+      return () => {};
+    };
+    await using server = await openTestServer({ watch: { ...unwatched, began } });
+    const { brokenStreamsMax } = serverLimits;
+    const flood = connect(server.port, "127.0.0.1");
+    const closed = new Promise((resolve) => flood.once("close", resolve));
+    const said: Buffer[] = [];
+    let calls = together;
+    flood.on("error", () => {}).write(Buffer.concat([greeting, many(together, broken)]));
+    // Greeting or reset, each is answered.
+    flood.on("data", (chunk: Buffer) => {
+      said.push(chunk);
+      if (calls < 2 * serverLimits.unaskedStreamsMax) flood.write(broken(calls++));
+    });
+    await closed;
+    expect(goawayCode(Buffer.concat(said))).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    expect(begun).toBeGreaterThan(brokenStreamsMax);
+    expect(begun).toBeLessThan(brokenStreamsMax + 3);
+  });
+
+test("a connection that is cut has no more of its streams answered", async () => {
+  await using server = await openTestServer();
+  const flood = connect(server.port, "127.0.0.1");
+  const closed = new Promise((resolve) => flood.once("close", resolve));
+  const streams = many(2 * serverLimits.brokenStreamsMax, (call) => broken(call, "/nothing"));
+  flood.on("error", () => {}).resume();
+  flood.write(Buffer.concat([greeting, streams]));
+  await closed;
+  expect((await curl(`${server.url}/healthz`)).status).toBe(200);
+});
+
+for (const [name, count, make] of [
+  ["is answered many calls at once", serverLimits.streamsAtFirst / 2 - 1, whole],
+  ["cancels many calls at once", serverLimits.streamsAtFirst / 2 - 1, canceled],
+  ["asks something between a few calls that are broken", serverLimits.brokenStreamsMax - 1, broken],
+] as const)
+  test(`a client keeps its connection that ${name}`, async () => {
+    await using server = await openTestServer();
+    const client = connect(server.port, "127.0.0.1");
+    const said: Buffer[] = [];
+    client.write(greeting);
+    for (const round of [0, 1]) {
+      const first = round * (count + 1);
+      const last = first + count;
+      client.write(Buffer.concat([many(count, make, first), whole(last)]));
+      while (!isAnswered(Buffer.concat(said), streamOf(last)))
+        said.push(await new Promise((resolve) => client.once("data", resolve)));
+    }
+    expect(goawayCode(Buffer.concat(said))).toBeNull();
+    client.destroy();
+  });
 
 test("the heads of many calls may come before the first message of any", async () => {
   await using server = await openTestServer();

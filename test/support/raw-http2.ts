@@ -61,6 +61,8 @@ export const ping = frame(6, 0, 0, "\0".repeat(8));
 export const pong = frame(6, 1, 0, "\0".repeat(8));
 /** The flag of a HEADERS frame that holds the whole head. */
 export const endHeaders = 4;
+/** That of one behind which its stream has nothing to say. */
+export const endStream = 1;
 
 /** HPACK: a POST over http to `path`, with gRPC's content type; no name is indexed. */
 export const grpcHead = (path: string): string => {
