@@ -17,7 +17,7 @@ export type Refusals = {
 /** What a model does not take, and what follows. */
 export const refusalText: Readonly<Record<Refusal, string>> = {
   thinking: "does not take reasoning_effort and is asked without",
-  usage: "does not take stream_options and is asked without: its tokens may not be counted",
+  usage: "does not take stream_options and is asked without: its tokens may be estimates",
   format: "does not take response_format and is asked without",
   tools: "does not take definitions of tools and is offered them as text",
 };

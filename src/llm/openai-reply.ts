@@ -2,6 +2,7 @@ import type { Usage } from "../agent/event.ts";
 import { isJsonObject, type JsonObject } from "../agent/json.ts";
 import type { ModelRequest } from "../agent/request.ts";
 import { EngramError } from "../errors.ts";
+import { contextLimits } from "../limits.ts";
 import type { ModelPiece } from "./model.ts";
 import { collectCalls } from "./openai-calls.ts";
 import { unreadable } from "./openai-failure.ts";
@@ -15,6 +16,8 @@ export type ReplyReader = {
   /** The tool calls, and `done`. */
   readonly end: () => readonly ModelPiece[];
 };
+
+type TextPiece = Extract<ModelPiece, { readonly text: string }>;
 
 /** Ends that are none: what the model would have said is not all there. Not told of are those of servers not known. */
 const badEnds: ReadonlyMap<string, { readonly transient: boolean; readonly means: string }> =
@@ -32,14 +35,31 @@ const usageIn = (chunk: JsonObject): Usage | null => {
   const beside = chunk["x_groq"];
   const usage = chunk["usage"] ?? (isJsonObject(beside) ? beside["usage"] : null);
   if (!isJsonObject(usage)) return null;
+  const promptTokens = countIn(usage["prompt_tokens"]);
+  const completionTokens = countIn(usage["completion_tokens"]);
+  return promptTokens + completionTokens === 0 ? null : { promptTokens, completionTokens };
+};
+
+/**
+ * What a call has used by the length of its texts, for servers that do not count: a budget that is held to an estimate is
+ * better than one that is not.
+ */
+const estimatedUsage = ({ messages, tools }: ModelRequest, writtenChars: number): Usage => {
+  const chars = messages.map(
+    (message) =>
+      message.content.length +
+      (message.role === "assistant" ? JSON.stringify(message.toolCalls).length : 0),
+  );
+  const readChars = chars.reduce((sum, length) => sum + length, JSON.stringify(tools).length);
+  const { charsPerToken } = contextLimits;
   return {
-    promptTokens: countIn(usage["prompt_tokens"]),
-    completionTokens: countIn(usage["completion_tokens"]),
+    promptTokens: Math.ceil(readChars / charsPerToken),
+    completionTokens: Math.ceil(writtenChars / charsPerToken),
   };
 };
 
 /** Text as it comes from all servers but a few, which send a list of parts. */
-const piecesOf = (value: unknown, kind: "text" | "thinking"): readonly ModelPiece[] => {
+const piecesOf = (value: unknown, kind: TextPiece["kind"]): readonly TextPiece[] => {
   if (value === undefined || value === null || value === "") return [];
   if (typeof value === "string") return [{ kind, text: value }];
   if (!Array.isArray(value)) throw unreadable("content that is not text");
@@ -52,7 +72,7 @@ const piecesOf = (value: unknown, kind: "text" | "thinking"): readonly ModelPiec
 };
 
 /** Where both names are used, they say the same. */
-const thoughtsIn = (message: JsonObject): readonly ModelPiece[] => {
+const thoughtsIn = (message: JsonObject): readonly TextPiece[] => {
   const { reasoning_content: content, reasoning } = message;
   const thoughts = [content, reasoning].find((one) => typeof one === "string" && one !== "");
   return piecesOf(thoughts, "thinking");
@@ -66,7 +86,8 @@ const messageIn = (choice: JsonObject): JsonObject => {
 /** Reads the chunks of one reply, and a reply that came as one. */
 export const readReply = (request: ModelRequest): ReplyReader => {
   const collector = collectCalls(new Set(request.tools.map(({ name }) => name)));
-  let usage: Usage = { promptTokens: 0, completionTokens: 0 };
+  let usage: Usage | null = null;
+  let writtenChars = 0;
   let finish: string | null = null;
 
   const finishes = (reason: unknown): void => {
@@ -102,14 +123,17 @@ export const readReply = (request: ModelRequest): ReplyReader => {
         ...piecesOf(message["refusal"], "text"),
       ];
       finishes(choice["finish_reason"]);
+      for (const { text } of pieces) writtenChars += text.length;
       return pieces;
     },
     isFinished: () => finish !== null,
-    end: () => [
-      ...collector
-        .calls(finish === "length")
-        .map((call): ModelPiece => ({ kind: "toolCall", ...call })),
-      { kind: "done", usage },
-    ],
+    end: () => {
+      const calls = collector.calls(finish === "length");
+      const callChars = calls.reduce((sum, { inputJson }) => sum + inputJson.length, 0);
+      return [
+        ...calls.map((call): ModelPiece => ({ kind: "toolCall", ...call })),
+        { kind: "done", usage: usage ?? estimatedUsage(request, writtenChars + callChars) },
+      ];
+    },
   };
 };

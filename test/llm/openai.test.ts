@@ -68,17 +68,24 @@ describe("a reply", () => {
     });
   });
 
-  test("is whole without a usage, and with one that is none", async () => {
+  test("has its usage estimated where the server does not count", async () => {
+    const call = { index: 0, id: "1", function: { name: "f", arguments: '{"a":"12345"}' } };
     fake.next(
       (x) => {
-        x.delta({ content: "a" }, { finish_reason: "stop" });
+        x.delta({ content: "a".repeat(300), reasoning: "b".repeat(87), tool_calls: [call] });
+        x.delta({}, { finish_reason: "stop" });
         x.end();
       },
       (x) => x.finish("length", { prompt_tokens: -1, completion_tokens: "7" }),
     );
-    const none = { promptTokens: 0, completionTokens: 0 };
-    expect(await collect(openModel(), hello)).toMatchObject({ text: "a", usage: none });
-    expect(await collect(openModel(), hello)).toMatchObject({ text: "", usage: none });
+    const request = asking([user("u".repeat(400)), assistant("once", "f"), result("f", "r")]);
+    const { usage } = await collect(openModel(), request);
+    expect(usage?.completionTokens).toBe(100);
+    expect(usage?.promptTokens).toBeWithin(110, 130);
+    expect((await collect(openModel(), hello)).usage).toEqual({
+      promptTokens: 2,
+      completionTokens: 0,
+    });
   });
 
   test.each(["cut", "reset", "stall", "malformed"] as const)(
@@ -91,7 +98,7 @@ describe("a reply", () => {
         return fault === "reset" ? faults.reset(x) : x.cut();
       });
       const reply = await collect(openModel({ timeoutMs: 50 }), hello);
-      expect(reply).toMatchObject({ error: undefined, usage: { promptTokens: 0 } });
+      expect(reply).toMatchObject({ error: undefined, usage: { promptTokens: 2 } });
       expect(reply.text).toStartWith("all");
     },
   );
