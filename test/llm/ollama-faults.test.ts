@@ -128,20 +128,6 @@ describe("a fault", () => {
     expect(await asked("soon")).toMatchObject({ retryAfterMs: null });
   });
 
-  test.each(["hang", "stall"] as const)(
-    "silence (%s) is a timeout, and ends the request",
-    async (fault) => {
-      fake.next(faults[fault]);
-      const { error } = await collect(openModel({ timeoutMs: 50 }), hello);
-      expect(error).toMatchObject({
-        code: "model_timeout",
-        transient: true,
-        message: expect.stringContaining("LLM_TIMEOUT_MS"),
-      });
-      expect(await fake.chats[0]?.over).toBe(true);
-    },
-  );
-
   test("a server that is not there is unavailable, named without its password", async () => {
     const gone = await openFakeOllama();
     await gone.close();

@@ -5,6 +5,7 @@ import type { ModelRequest } from "../../src/agent/request.ts";
 import { systemClock } from "../../src/clock.ts";
 import type { OllamaSettings } from "../../src/llm/ollama-exchange.ts";
 import { openOllama } from "../../src/llm/ollama.ts";
+import { holdsCalls } from "../support/adapter-story.ts";
 import { faults } from "../support/fake-ollama-faults.ts";
 import { openFakeOllama, type FakeOllama } from "../support/fake-ollama.ts";
 import { asking, assistant, collect, result, toolNamed, user } from "../support/model-reply.ts";
@@ -119,21 +120,6 @@ describe("a reply", () => {
     const model = openModel({ clock: { ...systemClock, after } });
     expect((await collect(model, asking([user("count to 50")]))).text).toEndWith(" 49 50");
     expect(running).toBe(0);
-  });
-
-  test("can be one of hundreds under way", async () => {
-    const count = 300;
-    const scripts = Array.from(
-      { length: count },
-      () => async (x: Parameters<typeof faults.hang>[0]) => {
-        await fake.chat(count - 1);
-        x.done({ message: { role: "assistant", content: "all here" } });
-      },
-    );
-    fake.next(...scripts);
-    const model = openModel();
-    const replies = await Promise.all(scripts.map(() => collect(model, hello)));
-    expect(replies.every(({ text }) => text === "all here")).toBe(true);
   });
 });
 
@@ -280,52 +266,19 @@ describe("a request", () => {
   });
 });
 
-describe("a stop reaches the server", () => {
-  const reason = new Error("paused");
-
-  test.each(["hang", "stall"] as const)("while it would %s", async (fault) => {
-    fake.next(faults[fault]);
-    const stop = new AbortController();
-    const reply = collect(openModel(), hello, stop.signal);
-    const { over } = await fake.chat(0);
-    stop.abort(reason);
-    expect((await reply).error).toBe(reason);
-    expect(await over).toBe(true);
-  });
-
-  test("between two pieces", async () => {
-    fake.next(faults.stall);
-    const stop = new AbortController();
-    const pieces = openModel().call(hello, stop.signal)[Symbol.asyncIterator]();
-    expect(await pieces.next()).toEqual({ done: false, value: { kind: "text", text: "Hello" } });
-    stop.abort(reason);
-    await expect(pieces.next()).rejects.toBe(reason);
-    expect(await fake.chats[0]?.over).toBe(true);
-  });
-
-  test("by an end of the iteration", async () => {
-    fake.next(faults.stall);
-    for await (const piece of openModel().call(hello, new AbortController().signal)) {
-      expect(piece).toEqual({ kind: "text", text: "Hello" });
-      break;
-    }
-    expect(await fake.chats[0]?.over).toBe(true);
-  });
-
-  test("just before it is asked", async () => {
-    const stop = new AbortController();
-    // The package encodes images before it sends, so this comes in between.
-    const shown = asking([{ role: "user", content: "look", images: ["aGk="] }]);
-    const reply = collect(openModel(), shown, stop.signal);
-    stop.abort(reason);
-    expect((await reply).error).toBe(reason);
-    expect(fake.chats).toEqual([]);
-  });
-
-  test("and before it there is no request", async () => {
-    expect((await collect(openModel(), hello, AbortSignal.abort(reason))).error).toBe(reason);
-    expect(fake.chats).toEqual([]);
-  });
+holdsCalls({
+  open: openModel,
+  chats: () => fake.chats,
+  chat: (n) => fake.chat(n),
+  hang: () => fake.next(faults.hang),
+  stall: () => fake.next(faults.stall),
+  wait: (count) => {
+    const answer = async (x: Parameters<typeof faults.hang>[0]) => {
+      await fake.chat(count - 1);
+      x.done({ message: { role: "assistant", content: "all here" } });
+    };
+    fake.next(...Array.from({ length: count }, () => answer));
+  },
 });
 
 describe("whether a partial answer is continued", () => {

@@ -11,7 +11,7 @@ import { asking, collect, toolNamed, user } from "../support/model-reply.ts";
 let fake: FakeOpenAi;
 let logged: string[] = [];
 
-const apiKey = "sk-test-the-whole-key";
+const apiKey = "key-test-the-whole";
 
 const openModel = (more: Partial<OpenAiSettings> = {}) =>
   openOpenAi({
@@ -147,20 +147,6 @@ describe("a fault", () => {
     expect(await asked({ "Retry-After": "soon" })).toMatchObject({ retryAfterMs: null });
   });
 
-  test.each(["hang", "stall"] as const)(
-    "silence (%s) is a timeout, and ends the request",
-    async (fault) => {
-      fake.next(faults[fault]);
-      const { error } = await collect(openModel({ timeoutMs: 50 }), hello);
-      expect(error).toMatchObject({
-        code: "model_timeout",
-        transient: true,
-        message: expect.stringContaining("LLM_TIMEOUT_MS"),
-      });
-      expect(await fake.chats[0]?.over).toBe(true);
-    },
-  );
-
   test("a server that is not there is unavailable, named without its password", async () => {
     const gone = await openFakeOpenAi();
     await gone.close();
@@ -188,13 +174,13 @@ describe("the key", () => {
         fake.next((x) => x.json(status, { error: { message } }));
         const { error } = await collect(openModel(), hello);
         expect(String(error)).toContain(String(status));
-        expect(String(error)).not.toContain("sk-te");
+        expect(String(error)).not.toMatch(/key-test|sk-te/);
       }
     fake.next((x) => x.plain(400, `not JSON, but ${apiKey}`));
-    expect(String((await collect(openModel(), hello)).error)).not.toContain("sk-te");
+    expect(String((await collect(openModel(), hello)).error)).not.toMatch(/key-test|sk-te/);
     fake.next((x) => x.data(JSON.stringify({ error: { message: `no ${apiKey}` } })));
-    expect(String((await collect(openModel(), hello)).error)).not.toContain("sk-te");
-    expect(logged.join()).not.toContain("sk-te");
+    expect(String((await collect(openModel(), hello)).error)).not.toMatch(/key-test|sk-te/);
+    expect(logged.join()).not.toMatch(/key-test|sk-te/);
   });
 
   test("goes to its server only, with nothing else of the environment", async () => {

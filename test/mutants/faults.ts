@@ -1,5 +1,6 @@
 import { answering } from "./answer-faults.ts";
 import type { Fault } from "./fault.ts";
+import { openai } from "./openai-faults.ts";
 import { redis } from "./redis-faults.ts";
 import { text } from "./text-faults.ts";
 
@@ -359,5 +360,6 @@ export const faults: readonly Fault[] = [
   ...engine,
   ...sqlite,
   ...redis,
+  ...openai,
   ...text,
 ];

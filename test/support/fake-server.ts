@@ -1,5 +1,5 @@
 import { createServer, type AddressInfo, type Socket } from "node:net";
-import { readRequest } from "./fake-ollama-exchange.ts";
+import { readRequest, type FakeExchange } from "./fake-ollama-exchange.ts";
 
 /** How one chat is answered. */
 export type ScriptOf<X> = (exchange: X) => void | Promise<void>;
@@ -9,8 +9,8 @@ export type FakeServer<X> = {
   readonly url: string;
   /** Every chat's request, in order. */
   readonly chats: X[];
-  /** Every other request's path. */
-  readonly others: string[];
+  /** Every other request. */
+  readonly others: X[];
   /** Answers the next chats with these, one each. */
   readonly next: (...scripts: readonly ScriptOf<X>[]) => void;
   /** Resolves with the n-th chat (from 0) when it has come. */
@@ -28,31 +28,31 @@ export type FakeProtocol<X> = {
 };
 
 /** Starts a server on 127.0.0.1; `port` 0 takes a free one. */
-export const openFakeServer = async <X extends { path: string; signal: AbortSignal }>(
+export const openFakeServer = async <X extends Pick<FakeExchange, "path" | "signal" | "json">>(
   { open, chatPath, answer, serve }: FakeProtocol<X>,
   port = 0,
 ): Promise<FakeServer<X>> => {
   const chats: X[] = [];
-  const others: string[] = [];
+  const others: X[] = [];
   const scripts: ScriptOf<X>[] = [];
   const sockets = new Set<Socket>();
   const waiting: (() => void)[] = [];
-  const onRequest = (x: X, socket: Socket): void => {
+  const onRequest = (x: X): void => {
     if (x.path !== chatPath) {
-      others.push(x.path);
+      others.push(x);
       return serve(x);
     }
     chats.push(x);
     for (const wake of waiting.splice(0)) wake();
     Promise.resolve((scripts.shift() ?? answer)(x)).catch((cause: unknown) => {
-      if (!x.signal.aborted) socket.destroy(cause instanceof Error ? cause : undefined);
+      if (!x.signal.aborted) x.json(500, { error: String(cause) });
     });
   };
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
     socket.on("error", () => {});
-    readRequest(socket, (head, body) => onRequest(open(socket, head, body), socket));
+    readRequest(socket, (head, body) => onRequest(open(socket, head, body)));
   });
   await new Promise<void>((resolve, reject) => {
     server.on("error", reject);
