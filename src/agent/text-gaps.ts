@@ -20,10 +20,13 @@ const languageCharsMax = 32;
  * input is. `begun` was given on before.
  */
 export function makeTextGaps(begun: string, show: (text: string) => void): TextGaps {
-  const gaps: Gaps = { ...nothing, isShown: false, inBlock: false, show: () => {} };
-  text(gaps, begun);
-  flush(gaps);
-  gaps.show = show;
+  const fences = begun.match(/`{3,}/g) ?? [];
+  const gaps: Gaps = {
+    ...nothing,
+    show,
+    isShown: begun !== "",
+    inBlock: fences.length % 2 === 1,
+  };
   return {
     text: (added) => text(gaps, added),
     call: () => {
@@ -66,7 +69,7 @@ const nothing: Held = {
 };
 
 type Gaps = Held & {
-  show: (text: string) => void;
+  readonly show: (text: string) => void;
   /** Something has been. */
   isShown: boolean;
   /** Within a block of code that is shown. */

@@ -119,6 +119,15 @@ describe("an answer with calls in it", () => {
   });
 });
 
+test.each([
+  ["one", "\n[TOOL_CALL:a:{}]\ntwo", "\ntwo"],
+  ["```\ncode", "\n```\n[TOOL_CALL:a:{}]", "\n```"],
+  ["```\ncode\n```\nso", "\n```\n[TOOL_CALL:a:{}]", ""],
+])("an answer that goes on from %j", (begun, rest, text) => {
+  expect(readAll([rest], begun)).toEqual({ text, calls: [a] });
+  expect(readAll(rest.split(""), begun)).toEqual({ text, calls: [a] });
+});
+
 /** What answers are made of, and what may be taken for it. */
 const anyShard = fc.oneof(
   { weight: 4, arbitrary: fc.constantFrom(" ", "\n", "\n\n", "word", "`", "``", "```", "```js\n") },
