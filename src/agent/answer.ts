@@ -83,7 +83,9 @@ export function readAnswer(spec: AgentSpec, input: string): ReadAnswer {
     return wrong(
       `the data have more than ${jsonLevelsMax} objects and lists in one another; make them flatter`,
     );
-  const bytes = bytesOf(content) + bytesOf(JSON.stringify(structured));
+  // A text that is the answer is sent as both.
+  const texts = formatOf(spec) === null ? 1 : 2;
+  const bytes = texts * bytesOf(content) + bytesOf(JSON.stringify(structured));
   return bytes + values * answerLimits.bytesPerValue <= answerBytesMax
     ? read
     : wrong("the answer is too large for whoever asked; give less data");

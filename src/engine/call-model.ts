@@ -2,14 +2,14 @@ import { planContext } from "../agent/context.ts";
 import { formatOf } from "../agent/answer.ts";
 import type { Event, ModelCall, TurnErrorCode } from "../agent/event.ts";
 import { fold } from "../agent/fold.ts";
-import { callsOf, replyEvents } from "../agent/reply.ts";
+import { replyEvents } from "../agent/reply.ts";
 import { abilitiesUnknown } from "../agent/request.ts";
 import type { AgentState } from "../agent/state.ts";
 import { toolboxOf } from "../agent/toolbox.ts";
 import { EngramError, type ErrorCode } from "../errors.ts";
 import { turnLimits } from "../limits.ts";
 import type { Draft } from "../store/store.ts";
-import { rightAnswer } from "./judge.ts";
+import { makeJudge } from "./judge.ts";
 import type { Parts } from "./parts.ts";
 import { failure, holderOf, record, type Step } from "./step.ts";
 import { summarize } from "./summarize.ts";
@@ -43,10 +43,9 @@ export async function callModel(
       signal,
     );
     // By the schema as it is where the answer is recorded: a client may have edited it meanwhile.
+    const judge = makeJudge(parts.sandbox, reply, signal);
     const events = async (sequence: number): Promise<readonly Event[]> => {
-      const { spec: now } = step.state;
-      const toolCalls = callsOf(reply, now);
-      const answer = await rightAnswer(parts.sandbox, { spec: now, toolCalls }, signal);
+      const { toolCalls, answer } = await judge(step.state.spec);
       const { needsConfirmation } = toolbox;
       return replyEvents({ ...reply, toolCalls }, call, sequence, { answer, needsConfirmation });
     };

@@ -1,6 +1,6 @@
 import { finalAnswerTool, type FinalAnswer, type ReadAnswer, readAnswer } from "../agent/answer.ts";
 import type { AgentSpec } from "../agent/event.ts";
-import type { ModelReply } from "../agent/reply.ts";
+import { callsOf, type ModelReply } from "../agent/reply.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 
 /**
@@ -20,8 +20,31 @@ export async function judge(
   return fault === null ? read : { answer: null, fault };
 }
 
-/** The first right final answer among a reply's calls; null: there is none. */
-export async function rightAnswer(
+type Judged = Pick<ModelReply, "toolCalls"> & {
+  /** The first right one; null: there is none. */
+  readonly answer: FinalAnswer | null;
+};
+
+/**
+ * What a reply's calls are by a spec, and its final answer. Asked again with the same spec it does not check again: a check
+ * takes a while, in which clients may write on and on.
+ */
+export function makeJudge(
+  sandbox: Sandbox,
+  reply: ModelReply,
+  signal: AbortSignal,
+): (spec: AgentSpec) => Promise<Judged> {
+  let last: { readonly spec: AgentSpec; readonly judged: Judged } | null = null;
+  return async (spec) => {
+    if (last?.spec === spec) return last.judged;
+    const toolCalls = callsOf(reply, spec);
+    const judged = { toolCalls, answer: await rightAnswer(sandbox, { spec, toolCalls }, signal) };
+    last = { spec, judged };
+    return judged;
+  };
+}
+
+async function rightAnswer(
   sandbox: Sandbox,
   on: { readonly spec: AgentSpec; readonly toolCalls: ModelReply["toolCalls"] },
   signal: AbortSignal,

@@ -103,6 +103,10 @@ describe("what a model gave as its answer", () => {
     const long = (chars: number): string => JSON.stringify({ a: "x".repeat(chars - 8) });
     expect(readAnswer(inFormat, long(toolInputCharsMax)).fault).toBeNull();
     expect(faultOf(inFormat, long(toolInputCharsMax + 1))).toContain("longer than");
+    // It is sent three times over.
+    expect(faultOf(inFormat, JSON.stringify({ a: "\u4e00".repeat(answerBytesMax / 9) }))).toContain(
+      "too large",
+    );
     // Each is two letters here, and eleven bytes of a Struct.
     const many = `{"a":[${"1,".repeat(answerBytesMax / 11)}1]}`;
     expect(faultOf(inFormat, many)).toContain("too large");

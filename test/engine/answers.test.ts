@@ -162,6 +162,32 @@ describe("an answer that has to satisfy a schema", () => {
     expect((await stage.state(agentId)).lifecycle).toBe("completed");
   });
 
+  test("is checked once, whatever clients say meanwhile", async () => {
+    const stage = openStage();
+    const gate = makeGate();
+    const played = makePlayedSandbox();
+    let checks = 0;
+    const check: typeof played.check = async (...args) => {
+      checks++;
+      await gate.passed;
+      return played.check(...args);
+    };
+    const model = makePlayedModel((_, number) => (number === 1 ? right : { text: ["bye"] }));
+    const engine = stage.start({ model, sandbox: { ...played, check } });
+    const agentId = await stage.create(engine, "how many", { responseSchema });
+    await until("it is checked", () => checks === 1);
+    await stage.say(engine, agentId, "go on");
+    gate.open();
+    await stage.untilSettled(agentId);
+    expect(await stage.events(agentId)).toEqual([
+      "AgentCreated",
+      "MessageReceived",
+      "FinalAnswered",
+      "ModelSpoke",
+    ]);
+    expect(checks).toBe(1);
+  });
+
   test("is held against the schema as it is where the answer is recorded", async () => {
     const stage = openStage();
     const gate = makeGate();

@@ -18,8 +18,15 @@ export const answering: readonly Fault[] = [
   {
     name: "answers: one is held against a schema that was edited since",
     file: "src/engine/call-model.ts",
-    text: "const { spec: now } = step.state;",
-    by: "const now = spec;",
+    text: "await judge(step.state.spec);",
+    by: "await judge(spec);",
+    tests: [answers],
+  },
+  {
+    name: "answers: one is checked anew for as long as clients write",
+    file: "src/engine/judge.ts",
+    text: "if (last?.spec === spec) return last.judged;",
+    by: "",
     tests: [answers],
   },
   {
