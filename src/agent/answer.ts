@@ -20,13 +20,17 @@ export const finalAnswerTool = {
   },
 } as const;
 
-/** The same as an agent's model is offered it: where the agent has a schema, the answer must have data that satisfy it. */
+/**
+ * The same as an agent's model is offered it: where the agent has a schema, the answer must have data that satisfy it. The
+ * schema stands in the description too: Ollama leaves out of a tool's parameters what it does not know.
+ */
 export function finalAnswerToolOf({ config: { responseSchema } }: AgentSpec): ToolDefinition {
   if (responseSchema === null) return finalAnswerTool;
-  const { parameters } = finalAnswerTool;
+  const { description, parameters } = finalAnswerTool;
   const structured = ofObjects(moved(responseSchema));
   return {
     ...finalAnswerTool,
+    description: `${description} Its structured part has to satisfy this JSON Schema: ${JSON.stringify(responseSchema)}`,
     parameters: {
       ...parameters,
       properties: { ...parameters.properties, structured },

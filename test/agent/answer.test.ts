@@ -29,7 +29,8 @@ describe("final_answer as it is offered", () => {
     expect(finalAnswerToolOf(plain)).toEqual(finalAnswerTool);
   });
   test("needs the data of the agent's schema, which have to be an object", () => {
-    const { parameters } = finalAnswerToolOf(specOf({ required: ["n"] }));
+    const { description, parameters } = finalAnswerToolOf(specOf({ required: ["n"] }));
+    expect(description).toEndWith(' {"required":["n"]}');
     expect(parameters).toMatchObject({
       properties: { structured: { type: "object", required: ["n"] } },
       required: ["content", "structured"],
