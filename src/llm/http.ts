@@ -36,8 +36,11 @@ async function* bodyOf(
   signal.throwIfAborted();
 }
 
-/** Bytes that are handed over at once. */
-const sliceBytes = 256 * 1024;
+/** UTF-16 units that are handed over at once. */
+const sliceChars = 256 * 1024;
+
+/** Lets others have the event loop. */
+const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
 
 /** Resolves when more can be written, or nothing any more. */
 const hasRoom = (outgoing: http.ClientRequest): Promise<void> =>
@@ -51,32 +54,53 @@ const hasRoom = (outgoing: http.ClientRequest): Promise<void> =>
 
 /** Sends a body as the other side takes it, so that a large one leaves the event loop to others meanwhile. */
 const sendParts = async (outgoing: http.ClientRequest, parts: readonly string[]): Promise<void> => {
-  for (const part of parts) {
-    const bytes = Buffer.from(part);
-    for (let at = 0; at < bytes.length; at += sliceBytes) {
-      if (!outgoing.write(bytes.subarray(at, at + sliceBytes))) await hasRoom(outgoing);
+  for (const part of parts)
+    for (let at = 0; at < part.length;) {
+      const isPairCut = /[\ud800-\udbff]/.test(part.charAt(at + sliceChars - 1));
+      const end = at + sliceChars + (isPairCut ? 1 : 0);
+      if (!outgoing.write(Buffer.from(part.slice(at, end)))) await hasRoom(outgoing);
+      await turn();
       if (outgoing.destroyed) return;
+      at = end;
     }
-  }
   outgoing.end();
 };
 
-const lengthOf = (parts: readonly string[]): number =>
-  parts.reduce((sum, part) => sum + Buffer.byteLength(part), 0);
+const bytesIn = async (parts: readonly string[]): Promise<number> => {
+  let bytes = 0;
+  for (const part of parts) {
+    bytes += Buffer.byteLength(part);
+    if (part.length > sliceChars) await turn();
+  }
+  return bytes;
+};
 
 /**
  * Sends one request and resolves at the response's head; nothing is followed, decoded or retried, proxies are not used.
  * `signal` closes the connection at any moment, and what is awaited throws its reason. There is no timeout. Built on
  * node:http since fetch admits 256 requests per process at once, too few for agents that wait for slow models.
  */
-export const send = (url: URL, request: HttpRequest, signal: AbortSignal): Promise<HttpReply> =>
+export const send = async (
+  url: URL,
+  { method, headers, body }: HttpRequest,
+  signal: AbortSignal,
+): Promise<HttpReply> => {
+  if (typeof body === "string")
+    return open(url, { method, headers }, signal, async (it) => void it.end(body));
+  const length = { "Content-Length": String(await bytesIn(body)) };
+  return open(url, { method, headers: { ...headers, ...length } }, signal, (it) =>
+    sendParts(it, body),
+  );
+};
+
+/** `fill` sends the body. */
+const open = (
+  url: URL,
+  { method, headers }: Omit<HttpRequest, "body">,
+  signal: AbortSignal,
+  fill: (outgoing: http.ClientRequest) => Promise<void>,
+): Promise<HttpReply> =>
   new Promise((resolve, reject) => {
-    const { method, body } = request;
-    const parts = typeof body === "string" ? null : body;
-    const headers =
-      parts === null
-        ? request.headers
-        : { ...request.headers, "Content-Length": String(lengthOf(parts)) };
     const secure = url.protocol === "https:";
     const outgoing = secure
       ? https.request(url, { method, headers, agent: agents.https })
@@ -98,6 +122,5 @@ export const send = (url: URL, request: HttpRequest, signal: AbortSignal): Promi
     });
     signal.addEventListener("abort", stop, { once: true });
     if (signal.aborted) stop();
-    else if (parts === null) outgoing.end(body);
-    else sendParts(outgoing, parts).catch(reject);
+    else fill(outgoing).catch(reject);
   });

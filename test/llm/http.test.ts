@@ -3,8 +3,10 @@ import { createServer, type AddressInfo, type Socket } from "node:net";
 import { send } from "../../src/llm/http.ts";
 import { quiet } from "../support/stage.ts";
 
-const partCount = 40;
-const part = "x".repeat(1024 * 1024);
+const partCount = 16;
+// A character of two units lies across each border of slices.
+const part = `x${"\u{1F600}".repeat(256 * 1024)}`;
+const partBytes = Buffer.byteLength(part);
 
 const server = createServer({ pauseOnConnect: true });
 let url: URL;
@@ -41,16 +43,20 @@ test("a body in parts is spelled out as the server takes it", async () => {
   expect(taken()).toBeLessThan(partCount);
   let bytes = 0;
   let head = "";
+  const chunks: Buffer[] = [];
   socket.on("data", (chunk: Buffer) => {
     if (head === "") head = chunk.toString("latin1").split("\r\n\r\n")[0] ?? "";
     bytes += chunk.length;
-    if (bytes === head.length + 4 + partCount * part.length)
+    chunks.push(chunk);
+    if (bytes === head.length + 4 + partCount * partBytes)
       socket.end("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
   });
   socket.resume();
   expect((await reply).status).toBe(200);
-  expect(head.toLowerCase()).toContain(`content-length: ${partCount * part.length}`);
+  expect(head.toLowerCase()).toContain(`content-length: ${partCount * partBytes}`);
   expect(taken()).toBe(partCount);
+  const sent = Buffer.concat(chunks).subarray(head.length + 4);
+  expect(sent.equals(Buffer.from(part.repeat(partCount)))).toBe(true);
 });
 
 test("a body that nobody takes is let go of by a stop", async () => {
