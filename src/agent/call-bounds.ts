@@ -11,7 +11,7 @@ export function mustBeFew(calls: number): void {
     );
 }
 
-/** Fails with a transient model_error where a tool's input is longer than it may be. */
+/** Fails with a transient model_error where a tool's input, or a name that is none, is longer than an input may be. */
 export function mustFit(inputChars: number): void {
   if (inputChars > turnLimits.toolInputCharsMax)
     throw new EngramError(

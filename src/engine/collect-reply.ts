@@ -45,7 +45,7 @@ export function makeReply(begun: Begun): ReplyMaker {
     return toolCalls.length === 0 ? { kind, content } : null;
   };
   const addCall = (name: string, inputJson: string): void => {
-    mustFit(inputJson.length);
+    mustFit(name.length + inputJson.length);
     mustBeFew(toolCalls.push({ name, inputJson }));
   };
   const addParts = (parts: readonly AnswerPart[]): Delta | null => {

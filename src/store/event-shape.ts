@@ -16,6 +16,11 @@ const when =
     holds(value) ? null : path;
 
 const text = when((value) => typeof value === "string");
+/** Prompts are made of it: other text would fail them, or come into a request as it is. */
+const base64 = when(
+  (value) =>
+    typeof value === "string" && value.length % 4 === 0 && /^[A-Za-z0-9+/]*={0,2}$/.test(value),
+);
 const flag = when((value) => typeof value === "boolean");
 const object = when(isJsonObject);
 
@@ -131,7 +136,7 @@ const shapes: Readonly<Record<EventType, Readonly<Record<string, Shape>>>> = {
   MessageReceived: {
     ...commanded,
     content: text,
-    attachments: listOf(fields({ name: text, mimeType: text, base64: text })),
+    attachments: listOf(fields({ name: text, mimeType: text, base64 })),
   },
   AgentPaused: { ...commanded, reason: text },
   AgentResumed: commanded,

@@ -67,6 +67,7 @@ const weather: Partial<Record<keyof typeof faults, readonly [TurnErrorCode, bool
   "invalid-utf8": ["MODEL_ERROR", true, "Hello wor"],
   "bottomless-call": ["MODEL_ERROR", true, "Hello wor"],
   "call-flood": ["MODEL_ERROR", true, "Hello wor"],
+  "endless-name": ["MODEL_ERROR", true, "Hello wor"],
   "call-without-name": ["MODEL_ERROR", true, "Hello wor"],
   "endless-line": ["MODEL_ERROR", true, "Hello wor"],
 };

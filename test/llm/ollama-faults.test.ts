@@ -38,7 +38,7 @@ const begun = "Hello wor";
 const expected: Record<
   Exclude<
     keyof typeof faults,
-    "hang" | "late" | "stall" | "load" | "silent" | "blank-thinking" | "call-flood"
+    "hang" | "late" | "stall" | "load" | "silent" | "blank-thinking" | "call-flood" | "endless-name"
   >,
   Expected
 > = {

@@ -3,7 +3,15 @@ import fc from "fast-check";
 import type { Event, EventType } from "../../src/agent/event.ts";
 import { eventOf } from "../../src/store/codec.ts";
 import { faultyFieldOf } from "../../src/store/event-shape.ts";
-import { anyEventOf, born, callAfter, headAfter, requested, returned } from "../support/events.ts";
+import {
+  anyEventOf,
+  born,
+  callAfter,
+  headAfter,
+  requested,
+  returned,
+  said,
+} from "../support/events.ts";
 import { anyHistory } from "../support/histories.ts";
 import { seeded } from "../support/seed.ts";
 
@@ -74,6 +82,7 @@ test("a fault is named by its path", () => {
   const call = { ...callAfter(1), nowMs: 1e300 };
   const usage = { promptTokens: 1, completionTokens: 1 };
   const tools = [{ name: "a", description: "", parameters: null, requiresConfirmation: 1 }];
+  const file = { name: "a", mimeType: "image/png" };
   const faults: readonly (readonly [unknown, string])[] = [
     [born({ stepsMax: 2 ** 31 }), "config.stepsMax"],
     [born({ stepsMax: 1.5 }), "config.stepsMax"],
@@ -87,6 +96,8 @@ test("a fault is named by its path", () => {
     [returned("c", { memoryBytes: 1.5 }), "memoryBytes"],
     [{ ...returned("c"), workedMs: -1 }, "workedMs"],
     [{ ...returned("c"), workedMs: 315_576_000_000_001 }, "workedMs"],
+    [{ ...said("x"), attachments: [{ ...file, base64: "aGk" }] }, "attachments[0].base64"],
+    [{ ...said("x"), attachments: [{ ...file, base64: 'aG"=' }] }, "attachments[0].base64"],
     [{ ...requested("c", 1), head: { call, usage } }, "head.call.nowMs"],
   ];
   for (const [event, path] of faults) expect(faultyFieldOf(event as Event)).toBe(path);

@@ -222,7 +222,9 @@ export const anyEventOf: Readonly<Record<EventType, fc.Arbitrary<Event>>> = {
   MessageReceived: of("MessageReceived", {
     key: anyKey,
     content: anyText,
-    attachments: fc.array(fc.record({ name: anyText, mimeType: anyText, base64: anyText })),
+    attachments: fc.array(
+      fc.record({ name: anyText, mimeType: anyText, base64: fc.base64String() }),
+    ),
   }),
   AgentPaused: of("AgentPaused", { key: anyKey, reason: anyText }),
   AgentResumed: of("AgentResumed", { key: anyKey }),

@@ -86,6 +86,12 @@ export const faults = {
     });
     x.done();
   },
+  "endless-name": (x) => {
+    begin(x);
+    const call = { function: { name: "shout".repeat(300_000), arguments: {} } };
+    x.event({ message: { role: "assistant", content: "", tool_calls: [call] } });
+    x.done();
+  },
   "call-without-name": (x) => {
     begin(x);
     x.event({ message: { role: "assistant", tool_calls: [{ function: { arguments: {} } }] } });

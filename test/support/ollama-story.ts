@@ -34,11 +34,15 @@ export const startOn = (fake: FakeOllama, stage: Stage, name: string): Engine =>
   });
 
 /** Begins one whose agent waits for input. */
-export const begin = async (fake: FakeOllama, more: Partial<AgentConfig> = {}): Promise<Story> => {
+export const begin = async (
+  fake: FakeOllama,
+  more: Partial<AgentConfig> = {},
+  model = "qwen3",
+): Promise<Story> => {
   const stage = openStage();
   const engine = startOn(fake, stage, "first");
   const config = { ...more, waitForInput: true };
-  const { type: _type, parent: _parent, ...spec } = born(config, { goal: "help", model: "qwen3" });
+  const { type: _type, parent: _parent, ...spec } = born(config, { goal: "help", model });
   const { agentId } = await engine.create(spec, null);
   const watcher = makeWatcher();
   void watcher.watch(engine, agentId).catch(() => {});
