@@ -14,7 +14,11 @@ const commands = [
   ["verify [AGENT]", "show that what is stored is what was written, or what is wrong; reads only"],
   ["log AGENT [--follow]", "print the agent's events, a line each, whole as JSON where LOG_FORMAT"],
   ["", "says so or it goes into a pipe or a file; with --follow on as they come"],
-  ["log AGENT --prompt [N]", "print what its model was sent by call N, or the latest, to the byte"],
+  [
+    "log AGENT --prompt",
+    "print what its model was sent by the latest call, or by call N (--prompt N), to",
+  ],
+  ["", "the byte: as the engine sends it by LLM_PROVIDER and LLM_OPTIONS, which it has from now"],
   ["export AGENT", "write a resting agent as a file, to the standard output"],
   ["import FILE", "bring the agent of such a file in, as it was"],
   ["torture", "kill and restart an engine, or several, under load; check what clients see"],
