@@ -16,9 +16,9 @@ const commands = [
   ["", "says so or it goes into a pipe or a file; with --follow on as they come"],
   [
     "log AGENT --prompt",
-    "print what its model was sent by the latest call, or by call N (--prompt N), to",
+    "print what its model was sent by its latest call, or --prompt N by call N, to the",
   ],
-  ["", "the byte: as the engine sends it by LLM_PROVIDER and LLM_OPTIONS, which it has from now"],
+  ["", "byte; but for LLM_PROVIDER and LLM_OPTIONS, which are those that the engine has now"],
   ["export AGENT", "write a resting agent as a file, to the standard output"],
   ["import FILE", "bring the agent of such a file in, as it was"],
   ["torture", "kill and restart an engine, or several, under load; check what clients see"],
