@@ -6,6 +6,8 @@ import { unreadable } from "./openai-failure.ts";
 /** Collects the tool calls of one reply from their pieces. */
 export type CallCollector = {
   readonly take: (deltas: unknown) => void;
+  /** Characters of their inputs so far. */
+  readonly chars: () => number;
   /** The calls in the order of their first pieces; `cut`: the reply ended before the model did. */
   readonly calls: (
     cut: boolean,
@@ -132,6 +134,7 @@ export const collectCalls = (offered: ReadonlySet<string>): CallCollector => {
       if (!Array.isArray(deltas)) throw unreadable("tool calls that are not a list");
       for (const delta of deltas) add(deltaIn(delta));
     },
+    chars: () => calls.reduce((sum, { inputChars }) => sum + inputChars, 0),
     calls: (cut) =>
       calls.flatMap(({ name, input, isEcho }) => {
         if (name === "") throw unreadable("a tool call without a name");

@@ -30,6 +30,8 @@ export type Exchange = {
   readonly client: OpenAI;
   /** What the newest request was refused for, as far as its words tell. */
   readonly refused: () => readonly Refusal[];
+  /** The reply has grown: a server that only says that it is at work is not waited for without end. */
+  readonly grew: () => void;
   /** What to throw for an error of the client's: an EngramError, or the reason of the abort behind it. */
   readonly failureOf: (error: unknown) => unknown;
   /** Ends what is still running, at the server too. */
@@ -114,6 +116,7 @@ export const openExchange = (
     subject,
     client: clientOver(address, fetchOver(watch, protocol, clock)),
     refused: () => refused,
+    grew: watch.grew,
     failureOf: (error) => {
       if (watch.signal.aborted) return watch.signal.reason;
       // The package wraps what its transport throws.

@@ -11,6 +11,8 @@ import { unreadable } from "./openai-failure.ts";
 export type ReplyReader = {
   /** The pieces in a chunk, in their order. */
   readonly take: (chunk: unknown) => readonly ModelPiece[];
+  /** Characters of text, thinking and tool inputs so far. */
+  readonly chars: () => number;
   /** Whether the model has come to its end; what follows is but the usage. */
   readonly isFinished: () => boolean;
   /** The tool calls, and `done`. */
@@ -90,6 +92,8 @@ export const readReply = (request: ModelRequest): ReplyReader => {
   let writtenChars = 0;
   let finish: string | null = null;
 
+  const chars = (): number => writtenChars + collector.chars();
+
   const finishes = (reason: unknown): void => {
     // Some say "" for not yet.
     if (typeof reason !== "string" || reason === "") return;
@@ -127,13 +131,12 @@ export const readReply = (request: ModelRequest): ReplyReader => {
       return pieces;
     },
     isFinished: () => finish !== null,
-    end: () => {
-      const calls = collector.calls(finish === "length");
-      const callChars = calls.reduce((sum, { inputJson }) => sum + inputJson.length, 0);
-      return [
-        ...calls.map((call): ModelPiece => ({ kind: "toolCall", ...call })),
-        { kind: "done", usage: usage ?? estimatedUsage(request, writtenChars + callChars) },
-      ];
-    },
+    chars,
+    end: () => [
+      ...collector
+        .calls(finish === "length")
+        .map((call): ModelPiece => ({ kind: "toolCall", ...call })),
+      { kind: "done", usage: usage ?? estimatedUsage(request, chars()) },
+    ],
   };
 };

@@ -17,6 +17,9 @@ const continuation: ReadonlySet<string> = new Set([
   "add_generation_prompt",
 ]);
 
+/** What is refused of a request that offers no tools. */
+const ofTools: ReadonlySet<string> = new Set(["tool_choice", "parallel_tool_calls"]);
+
 /** What LLM_OPTIONS cannot change. */
 const ours: ReadonlySet<string> = new Set(["model", "messages", "stream"]);
 
@@ -90,6 +93,15 @@ const toolOf = ({ name, description, parameters }: ToolDefinition): OpenAI.ChatC
 export const canContinue = (options: JsonObject): boolean =>
   options["continue_final_message"] === true;
 
+/** Of what a model reads, what is left for the prompt where LLM_OPTIONS keep some of it free for the reply. */
+export const roomOf = (options: JsonObject, contextTokens: number | null): number | null => {
+  const kept = [options["max_completion_tokens"], options["max_tokens"]].find(
+    (value) => typeof value === "number",
+  );
+  if (contextTokens === null || typeof kept !== "number") return contextTokens;
+  return Math.max(1, contextTokens - Math.max(0, kept));
+};
+
 /** What is the same in all requests of a model. */
 export type Manner = { readonly extras: Extras; readonly options: JsonObject };
 
@@ -113,10 +125,13 @@ export const chatRequest = (
   if (extras.usage) chat.stream_options = { include_usage: true };
   // Said, since the models that think have no default in common, and some none at all.
   if (thinking) chat.reasoning_effort = "medium";
-  const named = Object.entries(options);
+  const named = Object.entries(options).filter(
+    ([name]) =>
+      !ours.has(name) && !continuation.has(name) && (tools.length > 0 || !ofTools.has(name)),
+  );
   Object.assign(
     chat,
-    Object.fromEntries(named.filter(([name]) => !ours.has(name) && !continuation.has(name))),
+    Object.fromEntries(named),
     continues &&
       canContinue(options) && { continue_final_message: true, add_generation_prompt: false },
   );

@@ -7,15 +7,45 @@ import { newPlace, withImages } from "./images.ts";
 import type { Model, ModelPiece } from "./model.ts";
 import { baseUrl, openExchange, type Exchange, type OpenAiServer } from "./openai-exchange.ts";
 import { openModelList } from "./openai-models.ts";
-import { makeRefusals, refusalText } from "./openai-refusals.ts";
+import { makeRefusals, refusalText, type Refusals } from "./openai-refusals.ts";
 import { readReply } from "./openai-reply.ts";
-import { canContinue, chatBody, chatRequest, type Manner } from "./openai-wire.ts";
+import { canContinue, chatBody, chatRequest, roomOf, type Manner } from "./openai-wire.ts";
 
 export type OpenAiSettings = OpenAiServer & {
   /** LLM_OPTIONS: stand in the body beside what the engine asks for. */
   readonly options: JsonObject;
   /** Takes a line for the operator. */
   readonly log: (line: string) => void;
+};
+
+/** What a server says that a model reads includes what it is told to keep free for the reply. */
+const withRoom = (failure: unknown, options: JsonObject): unknown => {
+  if (!(failure instanceof EngramError) || failure.overflow === null) return failure;
+  const { contextTokens, promptTokens } = failure.overflow;
+  const overflow = { contextTokens: roomOf(options, contextTokens), promptTokens };
+  return new EngramError(failure.code, failure.message, { overflow });
+};
+
+/** Sends the request, again where the server refuses a part of it that may be left out; `bodyOf` knows what was. */
+const beginChat = async (
+  { client, subject, refused }: Exchange,
+  request: ModelRequest,
+  bodyOf: () => ReturnType<typeof chatRequest>,
+  refusals: Refusals,
+): Promise<AsyncIterable<unknown>> => {
+  const { model } = request;
+  for (;;) {
+    try {
+      return await client.chat.completions.create(bodyOf());
+    } catch (error) {
+      const part = refusals.partOf(request, refused());
+      if (part === null) throw error;
+      refusals.remember(part, model);
+      if (part === "usage" || part === "format") continue;
+      const said = `the model "${model}" at ${subject.server} ${refusalText[part]} from now on`;
+      throw new EngramError("model_error", said, { transient: true, cause: error });
+    }
+  }
 };
 
 /**
@@ -34,45 +64,31 @@ export const openOpenAi = (settings: OpenAiSettings): Model => {
     options,
   });
 
-  const chat = async (
-    { client, subject, refused }: Exchange,
-    request: ModelRequest,
-    place: string,
-  ): Promise<AsyncIterable<unknown>> => {
-    const { model } = request;
-    for (;;) {
-      try {
-        return await client.chat.completions.create(chatRequest(request, mannerOf(request), place));
-      } catch (error) {
-        const part = refusals.partOf(request, refused());
-        if (part === null) throw error;
-        refusals.remember(part, model);
-        if (part === "usage" || part === "format") continue;
-        const said = `the model "${model}" at ${subject.server} ${refusalText[part]} from now on`;
-        throw new EngramError("model_error", said, { transient: true, cause: error });
-      }
-    }
-  };
-
   async function* call(request: ModelRequest, signal: AbortSignal): AsyncGenerator<ModelPiece> {
     signal.throwIfAborted();
     const place = newPlace();
+    const bodyOf = () => chatRequest(request, mannerOf(request), place);
     const whole = (body: string): readonly string[] => withImages(body, place, request);
     const exchange = openExchange(settings, request.model, signal, whole);
     const reply = readReply(request);
+    let chars = 0;
+    exchange.grew();
     try {
-      for await (const chunk of await chat(exchange, request, place))
+      for await (const chunk of await beginChat(exchange, request, bodyOf, refusals)) {
         for (const piece of reply.take(chunk)) {
           signal.throwIfAborted();
           yield piece;
         }
+        if (reply.chars() > chars) exchange.grew();
+        chars = reply.chars();
+      }
       signal.throwIfAborted();
       if (!reply.isFinished()) throw failureOfEnd(exchange.subject);
     } catch (error) {
       const failure = exchange.failureOf(error);
       // What goes wrong after the model's end takes nothing from its reply.
       const harmless = reply.isFinished() && failure instanceof EngramError && failure.transient;
-      if (signal.aborted || !harmless) throw failure;
+      if (signal.aborted || !harmless) throw withRoom(failure, options);
     } finally {
       exchange.close();
     }
@@ -88,7 +104,7 @@ export const openOpenAi = (settings: OpenAiSettings): Model => {
     abilities: async (model, signal): Promise<ModelAbilities> => ({
       tools: !refusals.has("tools", model),
       thinking: !refusals.has("thinking", model),
-      contextTokens: await list.contextTokens(model, signal),
+      contextTokens: roomOf(options, await list.contextTokens(model, signal)),
     }),
     bodyOf: (request) => chatBody(request, mannerOf(request)),
   };

@@ -9,6 +9,8 @@ export const modelServerLimits = {
   responseBytesMax: 256 * mib,
   /** Objects and lists in one another in a tool's input: what is well below it is judged as any input is. */
   inputLevelsMax: 2_000,
+  /** A server may say for so many silences that it is at work: queues are long, but what is dead behind a proxy stays so. */
+  silencesMax: 10,
   errorBytesMax: 64 * kib,
   /** What is passed on of a server's error text. */
   errorCharsMax: 500,

@@ -1,5 +1,6 @@
 import type { Clock } from "../clock.ts";
 import { EngramError } from "../errors.ts";
+import { modelServerLimits } from "./server-limits.ts";
 
 /** Stands over the requests of one model call, so that they end together. */
 export type Watch = {
@@ -7,6 +8,8 @@ export type Watch = {
   readonly signal: AbortSignal;
   /** Awaits the server's next sign of life; past `timeoutMs` the watch aborts with model_timeout. */
   readonly heard: <T>(awaited: Promise<T>) => Promise<T>;
+  /** The reply has grown. From the first time on the watch also aborts where that is not heard of for several silences. */
+  readonly grew: () => void;
   /** Lets go of the caller's signal and stops what still runs. */
   readonly end: () => void;
 };
@@ -22,10 +25,13 @@ export const startWatch = (
   const stop = (): void => stopped.abort(outer.reason);
   outer.addEventListener("abort", stop, { once: true });
   if (outer.aborted) stop();
-  const silent = (): void => {
-    const message = `the model server at ${server} was silent for ${timeoutMs} ms; LLM_TIMEOUT_MS sets how long to wait`;
+  const abortFor = (what: string): void => {
+    const message = `the model server at ${server} ${what}; LLM_TIMEOUT_MS sets how long to wait`;
     stopped.abort(new EngramError("model_timeout", message, { transient: true }));
   };
+  const silent = (): void => abortFor(`was silent for ${timeoutMs} ms`);
+  const stillMs = timeoutMs * modelServerLimits.silencesMax;
+  let expectNoMore = (): void => {};
   return {
     signal: stopped.signal,
     heard: async (awaited) => {
@@ -36,7 +42,14 @@ export const startWatch = (
         cancel();
       }
     },
+    grew: () => {
+      expectNoMore();
+      expectNoMore = clock.after(stillMs, () =>
+        abortFor(`sent nothing of a reply for ${stillMs} ms`),
+      );
+    },
     end: () => {
+      expectNoMore();
       outer.removeEventListener("abort", stop);
       stopped.abort(new Error("the call is over"));
     },

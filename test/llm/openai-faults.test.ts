@@ -126,6 +126,17 @@ describe("a fault", () => {
     expect(error).toMatchObject({ overflow: { contextTokens, promptTokens } });
   });
 
+  test("what LLM_OPTIONS keep free for the reply is not for the prompt", async () => {
+    fake.next(faults["context-llama"], faults["context-llama"]);
+    const asked = async (options: OpenAiSettings["options"]) =>
+      (await collect(openModel({ options }), hello)).error;
+    expect(await asked({ max_tokens: 1000 })).toMatchObject({ overflow: { contextTokens: 3096 } });
+    expect(await asked({ max_completion_tokens: 9000 })).toMatchObject({
+      code: "context_overflow",
+      overflow: { contextTokens: 1, promptTokens: 9000 },
+    });
+  });
+
   test("a delay that the server asks for is passed on", async () => {
     const inOneMinute = new Date(Math.ceil(systemClock.nowMs() / 1000) * 1000 + 60_000);
     const clock = { ...systemClock, nowMs: () => inOneMinute.getTime() - 60_000 };

@@ -30,6 +30,9 @@ describe("how much a model can read", () => {
       131_072,
       null,
     ]);
+    const kept = openModel(fake.url, { options: { max_tokens: 960 } });
+    expect(await kept.abilities("qwen3", signal)).toMatchObject({ contextTokens: 40_000 });
+    fake.others.pop();
     clock.advance(599_000);
     await read("qwen3");
     expect(fake.others.map(({ path }) => path)).toEqual(["/v1/models"]);

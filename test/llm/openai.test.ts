@@ -1,12 +1,13 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { systemClock } from "../../src/clock.ts";
+import { systemClock, type Clock } from "../../src/clock.ts";
 import { EngramError } from "../../src/errors.ts";
 import { openOpenAi, type OpenAiSettings } from "../../src/llm/openai.ts";
 import { holdsCalls } from "../support/adapter-story.ts";
+import type { FakeCompletion } from "../support/fake-openai-exchange.ts";
 import { faults } from "../support/fake-openai-faults.ts";
 import { openFakeOpenAi, type FakeOpenAi } from "../support/fake-openai.ts";
-import { asking, assistant, collect, result, toolNamed, user } from "../support/model-reply.ts";
+import { asking, assistant, collect, result, user } from "../support/model-reply.ts";
 
 let fake: FakeOpenAi;
 
@@ -175,147 +176,47 @@ describe("a reply", () => {
   });
 });
 
-describe("a request", () => {
-  const sent = async (model = openModel(), ...args: Parameters<typeof asking>) => {
-    const at = fake.chats.length;
-    const request = asking(...args);
-    fake.next((x) => x.finish());
-    await collect(model, request);
-    const { body, bodyText } = await fake.chat(at);
-    expect(bodyText).toBe(model.bodyOf(request));
-    return body;
-  };
+describe("a server that says that it is at work", () => {
+  const stillMs = 10 * 30_000;
 
-  test("carries the whole conversation as OpenAI takes it", async () => {
-    const body = await sent(openModel(), [
-      { role: "system", content: "s" },
-      { role: "user", content: "u", images: [] },
-      assistant("t", "f", "g"),
-      result("f", "r"),
-      result("g", "q"),
-      assistant("", "h"),
-      result("h", "p"),
-      assistant("said"),
-      user("more"),
-    ]);
-    const call = (name: string) => ({
-      id: `id-${name}`,
-      type: "function",
-      function: { name, arguments: "{}" },
-    });
-    expect(body["messages"]).toEqual([
-      { role: "system", content: "s" },
-      { role: "user", content: "u" },
-      { role: "assistant", content: "t", tool_calls: [call("f"), call("g")] },
-      { role: "tool", tool_call_id: "id-f", content: "r", name: "f" },
-      { role: "tool", tool_call_id: "id-g", content: "q", name: "g" },
-      { role: "assistant", content: null, tool_calls: [call("h")] },
-      { role: "tool", tool_call_id: "id-h", content: "p", name: "h" },
-      { role: "assistant", content: "said" },
-      { role: "user", content: "more" },
-    ]);
-    expect(
-      (
-        await collect(
-          openModel(),
-          asking([user("u"), assistant("t", "f"), result("f", "r"), user("say hi")]),
-        )
-      ).text,
-    ).toEndWith(" hi");
-  });
-
-  test.each([
-    ["image/png", "\x89PNG\r\n\x1a\n"],
-    ["image/jpeg", "\xff\xd8\xff\xe0"],
-    ["image/gif", "GIF89a"],
-    ["image/webp", "RIFF\x01\x02\x03\x04WEBPVP8 "],
-    ["image/png", "?"],
-  ])("says that an image is %s", async (type, bytes) => {
-    const image = Buffer.from(`${bytes}and so on`, "latin1").toString("base64");
-    const look = { role: "user", content: "look", images: [image, image] } as const;
-    const part = { type: "image_url", image_url: { url: `data:${type};base64,${image}` } };
-    expect((await sent(openModel(), [look]))["messages"]).toEqual([
-      { role: "user", content: [{ type: "text", text: "look" }, part, part] },
-    ]);
-  });
-
-  test("puts options beside the rest, which they do not change", async () => {
-    const options = { max_tokens: 9, temperature: 0.1, model: "x", messages: [], stream: false };
-    const own = {
-      model: "qwen3",
-      messages: [{ role: "user", content: "x" }],
-      stream: true,
-      stream_options: { include_usage: true },
+  test.each<[string, (x: FakeCompletion) => void, number]>([
+    ["comments", (x) => x.raw(": at work\n\n"), 0],
+    ["empty chunks", (x) => x.delta({ content: "" }), 0],
+    ["texts", (x) => x.say("a"), 3],
+    ["thoughts", (x) => x.delta({ reasoning: "a" }), 3],
+    [
+      "inputs",
+      (x) => x.delta({ tool_calls: [{ index: 0, function: { name: "f", arguments: " " } }] }),
+      3,
+    ],
+  ])("by %s: how often that counts of three times", async (_, sign, count) => {
+    let armed = 0;
+    const after: Clock["after"] = (delayMs, fn) => {
+      if (delayMs === stillMs) armed++;
+      return systemClock.after(delayMs, fn);
     };
-    expect(await sent(openModel({ options }), [user("x")])).toEqual({
-      ...own,
-      max_tokens: 9,
-      temperature: 0.1,
+    fake.next((x) => {
+      for (let times = 0; times < 3; times++) sign(x);
+      x.finish();
     });
-    expect(await sent(openModel({ options }), [user("x")], { temperature: 0.7 })).toEqual({
-      ...own,
-      max_tokens: 9,
-      temperature: 0.7,
+    const model = openModel({ clock: { ...systemClock, after } });
+    expect((await collect(model, hello)).error).toBeUndefined();
+    expect(armed).toBe(1 + count);
+  });
+
+  test("is not waited for without end", async () => {
+    const after: Clock["after"] = (delayMs, fn) =>
+      systemClock.after(delayMs === stillMs ? 20 : delayMs, fn);
+    fake.next(async (x) => {
+      while (!x.signal.aborted) {
+        x.raw(": at work\n\n");
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
     });
-    expect(await sent(openModel(), [user("x")])).toEqual(own);
-  });
-
-  test("asks for thinking and for a form of the answer only where they are wanted", async () => {
-    const format = { type: "object", properties: {} };
-    expect(await sent(openModel(), [user("x")], { thinking: true, format })).toMatchObject({
-      reasoning_effort: "medium",
-      response_format: { type: "json_schema", json_schema: { name: "answer", schema: format } },
-    });
-    const options = { reasoning_effort: "low" };
-    expect(await sent(openModel({ options }), [user("x")], { thinking: true })).toMatchObject(
-      options,
-    );
-    expect(Object.keys(await sent(openModel(), [user("x")]))).not.toContain("reasoning_effort");
-  });
-
-  test("offers tools with schemas that OpenAI takes", async () => {
-    const odd = { name: "odd", description: "", parameters: { properties: true, required: ["a"] } };
-    const body = await sent(openModel(), [user("x")], { tools: [toolNamed("f"), odd] });
-    const { parameters } = toolNamed("f");
-    expect(body["tools"]).toEqual([
-      { type: "function", function: { name: "f", description: "the f", parameters } },
-      {
-        type: "function",
-        function: {
-          name: "odd",
-          description: "",
-          parameters: { type: "object", properties: {}, required: ["a"] },
-        },
-      },
-    ]);
-  });
-
-  test("says that an answer is to be gone on with where the server can, and only of such", async () => {
-    const options = { continue_final_message: true, add_generation_prompt: true, top_k: 1 };
-    const model = openModel({ options });
-    const fields = ["continue_final_message", "add_generation_prompt", "top_k"];
-    const kept = async (...messages: Parameters<typeof asking>[0]) => {
-      const body = await sent(model, messages);
-      return fields.map((field) => body[field]);
-    };
-    expect(await kept(user("x"))).toEqual([undefined, undefined, 1]);
-    expect(await kept(user("x"), assistant("", "f"), result("f", "r"))).toEqual([
-      undefined,
-      undefined,
-      1,
-    ]);
-    expect(await kept(user("x"), assistant("once"))).toEqual([true, false, 1]);
-    const plain = await sent(openModel(), [user("x"), assistant("once")]);
-    expect(Object.keys(plain)).not.toContain("continue_final_message");
-  });
-
-  test("goes to where the base URL leads, with what it asks", async () => {
-    await collect(openModel({ url: `${fake.url}/deep/?api-version=7#x` }), hello);
-    expect(fake.others.map(({ path }) => path)).toEqual([
-      "/v1/deep/chat/completions?api-version=7",
-    ]);
-    fake.next((x) => x.finish());
-    expect((await collect(openModel({ url: `${fake.url}/` }), hello)).error).toBeUndefined();
+    const { error } = await collect(openModel({ clock: { ...systemClock, after } }), hello);
+    expect(error).toMatchObject({ code: "model_timeout", transient: true });
+    expect(String(error)).toContain(`nothing of a reply for ${stillMs} ms`);
+    expect(await fake.chats[0]?.over).toBe(true);
   });
 });
 

@@ -2,6 +2,7 @@ import type { Fault } from "./fault.ts";
 
 const faults = "test/llm/openai-faults.test.ts";
 const replies = "test/llm/openai.test.ts";
+const requests = "test/llm/openai-request.test.ts";
 const calls = "test/llm/openai-calls.test.ts";
 const models = "test/llm/openai-models.test.ts";
 
@@ -17,15 +18,15 @@ export const openai: readonly Fault[] = [
   {
     name: "openai: an answer is lost to what goes wrong behind it",
     file: "src/llm/openai.ts",
-    text: "if (signal.aborted || !harmless) throw failure;",
-    by: "if (signal.aborted || !harmless || !signal.aborted) throw failure;",
+    text: "if (signal.aborted || !harmless) throw withRoom(failure, options);",
+    by: "throw withRoom(failure, options);",
     tests: [replies],
   },
   {
     name: "openai: a pause behind the model's end is not heard",
     file: "src/llm/openai.ts",
-    text: "if (signal.aborted || !harmless) throw failure;",
-    by: "if (!harmless) throw failure;",
+    text: "if (signal.aborted || !harmless) throw withRoom(failure, options);",
+    by: "if (!harmless) throw withRoom(failure, options);",
     tests: [replies],
   },
   {
@@ -117,14 +118,14 @@ export const openai: readonly Fault[] = [
     file: "src/llm/openai-wire.ts",
     text: "continues &&\n      canContinue(options) &&",
     by: "canContinue(options) &&",
-    tests: [replies],
+    tests: [requests],
   },
   {
     name: "openai: LLM_OPTIONS change whom a request is for",
     file: "src/llm/openai-wire.ts",
     text: "!ours.has(name) && ",
     by: "",
-    tests: [replies],
+    tests: [requests],
   },
   {
     name: "openai: a server is asked again for what it has refused",
@@ -146,5 +147,19 @@ export const openai: readonly Fault[] = [
     text: "clock.after(modelServerLimits.abilitiesTimeoutMs, late)",
     by: "(late, () => {})",
     tests: [models],
+  },
+  {
+    name: "openai: a server that only says that it is at work is waited for without end",
+    file: "src/llm/openai.ts",
+    text: "    exchange.grew();\n    try {",
+    by: "    try {",
+    tests: [replies],
+  },
+  {
+    name: "openai: a prompt may take the room that is kept for the reply",
+    file: "src/llm/openai.ts",
+    text: "contextTokens: roomOf(options, contextTokens)",
+    by: "contextTokens",
+    tests: [faults],
   },
 ];
