@@ -1,3 +1,4 @@
+import { heapStats } from "bun:jsc";
 import { expect, test } from "bun:test";
 import { connect } from "node:net";
 import { envelope, openSession } from "../support/raw-http2.ts";
@@ -84,4 +85,35 @@ test("HTTP/1.1 clients that go away in mid-request and mid-answer leave nothing"
   await new Promise((resolve) => asking.once("close", resolve));
   await server.drain(10_000);
   expect(server.logged.filter(({ level }) => level === "error")).toEqual([]);
+});
+
+/** Every call has one, on either way through the server. */
+const signalsHeld = (): number => heapStats().objectTypeCounts["AbortSignal"] ?? 0;
+
+test.each([
+  ["plain gRPC", "identity"],
+  ["gRPC through connect", "gzip"],
+])("what ended calls held can all be collected: %s", async (_way, encoding) => {
+  await using server = await openTestServer();
+  const sessions = await Promise.all([1, 2, 3].map(() => openSession(server.url)));
+  const perSession = 90;
+  for (const session of sessions)
+    for (let n = 0; n < perSession; n += 1) {
+      const headers = { "content-type": "application/grpc", "grpc-encoding": encoding };
+      const path = "/engram.api.v1.AgentService/Chat";
+      const stream = session.request({ ":method": "POST", ":path": path, ...headers });
+      stream.on("error", () => {}).resume();
+      stream.write(envelope(Uint8Array.of()));
+    }
+  const count = perSession * sessions.length;
+  await server.agents.untilRunning(count);
+  expect(signalsHeld()).toBeGreaterThanOrEqual(count);
+  for (const session of sessions) session.destroy();
+  await server.agents.untilRunning(0);
+  // A collector that looks at the stack finds some of what has just been let go.
+  for (let look = 0; look < 200 && signalsHeld() > count / 10; look += 1) {
+    await new Promise((resolve) => setImmediate(resolve));
+    Bun.gc(true);
+  }
+  expect(signalsHeld()).toBeLessThanOrEqual(count / 10);
 });

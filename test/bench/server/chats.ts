@@ -10,6 +10,8 @@ const agents = 100;
 const pageBytes = 4_096;
 /** For what was only needed to open them to be collected. */
 const settleMs = 8_000;
+/** And all of it once they are closed: the runtime looks through the whole heap some ten seconds after it has stopped growing. */
+const returnMs = 20_000;
 
 /** What the engine's memory grows by, in KiB, for each of so many open Chat streams; and what is left of it after them. */
 export type ChatMemory = { readonly perStreamKib: number; readonly leftMib: number };
@@ -30,7 +32,7 @@ export async function measureChats(count: number): Promise<ChatMemory> {
   await Bun.sleep(settleMs);
   const held = rssBytes(engine.pid);
   await close();
-  await Bun.sleep(settleMs);
+  await Bun.sleep(returnMs);
   return {
     perStreamKib: (held - before) / count / 1024,
     leftMib: (rssBytes(engine.pid) - before) / 2 ** 20,
