@@ -1,6 +1,7 @@
 import { answering } from "./answer-faults.ts";
 import type { Fault } from "./fault.ts";
 import { openai } from "./openai-faults.ts";
+import { looking } from "./prompt-faults.ts";
 import { redis } from "./redis-faults.ts";
 import { text } from "./text-faults.ts";
 
@@ -361,5 +362,6 @@ export const faults: readonly Fault[] = [
   ...sqlite,
   ...redis,
   ...openai,
+  ...looking,
   ...text,
 ];
