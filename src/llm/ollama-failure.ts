@@ -1,4 +1,4 @@
-import { EngramError, messageOf, type Overflow } from "../errors.ts";
+import { EngramError, messageOf } from "../errors.ts";
 import {
   errorText,
   failureInReply,
@@ -11,6 +11,7 @@ import {
   type Subject,
   type Verdict,
 } from "./failure.ts";
+import { overflowIn } from "./overflow.ts";
 
 /** Failures told apart by the server's words, wherever they come; statuses are too few for them. */
 const verdictsByText: readonly (Verdict & { readonly pattern: RegExp })[] = [
@@ -40,6 +41,12 @@ const verdictsByText: readonly (Verdict & { readonly pattern: RegExp })[] = [
     code: "model_error",
     transient: true,
     advice: "it is asked without from now on",
+  },
+  {
+    pattern: /image input/i,
+    code: "model_error",
+    transient: false,
+    advice: "the model takes no images: choose another one",
   },
   {
     pattern: /does not support/i,
@@ -85,17 +92,6 @@ const verdictOf = (status: number, text: string): Verdict => {
       advice: status >= 500 ? "the server's log says more" : "the request was refused",
     }
   );
-};
-
-/** The figures in the llama.cpp server's words. */
-const overflowIn = (text: string): Overflow => {
-  const [, prompt, context] =
-    /request \((\d{1,9}) tokens\) exceeds .{0,40}context size \((\d{1,9}) tokens\)/.exec(text) ??
-    [];
-  return {
-    promptTokens: prompt === undefined ? null : Number(prompt),
-    contextTokens: context === undefined ? null : Number(context),
-  };
 };
 
 /** What a model can lack. */

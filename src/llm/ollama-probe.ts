@@ -11,7 +11,7 @@ const probeMessages = [
 ] as const;
 
 /** What tells one state of a model at a server from another; null where the server does not list the model. */
-const identityOf = async (client: Ollama, model: string): Promise<string | null> => {
+export const identityOf = async (client: Ollama, model: string): Promise<string | null> => {
   const [version, list] = await Promise.all([client.version(), client.list()]);
   const names = [model.toLowerCase(), `${model.toLowerCase()}:latest`];
   const found = list.models.find(({ name }) => names.includes(name.toLowerCase()));
@@ -21,6 +21,8 @@ const identityOf = async (client: Ollama, model: string): Promise<string | null>
 /** What is asked about: as the calls to come will ask. */
 export type Probed = {
   readonly model: string;
+  /** By `identityOf`; null: not known. */
+  readonly identity: string | null;
   readonly contextTokens: number | null;
   /** LLM_OPTIONS. */
   readonly options: JsonObject;
@@ -33,10 +35,9 @@ export type Probed = {
  */
 export const leavesOpen = async (
   client: Ollama,
-  { model, contextTokens, options }: Probed,
+  { model, identity, contextTokens, options }: Probed,
   known: Map<string, boolean>,
 ): Promise<boolean | null> => {
-  const identity = await identityOf(client, model);
   const before = identity === null ? undefined : known.get(identity);
   if (before !== undefined) return before;
   const asked = {

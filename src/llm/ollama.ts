@@ -6,8 +6,9 @@ import type { Model, ModelPiece } from "./model.ts";
 import { makeAbilityBook } from "./ollama-abilities.ts";
 import { ollamaUrl, openExchange, type OllamaSettings } from "./ollama-exchange.ts";
 import { lackingIn } from "./ollama-failure.ts";
-import { leavesOpen } from "./ollama-probe.ts";
+import { identityOf, leavesOpen } from "./ollama-probe.ts";
 import { chatBody, chatRequest, piecesIn } from "./ollama-wire.ts";
+import { modelServerLimits } from "./server-limits.ts";
 
 /**
  * A model server that speaks Ollama's API. A reply is complete only with the server's `done`; one that is cut, garbled
@@ -29,12 +30,15 @@ export const openOllama = (settings: OllamaSettings): Model => {
     const exchange = openExchange(settings, model, signal, whole);
     try {
       const chunks = await exchange.client.chat(chatRequest(request, options, place));
-      for await (const chunk of chunks)
+      for await (const chunk of chunks) {
+        if (chunk.done_reason === "length")
+          log(`the reply of "${model}" was cut: it came to num_predict, or to the end of num_ctx`);
         for (const piece of piecesIn(chunk)) {
           signal.throwIfAborted();
           yield piece;
           if (piece.kind === "done") return;
         }
+      }
       throw failureOfEnd(exchange.subject);
     } catch (error) {
       const failure = exchange.failureOf(error);
@@ -46,6 +50,20 @@ export const openOllama = (settings: OllamaSettings): Model => {
     }
   }
 
+  /** Which model it is just now; null where the server does not say, or not in time. */
+  const identity = async (model: string, signal: AbortSignal): Promise<string | null> => {
+    const timeoutMs = Math.min(settings.timeoutMs, modelServerLimits.abilitiesTimeoutMs);
+    const exchange = openExchange({ ...settings, timeoutMs }, model, signal);
+    try {
+      return await identityOf(exchange.client, model);
+    } catch {
+      signal.throwIfAborted();
+      return null;
+    } finally {
+      exchange.close();
+    }
+  };
+
   return {
     call,
     continuesPartial: async (model, _thinking, signal) => {
@@ -53,8 +71,8 @@ export const openOllama = (settings: OllamaSettings): Model => {
       const exchange = openExchange(settings, model, signal);
       try {
         const { contextTokens } = await book.of(model, signal);
-        const asked = { model, contextTokens, options };
-        return (await leavesOpen(exchange.client, asked, opens)) ?? false;
+        const probed = { model, identity: await identity(model, signal), contextTokens, options };
+        return (await leavesOpen(exchange.client, probed, opens)) ?? false;
       } catch (error) {
         const failure = messageOf(exchange.failureOf(error));
         signal.throwIfAborted();

@@ -96,7 +96,7 @@ describe.each([
 test("a server that is silent about its models holds a turn up for a while only, and a pause not at all", async () => {
   const story = await begin(fake);
   const { stage, engine, agentId } = story;
-  fake.nextShown(faults.hang, faults.hang);
+  fake.nextAt("/api/show", faults.hang, faults.hang);
   await stage.say(engine, agentId, "say Hello world");
   await untilSeen(() => fake.others.length === 1);
   await engine.command(agentId, pause);

@@ -34,6 +34,7 @@ const weather: Partial<Record<keyof typeof faults, readonly [TurnErrorCode, bool
   "no-chat": ["MODEL_ERROR", false, ""],
   unauthorized: ["MODEL_ERROR", false, ""],
   forbidden: ["MODEL_ERROR", false, ""],
+  "no-images": ["MODEL_ERROR", false, ""],
   "bad-option": ["MODEL_ERROR", false, ""],
   html: ["MODEL_ERROR", false, ""],
   "html-404": ["MODEL_ERROR", false, ""],

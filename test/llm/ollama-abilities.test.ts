@@ -7,7 +7,7 @@ import { faults } from "../support/fake-ollama-faults.ts";
 import { openFakeOllama, type FakeOllama } from "../support/fake-ollama.ts";
 import { makeManualClock } from "../support/manual-clock.ts";
 import { asking, collect, toolNamed, user } from "../support/model-reply.ts";
-import { until } from "../support/stage.ts";
+import { untilSeen } from "../support/ollama-story.ts";
 
 let fake: FakeOllama;
 let logged: string[] = [];
@@ -68,7 +68,7 @@ describe("what a model can do", () => {
     "is everything where the server answers %s, and asked again",
     async (fault) => {
       const model = openModel();
-      fake.nextShown(faults[fault]);
+      fake.nextAt("/api/show", faults[fault]);
       expect(await model.abilities("no-tools", signal)).toEqual(all);
       expect(logged).toEqual([expect.stringContaining('"no-tools" can do is not known')]);
       expect(await model.abilities("no-tools", signal)).toMatchObject({ tools: false });
@@ -78,9 +78,9 @@ describe("what a model can do", () => {
   test("is everything where the server hangs, which nobody waits for long", async () => {
     const clock = makeManualClock();
     const model = openModel({ clock, timeoutMs: 3_600_000 });
-    fake.nextShown(faults.hang);
+    fake.nextAt("/api/show", faults.hang);
     const asked = [model.abilities("no-tools", signal), model.abilities("no-tools", signal)];
-    await until("it is asked", () => fake.others.length === 1);
+    await untilSeen(() => fake.others.length === 1);
     clock.advance(modelServerLimits.abilitiesTimeoutMs);
     expect(await Promise.all(asked)).toEqual([all, all]);
     expect(await fake.others[0]?.over).toBe(true);
@@ -96,18 +96,18 @@ describe("what a model can do", () => {
     const model = openModel({ clock });
     await model.abilities("no-tools-ctx8192", signal);
     clock.advance(modelServerLimits.abilitiesKeptMs);
-    fake.nextShown(faults.busy);
+    fake.nextAt("/api/show", faults.busy);
     const known = { tools: false, thinking: true, contextTokens: 8_192 };
     expect(await model.abilities("no-tools-ctx8192", signal)).toEqual(known);
   });
 
   test("is not answered when it is no longer wanted; the request goes with the last who asked", async () => {
     const model = openModel();
-    fake.nextShown(faults.hang);
+    fake.nextAt("/api/show", faults.hang);
     const reason = new Error("paused");
     const [first, second] = [new AbortController(), new AbortController()];
     const asked = [first, second].map((stop) => model.abilities("qwen3", stop.signal));
-    await until("it is asked", () => fake.others.length === 1);
+    await untilSeen(() => fake.others.length === 1);
     first.abort(reason);
     await expect(asked[0]).rejects.toBe(reason);
     expect(fake.others[0]?.signal.aborted).toBe(false);

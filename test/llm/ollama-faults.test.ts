@@ -53,6 +53,7 @@ const expected: Record<
   forbidden: ["model_error", false, /OLLAMA_URL/, ""],
   "rate-limit": ["model_unavailable", true, /too many requests/, ""],
   busy: ["model_unavailable", true, /server busy/, ""],
+  "no-images": ["model_error", false, /takes no images/, ""],
   "bad-option": ["model_error", false, /LLM_OPTIONS/, ""],
   "runner-died": ["model_error", true, /unexpectedly stopped/, ""],
   "broken-call": ["model_error", true, /broken tool call/, ""],

@@ -6,6 +6,10 @@ import { systemClock } from "../../src/clock.ts";
 import type { OllamaSettings } from "../../src/llm/ollama-exchange.ts";
 import { openOllama } from "../../src/llm/ollama.ts";
 import { holdsCalls } from "../support/adapter-story.ts";
+import { modelServerLimits } from "../../src/llm/server-limits.ts";
+import { makeManualClock } from "../support/manual-clock.ts";
+import { untilSeen } from "../support/ollama-story.ts";
+import { quiet } from "../support/stage.ts";
 import { faults } from "../support/fake-ollama-faults.ts";
 import { openFakeOllama, type FakeOllama } from "../support/fake-ollama.ts";
 import { asking, assistant, collect, result, toolNamed, user } from "../support/model-reply.ts";
@@ -120,6 +124,34 @@ describe("a reply", () => {
     const model = openModel({ clock: { ...systemClock, after } });
     expect((await collect(model, asking([user("count to 50")]))).text).toEndWith(" 49 50");
     expect(running).toBe(0);
+  });
+
+  test("may be minutes late, within the silence that is allowed", async () => {
+    const clock = makeManualClock();
+    const minutes = 10 * 60_000;
+    let answer = (): void => {};
+    fake.next((x) => {
+      answer = () => x.done({ message: { role: "assistant", content: "here" } });
+    });
+    const reply = collect(openModel({ clock, timeoutMs: minutes }), hello);
+    await fake.chat(0);
+    clock.advance(minutes - 1);
+    answer();
+    expect(await reply).toMatchObject({ text: "here", error: undefined });
+    fake.next(faults.hang);
+    const late = collect(openModel({ clock, timeoutMs: minutes }), hello);
+    await fake.chat(1);
+    clock.advance(minutes);
+    expect((await late).error).toMatchObject({ code: "model_timeout" });
+    expect(await fake.chats[1]?.over).toBe(true);
+  });
+
+  test("that is cut for its length is one, and the operator is told", async () => {
+    const request = asking([user("count to 50")], { model: "m-ctx20", contextTokens: 20 });
+    const reply = await collect(openModel(), request);
+    expect(reply).toMatchObject({ error: undefined, usage: { completionTokens: 17 } });
+    expect(reply.text).toEndWith(" 16 17");
+    expect(logged).toEqual([expect.stringContaining('"m-ctx20" was cut')]);
   });
 });
 
@@ -322,6 +354,19 @@ describe("whether a partial answer is continued", () => {
       expect(logged).toEqual([expect.stringContaining('"qwen3"')]);
     },
   );
+
+  test("is asked also where the server does not say which model it is, each time", async () => {
+    const clock = makeManualClock();
+    const model = openModel({ clock });
+    fake.nextAt("/api/tags", faults.hang);
+    const answer = model.continuesPartial("qwen3", false, signal);
+    await untilSeen(() => fake.others.some(({ path }) => path === "/api/tags"));
+    await quiet();
+    clock.advance(modelServerLimits.abilitiesTimeoutMs);
+    expect(await answer).toBe(true);
+    expect(await model.continuesPartial("qwen3", false, signal)).toBe(true);
+    expect(fake.chats).toHaveLength(2);
+  });
 
   test("is no after silence", async () => {
     fake.next(faults.hang);

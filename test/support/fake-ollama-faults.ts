@@ -36,6 +36,7 @@ export const faults = {
   "http-500": (x) => x.plain(500, "Internal Server Error"),
   "rate-limit": (x) => x.plain(429, '{"error":"too many requests"}', { "Retry-After": "7" }),
   busy: error(503, "server busy, please try again.  maximum pending requests exceeded"),
+  "no-images": error(500, "this model is missing data required for image input"),
   "bad-option": error(500, 'option "num_ctx" must be of type integer'),
   "runner-died": error(500, "model runner has unexpectedly stopped, this may be due to limits"),
   "broken-call": error(500, "error parsing tool call: raw='{', err=unexpected end of JSON input"),

@@ -33,8 +33,8 @@ export type FakeOllama = {
   readonly next: (...scripts: readonly Script[]) => void;
   /** Answers all chats so, but those that have a script and those that only render, until the result is called. */
   readonly always: (script: Script) => () => void;
-  /** Answers the next requests to /api/show so. */
-  readonly nextShown: (...scripts: readonly Script[]) => void;
+  /** Answers the next requests to that path so, which is not /api/chat. */
+  readonly nextAt: (path: string, ...scripts: readonly Script[]) => void;
   /** Resolves with the n-th chat (from 0) when it has come. */
   readonly chat: (n: number) => Promise<FakeExchange>;
   /** Makes every model another one to those who look at digests. */
@@ -176,7 +176,7 @@ export const openFakeOllama = async ({ port = 0, delayMs = 0 } = {}): Promise<Fa
   const chats: FakeExchange[] = [];
   const others: FakeExchange[] = [];
   const scripts: Script[] = [];
-  const shownScripts: Script[] = [];
+  const scriptsAt = new Map<string, Script[]>();
   let usual: Script | null = null;
   const sockets = new Set<Socket>();
   const waiting: (() => void)[] = [];
@@ -188,7 +188,7 @@ export const openFakeOllama = async ({ port = 0, delayMs = 0 } = {}): Promise<Fa
   const onRequest = (x: FakeExchange): void => {
     if (x.path !== "/api/chat") {
       others.push(x);
-      const script = x.path === "/api/show" ? shownScripts.shift() : undefined;
+      const script = scriptsAt.get(x.path)?.shift();
       return void (script ?? ((it) => serveOther(it, pulls)))(x);
     }
     chats.push(x);
@@ -217,7 +217,7 @@ export const openFakeOllama = async ({ port = 0, delayMs = 0 } = {}): Promise<Fa
       usual = script;
       return () => void (usual = null);
     },
-    nextShown: (...more) => void shownScripts.push(...more),
+    nextAt: (path, ...more) => void scriptsAt.set(path, [...(scriptsAt.get(path) ?? []), ...more]),
     chat: async (n) => {
       for (;;) {
         const found = chats[n];
