@@ -1,6 +1,7 @@
 import { finalAnswerTool, type FinalAnswer, type ReadAnswer, readAnswer } from "../agent/answer.ts";
 import type { AgentSpec } from "../agent/event.ts";
 import { callsOf, type ModelReply } from "../agent/reply.ts";
+import { EngramError } from "../errors.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 
 /**
@@ -49,10 +50,15 @@ async function rightAnswer(
   on: { readonly spec: AgentSpec; readonly toolCalls: ModelReply["toolCalls"] },
   signal: AbortSignal,
 ): Promise<FinalAnswer | null> {
-  for (const { name, inputJson } of on.toolCalls) {
-    if (name !== finalAnswerTool.name) continue;
-    const { answer } = await judge(sandbox, { spec: on.spec, input: inputJson }, signal);
-    if (answer !== null) return answer;
+  try {
+    for (const { name, inputJson } of on.toolCalls) {
+      if (name !== finalAnswerTool.name) continue;
+      const { answer } = await judge(sandbox, { spec: on.spec, input: inputJson }, signal);
+      if (answer !== null) return answer;
+    }
+  } catch (error) {
+    // Nothing can be checked just now. As a call that waits for its result the answer is kept, and no model asked again.
+    if (signal.aborted || !(error instanceof EngramError)) throw error;
   }
   return null;
 }

@@ -13,14 +13,15 @@ import { record, type Step } from "./step.ts";
 const takesAnswers = ({ config }: AgentSpec): boolean =>
   !config.noTools || config.responseSchema !== null;
 
-/** A final answer that has become a call was wrong. */
+/** A final answer that has become a call was wrong, or could not be checked. */
 async function answerRefusal(
   sandbox: Sandbox,
   on: { readonly spec: AgentSpec; readonly input: string },
   signal: AbortSignal,
 ): Promise<{ readonly code: ToolErrorCode; readonly message: string }> {
   const { fault } = await judge(sandbox, on, signal);
-  const message = fault ?? "the answer was held against another schema when it came; give it again";
+  const message =
+    fault ?? "the answer could not be taken when it came, but is right now: give it again";
   return { code: "TOOL_INVALID_INPUT", message };
 }
 

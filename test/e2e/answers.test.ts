@@ -48,6 +48,14 @@ test("an answer satisfies the agent's schema, at the second attempt too", async 
   });
 });
 
+test("a model that writes its calls into its text answers by the schema as well", async () => {
+  const config = { responseSchema };
+  const agentId = await createAgent(engine.client, { model: "scripted:text:instant", config });
+  const heard = await talk(engine.client, agentId, "finish wrongly, then finish with bye");
+  expect(valuesOf(heard, "toolResult").map(({ isError }) => isError)).toEqual([true]);
+  expect(valuesOf(heard, "finalAnswer").map(({ structured }) => structured)).toEqual([sample]);
+});
+
 test("without tools the text is the answer", async () => {
   const agentId = await created({ waitForInput: true, noTools: true, responseSchema });
   expect(await said(agentId, "where to?")).toMatchObject({

@@ -4,10 +4,12 @@ import type { AgentSpec, Event } from "../../src/agent/event.ts";
 import type { JsonObject } from "../../src/agent/json.ts";
 import { formatWords } from "../../src/agent/prompt.ts";
 import type { ModelRequest } from "../../src/agent/request.ts";
+import { EngramError } from "../../src/errors.ts";
+import { engineLimits } from "../../src/limits.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { aborted, makePlayedModel, type PlayedReply } from "../support/played-model.ts";
 import { makePlayedSandbox } from "../support/played-sandbox.ts";
-import { makeGate, openStage, type Stage, until } from "../support/stage.ts";
+import { makeGate, openStage, quiet, type Stage, until } from "../support/stage.ts";
 
 const responseSchema = {
   type: "object",
@@ -140,6 +142,27 @@ describe("an answer that has to satisfy a schema", () => {
     await stage.untilSettled(agentId);
     expect(await toldIn(stage, agentId)).toEqual(["it took too long"]);
     expect((await stage.state(agentId)).lifecycle).toBe("completed");
+  });
+
+  test("waits where nothing can be checked, and costs no more calls of the model", async () => {
+    const stage = openStage();
+    const model = makePlayedModel(() => right);
+    const played = makePlayedSandbox();
+    let checks = 0;
+    const check: typeof played.check = async (...args) => {
+      if (++checks <= 4) throw new EngramError("unavailable", "no process", { transient: true });
+      return played.check(...args);
+    };
+    const engine = stage.start({ model, sandbox: { ...played, check } });
+    const agentId = await stage.create(engine, "how many", { responseSchema });
+    while (checks < 5) {
+      await quiet();
+      stage.clock.advance(engineLimits.storeRetryMs);
+    }
+    await stage.untilSettled(agentId);
+    expect(await toldIn(stage, agentId)).toEqual([expect.stringContaining("give it again")]);
+    expect((await stage.state(agentId)).lifecycle).toBe("completed");
+    expect(model.calls.length).toBe(2);
   });
 
   test("that a client pauses in mid-check is nobody's; it is asked for again", async () => {
