@@ -155,7 +155,7 @@ describe("an answer that has to satisfy a schema", () => {
     };
     const engine = stage.start({ model, sandbox: { ...played, check } });
     const agentId = await stage.create(engine, "how many", { responseSchema });
-    while (checks < 5) {
+    for (let retries = 0; retries < 8; retries++) {
       await quiet();
       stage.clock.advance(engineLimits.storeRetryMs);
     }
