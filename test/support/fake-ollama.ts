@@ -7,39 +7,20 @@
  * As a process: bun test/support/fake-ollama.ts --port N [--delay-ms D]
  */
 import { createHash } from "node:crypto";
-import { createServer, type AddressInfo, type Socket } from "node:net";
 import { parseArgs } from "node:util";
 import type { ToolDefinition } from "../../src/agent/event.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../../src/agent/json.ts";
 import type { PromptMessage } from "../../src/agent/prompt.ts";
 import { systemClock } from "../../src/clock.ts";
 import { openScripted } from "../../src/llm/scripted.ts";
-import {
-  openFakeExchange,
-  readRequest,
-  stampNow,
-  type FakeExchange,
-} from "./fake-ollama-exchange.ts";
+import { openFakeExchange, stampNow, type FakeExchange } from "./fake-ollama-exchange.ts";
 import { faults, type Script } from "./fake-ollama-faults.ts";
+import { openFakeServer, type FakeServer } from "./fake-server.ts";
 import { fitted, serveOther, type Read } from "./fake-ollama-models.ts";
 
-export type FakeOllama = {
-  readonly url: string;
-  /** Every request to /api/chat, in order. */
-  readonly chats: FakeExchange[];
-  /** Every other request. */
-  readonly others: FakeExchange[];
-  /** Answers the next chats with these, one each. */
-  readonly next: (...scripts: readonly Script[]) => void;
-  /** Answers all chats so, but those that have a script and those that only render, until the result is called. */
-  readonly always: (script: Script) => () => void;
-  /** Answers the next requests to that path so, which is not /api/chat. */
-  readonly nextAt: (path: string, ...scripts: readonly Script[]) => void;
-  /** Resolves with the n-th chat (from 0) when it has come. */
-  readonly chat: (n: number) => Promise<FakeExchange>;
+export type FakeOllama = FakeServer<FakeExchange> & {
   /** Makes every model another one to those who look at digests. */
   readonly repull: () => void;
-  readonly close: () => Promise<void>;
 };
 
 const isText = (value: unknown): value is string => typeof value === "string";
@@ -173,64 +154,18 @@ const chat =
 
 /** Starts a server on 127.0.0.1; `port` 0 takes a free one. `delayMs` is what each word of an unscripted reply takes. */
 export const openFakeOllama = async ({ port = 0, delayMs = 0 } = {}): Promise<FakeOllama> => {
-  const chats: FakeExchange[] = [];
-  const others: FakeExchange[] = [];
-  const scripts: Script[] = [];
-  const scriptsAt = new Map<string, Script[]>();
-  let usual: Script | null = null;
-  const sockets = new Set<Socket>();
-  const waiting: (() => void)[] = [];
   let pulls = 0;
-  const scriptFor = (x: FakeExchange): Script => {
-    const rule = x.body["_debug_render_only"] === true ? null : usual;
-    return scripts.shift() ?? rule ?? chat(delayMs);
-  };
-  const onRequest = (x: FakeExchange): void => {
-    if (x.path !== "/api/chat") {
-      others.push(x);
-      const script = scriptsAt.get(x.path)?.shift();
-      return void (script ?? ((it) => serveOther(it, pulls)))(x);
-    }
-    chats.push(x);
-    for (const wake of waiting.splice(0)) wake();
-    Promise.resolve(scriptFor(x)(x)).catch((cause: unknown) => {
-      if (!x.signal.aborted) x.json(500, { error: String(cause) });
-    });
-  };
-  const server = createServer((socket) => {
-    sockets.add(socket);
-    socket.on("close", () => sockets.delete(socket));
-    socket.on("error", () => {});
-    readRequest(socket, (head, body) => onRequest(openFakeExchange(socket, head, body)));
-  });
-  await new Promise<void>((resolve, reject) => {
-    server.on("error", reject);
-    server.listen(port, "127.0.0.1", resolve);
-  });
-  const { port: bound } = server.address() as AddressInfo;
-  return {
-    url: `http://127.0.0.1:${bound}`,
-    chats,
-    others,
-    next: (...more) => void scripts.push(...more),
-    always: (script) => {
-      usual = script;
-      return () => void (usual = null);
+  const server = await openFakeServer<FakeExchange>(
+    {
+      open: openFakeExchange,
+      chatPath: "/api/chat",
+      answer: chat(delayMs),
+      isRuled: ({ body }) => body["_debug_render_only"] !== true,
+      serve: (x) => serveOther(x, pulls),
     },
-    nextAt: (path, ...more) => void scriptsAt.set(path, [...(scriptsAt.get(path) ?? []), ...more]),
-    chat: async (n) => {
-      for (;;) {
-        const found = chats[n];
-        if (found !== undefined) return found;
-        await new Promise<void>((resolve) => waiting.push(resolve));
-      }
-    },
-    repull: () => void pulls++,
-    close: async () => {
-      for (const socket of sockets) socket.destroy();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
+    port,
+  );
+  return { ...server, repull: () => void pulls++ };
 };
 
 if (import.meta.main) {
