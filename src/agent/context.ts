@@ -182,11 +182,14 @@ export function summaryOf(state: AgentState, items: number, written: string): st
 
 /** A quarter of the room at most, in characters. */
 const itemCharsMax = (state: AgentState): number =>
-  Math.min(contextLimits.condensedItemCharsMax, contextTokensOf(state));
+  Math.min(contextLimits.condensedItemCharsMax, charsIn(state, contextTokensOf(state) / 4));
 
 /** An eighth of the room, in characters. */
-const summaryCharsMax = (state: AgentState): number =>
-  Math.round((contextTokensOf(state) / 8) * contextLimits.charsPerToken);
+const summaryCharsMax = (state: AgentState): number => charsIn(state, contextTokensOf(state) / 8);
+
+/** How many characters of this conversation are so many tokens: of Chinese a quarter of what they are of English. */
+const charsIn = (state: AgentState, tokens: number): number =>
+  Math.round((tokens * contextLimits.charsPerToken) / Math.max(1, tokenScale(state)));
 
 /** The beginning and the end, where it is too long. */
 function shortened(text: string, charsMax: number): string {

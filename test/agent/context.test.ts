@@ -226,6 +226,25 @@ test("the model's own count of a prompt counts, as far as it can be one", () => 
   expect(tokenScale(condensed(state, 2))).toBe(tokenScale(state));
 });
 
+test("a summary and what goes into it are no longer in tokens where each character is one", () => {
+  const counted = (promptTokens: number): AgentState => {
+    const state = agentWith([{ chars: 9_000, tools: 0 }], 8_000);
+    const head = { call: callAfter(state.sequence), usage: { promptTokens, completionTokens: 1 } };
+    return fold(logged([{ type: "ModelSpoke", head, content: "a" }], state.sequence), state);
+  };
+  const long = "x".repeat(9_000);
+  const room = (state: AgentState): readonly number[] => [
+    summaryOf(state, 1, long).length,
+    condensingPrompt(state, 1)[1]?.content.match(/q/g)?.length ?? 0,
+  ];
+  const [summary, item] = room(counted(0));
+  expect([summary, item]).toEqual([3_999, 3_994]);
+  expect(room(counted(1e9))).toEqual([999, 1_994]);
+  expect(condensingPrompt(counted(1e9), 1)[0]?.content).toContain("at most 1000 characters");
+  // A count that is too low to be one makes nothing longer.
+  expect(room(counted(1))).toEqual([3_999, 3_994]);
+});
+
 describe("a prompt that the model cannot read", () => {
   const long = agentWith(
     Array.from({ length: 20 }, () => ({ chars: 1_000, tools: 0 })),
