@@ -32,7 +32,17 @@ const takes = (message: DescMessage, value: JsonValue): boolean => {
 const object: readonly JsonValue[] = ["a", 1, true, []];
 const texts: readonly JsonValue[] = [1, false, {}, [], "\ud800"];
 const notByType: Readonly<Record<string, readonly JsonValue[]>> = {
-  "google.protobuf.Duration": ["90", 90, "1 s", "1.0123456789s", "1h", "400000000000s", {}, true],
+  "google.protobuf.Duration": [
+    "90",
+    90,
+    "1 s",
+    "1sec",
+    "1.0123456789s",
+    "1h",
+    "400000000000s",
+    {},
+    true,
+  ],
   "google.protobuf.Timestamp": ["2026-01-31", 0, "2026-13-31T12:00:00Z", "10000-01-01T00:00:00Z"],
   "google.protobuf.Struct": object,
 };

@@ -6,7 +6,8 @@ import { seeded } from "../support/seed.ts";
 
 /*
  * .ci/patches has a change to protobuf's reader of JSON: its search for keys that come twice looked at each character of
- * each text by itself, which took 150 ms of the event loop for a message of 4 MiB that is not all Latin.
+ * each text by itself, which took 150 ms of the event loop for a message of 4 MiB that is not all Latin. And "1second" is
+ * no duration of a second any more.
  */
 
 test("protobuf is installed as it is patched here", async () => {
