@@ -5,6 +5,7 @@ import { condensingHead } from "../../src/agent/context.ts";
 import type { AgentSpec } from "../../src/agent/event.ts";
 import type { ModelRequest } from "../../src/agent/request.ts";
 import { type AgentState, statusOf } from "../../src/agent/state.ts";
+import type { Engine } from "../../src/engine/engine.ts";
 import { EngramError } from "../../src/errors.ts";
 import { born } from "../support/events.ts";
 import { type CrashWorld, openCrashWorld, type Unkeyed } from "../support/crash-world.ts";
@@ -12,6 +13,7 @@ import { makePlayedModel, partialOf, type PlayedReply, turn } from "../support/p
 import { fileOf, makePlayedSandbox } from "../support/played-sandbox.ts";
 import { quickBackends, slowDiskMs } from "../support/quick-stores.ts";
 import { missed, rebuilt } from "../support/rebuilt.ts";
+import { echoing, makeGate, openStage, until } from "../support/stage.ts";
 import { seeded } from "../support/seed.ts";
 
 const kinds = [
@@ -178,4 +180,74 @@ describe.each(quickBackends)("what a model was sent: $name", ({ name, fixture })
     },
     slowDiskMs,
   );
+});
+
+describe("the prompt of a call", () => {
+  /** All prompts that an agent's model was sent. */
+  async function promptsOf(engine: Engine, agentId: string): Promise<readonly string[]> {
+    const { place, body } = await engine.sentPrompt(agentId, null);
+    const bodies: string[] = [];
+    for (let number = 1; number < place.total; number++)
+      bodies.push((await engine.sentPrompt(agentId, number)).body);
+    return [...bodies, body];
+  }
+
+  test("is found by its number, of a fork from its parent's on, and is as it was sent to the byte", async () => {
+    const stage = openStage();
+    const model = echoing();
+    const engine = stage.start({ model });
+    const agentId = await stage.create(engine, "one");
+    await stage.untilSettled(agentId);
+    const atSequence = (await stage.state(agentId)).sequence;
+    await stage.say(engine, agentId, "two");
+    await stage.untilSettled(agentId);
+    const fork = await engine.fork(agentId, atSequence, { metadata: {}, request: null });
+    await stage.say(engine, fork.agentId, "three");
+    await stage.untilSettled(fork.agentId);
+    const [one, two, three] = model.calls.map(model.bodyOf);
+    expect<unknown>(await promptsOf(engine, agentId)).toEqual([one, two]);
+    expect<unknown>(await promptsOf(engine, fork.agentId)).toEqual([one, three]);
+    const { place } = await engine.sentPrompt(agentId, 2);
+    expect(place).toMatchObject({ number: 2, total: 2 });
+    expect(place.sending).toMatchObject({
+      headSequence: 3,
+      outcomeSequence: 4,
+      continuedLength: 0,
+    });
+    await engine.drain();
+  });
+
+  test("is there while the model writes, once something of its answer is durable", async () => {
+    const stage = openStage();
+    const gate = makeGate();
+    const before = async (index: number): Promise<void> => void (index > 1 && (await gate.passed));
+    const model = makePlayedModel(() => ({ text: ["so ", "far ", "good"], before }));
+    const engine = stage.start({ model });
+    const agentId = await stage.create(engine, "one");
+    await until("it writes", async () => (await stage.store.readDraft(agentId, 0)) !== null);
+    const { place, body } = await engine.sentPrompt(agentId, null);
+    expect([place.number, place.total, place.sending.outcomeSequence]).toEqual([1, 1, null]);
+    expect<unknown>(body).toBe(model.calls.map(model.bodyOf)[0]);
+    gate.open();
+    await stage.untilSettled(agentId);
+    expect((await engine.sentPrompt(agentId, null)).place.sending.outcomeSequence).toBe(2);
+    await engine.drain();
+  });
+
+  test("is refused where there is none", async () => {
+    const stage = openStage();
+    const engine = stage.start();
+    const idle = await stage.create(engine, "one", { waitForInput: true });
+    const refusal = async (agentId: string, number: number | null): Promise<string> =>
+      engine.sentPrompt(agentId, number).then(
+        () => "none",
+        (error: EngramError) => `${error.code}: ${error.message}`,
+      );
+    expect(await refusal("nobody", null)).toMatch(/^not_found: /);
+    expect(await refusal(idle, null)).toMatch(/^not_found: .* has not called its model yet$/);
+    await stage.say(engine, idle, "two");
+    await stage.untilSettled(idle);
+    expect(await refusal(idle, 2)).toMatch(/^not_found: .* there is no call 2$/);
+    await engine.drain();
+  });
 });
