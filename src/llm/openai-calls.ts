@@ -1,12 +1,13 @@
-import { isJsonObject, type JsonObject } from "../agent/json.ts";
+import { isJsonObject, isTooDeep, type JsonObject } from "../agent/json.ts";
 import { EngramError } from "../errors.ts";
 import { turnLimits } from "../limits.ts";
 import { unreadable } from "./openai-failure.ts";
+import { modelServerLimits } from "./server-limits.ts";
 
 /** Collects the tool calls of one reply from their pieces. */
 export type CallCollector = {
   readonly take: (deltas: unknown) => void;
-  /** Characters of their inputs so far. */
+  /** Characters of their names and inputs so far. */
   readonly chars: () => number;
   /** The calls in the order of their first pieces; `cut`: the reply ended before the model did. */
   readonly calls: (
@@ -19,7 +20,8 @@ type Call = {
   id: string | null;
   name: string;
   readonly input: string[];
-  inputChars: number;
+  /** Of its name and input. */
+  chars: number;
   /** Began as the name of the call before it did, and may be but that name said again. */
   readonly isEcho: boolean;
   /** Takes the next piece of the input; answers whether it is a whole object or list by now. */
@@ -36,13 +38,11 @@ type Delta = {
 const wordIn = (value: unknown): string | null =>
   typeof value === "string" && value !== "" ? value : null;
 
-/** Of some hundred thousand objects in one another there is no text: writing them down goes into each. */
+/** Of some hundred thousand objects in one another no text can be made, and to try takes a second. */
 const jsonOf = (input: JsonObject): string => {
-  try {
-    return JSON.stringify(input);
-  } catch {
+  if (isTooDeep(input, modelServerLimits.inputLevelsMax))
     throw unreadable("a tool call whose input is nested without end");
-  }
+  return JSON.stringify(input);
 };
 
 const deltaIn = (value: unknown): Delta => {
@@ -93,7 +93,7 @@ export const collectCalls = (offered: ReadonlySet<string>): CallCollector => {
       throw tooMuch(`asked for more than ${turnLimits.toolCallsPerReplyMax} tool calls at once`);
     const before = calls.at(-1);
     const isEcho = id === null && before?.name === name && before.index === index;
-    const call = { index, id, name: "", input: [], inputChars: 0, isEcho, isWhole: makeBraces() };
+    const call = { index, id, name: "", input: [], chars: 0, isEcho, isWhole: makeBraces() };
     calls.push(call);
     return call;
   };
@@ -121,9 +121,9 @@ export const collectCalls = (offered: ReadonlySet<string>): CallCollector => {
     call.id ??= id;
     if (name !== null && name !== call.name) call.name += name;
     call.input.push(input);
-    call.inputChars += input.length;
-    if (call.inputChars > turnLimits.toolInputCharsMax)
-      throw tooMuch(`wrote a tool input of more than ${turnLimits.toolInputCharsMax} characters`);
+    call.chars += input.length + (name?.length ?? 0);
+    if (call.chars > turnLimits.toolInputCharsMax)
+      throw tooMuch(`wrote a tool call of more than ${turnLimits.toolInputCharsMax} characters`);
     if (call.isWhole(input)) whole.add(call);
     else whole.delete(call);
   };
@@ -134,7 +134,7 @@ export const collectCalls = (offered: ReadonlySet<string>): CallCollector => {
       if (!Array.isArray(deltas)) throw unreadable("tool calls that are not a list");
       for (const delta of deltas) add(deltaIn(delta));
     },
-    chars: () => calls.reduce((sum, { inputChars }) => sum + inputChars, 0),
+    chars: () => calls.reduce((sum, call) => sum + call.chars, 0),
     calls: (cut) =>
       calls.flatMap(({ name, input, isEcho }) => {
         if (name === "") throw unreadable("a tool call without a name");

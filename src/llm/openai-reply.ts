@@ -11,7 +11,7 @@ import { unreadable } from "./openai-failure.ts";
 export type ReplyReader = {
   /** The pieces in a chunk, in their order. */
   readonly take: (chunk: unknown) => readonly ModelPiece[];
-  /** Characters of text, thinking and tool inputs so far. */
+  /** Characters of text, thinking and tool calls so far. */
   readonly chars: () => number;
   /** Whether the model has come to its end; what follows is but the usage. */
   readonly isFinished: () => boolean;

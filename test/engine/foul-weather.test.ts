@@ -1,17 +1,7 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
-import type { TurnErrorCode } from "../../src/agent/event.ts";
-import { statusOf } from "../../src/agent/state.ts";
-import { turnLimits } from "../../src/limits.ts";
-import { faults, type Script } from "../support/fake-ollama-faults.ts";
+import { afterAll, afterEach, beforeAll } from "bun:test";
+import { faults } from "../support/fake-ollama-faults.ts";
 import { openFakeOllama, type FakeOllama } from "../support/fake-ollama.ts";
-import {
-  askedOf,
-  begin,
-  lastOf,
-  partialOf,
-  untilRest,
-  untilSeen,
-} from "../support/ollama-story.ts";
+import { holdsInWeather, type Weather } from "../support/weather.ts";
 
 /*
  * An engine whose model is on an Ollama server that fails in every way there is: what is asked again, what of a partial
@@ -27,8 +17,7 @@ afterEach(() => {
 });
 afterAll(() => fake.close());
 
-/** Each: the code that it comes to, whether it is tried again, and the beginning of an answer that it leaves. */
-const weather: Partial<Record<keyof typeof faults, readonly [TurnErrorCode, boolean, string]>> = {
+const weather = {
   "not-found": ["MODEL_NOT_FOUND", false, ""],
   "bad-request": ["MODEL_ERROR", false, ""],
   "no-chat": ["MODEL_ERROR", false, ""],
@@ -71,46 +60,6 @@ const weather: Partial<Record<keyof typeof faults, readonly [TurnErrorCode, bool
   "endless-name": ["MODEL_ERROR", true, "Hello wor"],
   "call-without-name": ["MODEL_ERROR", true, "Hello wor"],
   "endless-line": ["MODEL_ERROR", true, "Hello wor"],
-};
+} satisfies Partial<Record<keyof typeof faults, Weather>>;
 
-const sky = new Map<string, Script>(Object.entries(faults));
-
-describe.each(Object.entries(weather))("%s", (name, [code, isTransient, partial]) => {
-  const fault = sky.get(name) ?? faults.hang;
-
-  test("once, and the answer is whole, each piece once", async () => {
-    const story = await begin(fake);
-    const { stage, engine, agentId, watcher } = story;
-    fake.next(fault);
-    await stage.say(engine, agentId, "say Hello world");
-    const rested = await untilRest(story);
-    if (isTransient) expect(statusOf(rested)).toBe("waiting_for_input");
-    else {
-      expect(await lastOf(story)).toMatchObject({ type: "TurnFailed", code });
-      await engine.command(agentId, { type: "Retry", key: null });
-      await untilRest(story);
-    }
-    expect(await lastOf(story)).toMatchObject({ type: "ModelSpoke", content: "Hello world" });
-    expect(askedOf(fake).map(partialOf)).toEqual(["", partial]);
-    await untilSeen(() => watcher.seen.at(-1)?.event.type === "ModelSpoke");
-    expect(watcher.faults).toEqual([]);
-    await engine.drain();
-  });
-
-  test("for ever, and the turn fails for all to see, until a retry", async () => {
-    const story = await begin(fake);
-    const { stage, engine, agentId } = story;
-    const calls = isTransient ? 1 + turnLimits.attemptsMax : 1;
-    const again = fake.always(fault);
-    await stage.say(engine, agentId, "say Hello world");
-    await untilRest(story);
-    again();
-    expect(await lastOf(story)).toMatchObject({ type: "TurnFailed", code });
-    expect(askedOf(fake)).toHaveLength(calls);
-    await engine.command(agentId, { type: "Retry", key: null });
-    await untilRest(story);
-    const { type, content = "" } = (await lastOf(story)) as { type: string; content?: string };
-    expect([type, content.endsWith("ld")]).toEqual(["ModelSpoke", true]);
-    await engine.drain();
-  });
-});
+holdsInWeather(() => fake, weather, faults);

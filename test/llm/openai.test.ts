@@ -83,7 +83,7 @@ describe("a reply", () => {
     );
     const request = asking([user("u".repeat(400)), assistant("once", "f"), result("f", "r")]);
     const { usage } = await collect(openModel(), request);
-    expect(usage?.completionTokens).toBe(100);
+    expect(usage?.completionTokens).toBe(101);
     expect(usage?.promptTokens).toBeWithin(110, 130);
     expect((await collect(openModel(), hello)).usage).toEqual({
       promptTokens: 2,

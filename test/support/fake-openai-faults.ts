@@ -182,6 +182,11 @@ export const faults = {
     x.delta({ tool_calls: [{ index: 0, function: { arguments: input } }] });
     x.finish("tool_calls");
   }),
+  "endless-name": begun((x) => {
+    for (let sent = 0; sent < 20; sent++)
+      x.delta({ tool_calls: [{ index: 0, function: { name: "shout".repeat(20_000 + sent) } }] });
+    x.finish("tool_calls");
+  }),
   "bottomless-call": begun((x) => {
     const input = `${'{"a":'.repeat(500_000)}1${"}".repeat(500_000)}`;
     x.data(

@@ -2,15 +2,16 @@ import type { AgentConfig, Event } from "../../src/agent/event.ts";
 import { type AgentState, statusOf } from "../../src/agent/state.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { turnLimits } from "../../src/limits.ts";
+import type { Clock } from "../../src/clock.ts";
+import type { Model } from "../../src/llm/model.ts";
 import { openOllama } from "../../src/llm/ollama.ts";
 import { born } from "./events.ts";
 import type { FakeExchange } from "./fake-ollama-exchange.ts";
-import type { FakeOllama } from "./fake-ollama.ts";
 import { openStage, quiet, type Stage, until } from "./stage.ts";
 import { turn } from "./played-model.ts";
 import { makeWatcher, type Watcher } from "./watcher.ts";
 
-/** An agent on an engine whose model is on an Ollama server, and a client that watches. */
+/** An agent on an engine whose model is on a server, by default one of Ollama's, and a client that watches. */
 export type Story = {
   readonly stage: Stage;
   readonly engine: Engine;
@@ -21,26 +22,28 @@ export type Story = {
 /** Silence after which a call is given up, on the stage's clock. */
 export const timeoutMs = 2_000;
 
-export const startOn = (fake: FakeOllama, stage: Stage, name: string): Engine =>
-  stage.start({
-    name,
-    model: openOllama({
-      url: fake.url,
-      timeoutMs,
-      clock: stage.clock,
-      options: {},
-      log: () => {},
-    }),
-  });
+/** Makes the model of a server at that address. */
+export type OpenModel = (url: string, clock: Clock) => Model;
+
+const onOllama: OpenModel = (url, clock) =>
+  openOllama({ url, timeoutMs, clock, options: {}, log: () => {} });
+
+export const startOn = (
+  { url }: { readonly url: string },
+  stage: Stage,
+  name: string,
+  open = onOllama,
+): Engine => stage.start({ name, model: open(url, stage.clock) });
 
 /** Begins one whose agent waits for input. */
 export const begin = async (
-  fake: FakeOllama,
+  fake: { readonly url: string },
   more: Partial<AgentConfig> = {},
   model = "qwen3",
+  open = onOllama,
 ): Promise<Story> => {
   const stage = openStage();
-  const engine = startOn(fake, stage, "first");
+  const engine = startOn(fake, stage, "first", open);
   const config = { ...more, waitForInput: true };
   const { type: _type, parent: _parent, ...spec } = born(config, { goal: "help", model });
   const { agentId } = await engine.create(spec, null);
@@ -92,14 +95,15 @@ export const untilSeen = async (holds: () => boolean): Promise<void> => {
 };
 
 /** Calls to answer, not those that ask whether an answer can be continued. */
-export const askedOf = (fake: FakeOllama): readonly FakeExchange[] =>
-  fake.chats.filter(({ body }) => body["_debug_render_only"] !== true);
+export const askedOf = <X extends Pick<FakeExchange, "body">>(fake: {
+  readonly chats: readonly X[];
+}): readonly X[] => fake.chats.filter(({ body }) => body["_debug_render_only"] !== true);
 
 export const lastOf = async ({ stage, agentId }: Story): Promise<Event | undefined> =>
   (await stage.log(agentId)).at(-1)?.event;
 
 /** The beginning of an answer that a call was to go on with; empty: none. */
-export const partialOf = ({ body }: FakeExchange): string => {
+export const partialOf = ({ body }: Pick<FakeExchange, "body">): string => {
   const messages = Array.isArray(body["messages"]) ? body["messages"] : [];
   const { role, content } = messages.at(-1) as { role: string; content: string };
   return role === "assistant" ? content : "";

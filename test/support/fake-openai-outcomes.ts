@@ -1,0 +1,61 @@
+import type { ErrorCode } from "../../src/errors.ts";
+import type { faults } from "./fake-openai-faults.ts";
+
+/** The code that an adapter gives it, whether it is transient, what its message says, and the text that came before. */
+type Outcome = readonly [ErrorCode, isTransient: boolean, message: RegExp, text: string];
+
+const begun = "Hello wor";
+
+/** What servers' faults come to, but silence. */
+export const outcomes: Readonly<Record<Exclude<keyof typeof faults, "hang" | "stall">, Outcome>> = {
+  "not-found": ["model_not_found", false, /no model "qwen3".*does not exist/, ""],
+  "not-found-vllm": ["model_not_found", false, /no model "qwen3"/, ""],
+  "no-such-path": ["model_error", false, /Not Found.*LLM_BASE_URL/, ""],
+  "no-such-path-llama": ["model_error", false, /File Not Found.*LLM_BASE_URL/, ""],
+  unauthorized: ["model_error", false, /LLM_API_KEY\)$/, ""],
+  forbidden: ["model_error", false, /not supported.*LLM_API_KEY/, ""],
+  broke: ["model_error", false, /nothing left to spend/, ""],
+  "bad-request": ["model_error", false, /Invalid 'messages\[1\]/, ""],
+  "bad-schema": ["model_error", false, /Invalid schema/, ""],
+  "bad-temperature": ["model_error", false, /'temperature' does not support/, ""],
+  "context-openai": ["context_overflow", false, /max_context_tokens/, ""],
+  "context-vllm": ["context_overflow", false, /max_context_tokens/, ""],
+  "context-llama": ["context_overflow", false, /max_context_tokens/, ""],
+  "context-mistral": ["context_overflow", false, /max_context_tokens/, ""],
+  "context-minute": ["context_overflow", false, /max_context_tokens/, ""],
+  "no-quota": ["model_error", false, /nothing left to spend/, ""],
+  "rate-limit": ["model_unavailable", true, /Rate limit reached/, ""],
+  conflict: ["model_unavailable", true, /try again/, ""],
+  busy: ["model_unavailable", true, /Loading model/, ""],
+  overloaded: ["model_unavailable", true, /Overloaded/, ""],
+  broken: ["model_error", true, /The server had an error/, ""],
+  html: ["model_error", false, /LLM_BASE_URL/, ""],
+  "html-404": ["model_error", false, /LLM_BASE_URL/, ""],
+  "html-405": ["model_error", false, /LLM_BASE_URL/, ""],
+  "html-502": ["model_unavailable", true, /502/, ""],
+  redirect: ["model_error", false, /307.*LLM_BASE_URL/, ""],
+  "reset-before-head": ["model_unavailable", true, /LLM_BASE_URL/, ""],
+  reset: ["model_error", true, /broke in mid-reply/, begun],
+  cut: ["model_error", true, /broke in mid-reply/, begun],
+  "no-finish": ["model_error", true, /before it was done/, begun],
+  "done-without-finish": ["model_error", true, /before it was done/, begun],
+  "error-event": ["model_error", true, /mid-reply: CUDA out of memory/, begun],
+  "error-named": ["model_error", true, /mid-reply: CUDA out of memory/, begun],
+  "error-field": ["model_error", true, /mid-reply: CUDA out of memory/, begun],
+  "error-in-200": ["model_unavailable", true, /Provider is overloaded/, ""],
+  "context-event": ["context_overflow", false, /mid-reply: maximum context/, begun],
+  null: ["model_error", true, /not JSON/, begun],
+  malformed: ["model_error", true, /not JSON/, begun],
+  "no-event": ["model_error", true, /no event's/, begun],
+  "invalid-utf8": ["model_error", true, /not JSON/, begun],
+  "odd-content": ["model_error", true, /content that is not text/, begun],
+  "odd-calls": ["model_error", true, /not a list/, begun],
+  "endless-line": ["model_error", true, /without end/, begun],
+  "nameless-call": ["model_error", true, /without a name/, begun],
+  "too-many-calls": ["model_error", true, /more than 32 tool calls/, begun],
+  "endless-call": ["model_error", true, /more than 1048576 characters/, begun],
+  "endless-name": ["model_error", true, /more than 1048576 characters/, begun],
+  "bottomless-call": ["model_error", true, /without end/, begun],
+  filtered: ["model_error", false, /content filter/, begun],
+  aborted: ["model_error", true, /gave the answer up/, begun],
+};
