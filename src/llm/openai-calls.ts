@@ -119,9 +119,10 @@ export const collectCalls = (offered: ReadonlySet<string>): CallCollector => {
     const call = callOf(delta);
     const { id, name, input } = delta;
     call.id ??= id;
-    if (name !== null && name !== call.name) call.name += name;
+    const more = name === null || name === call.name ? "" : name;
+    call.name += more;
     call.input.push(input);
-    call.chars += input.length + (name?.length ?? 0);
+    call.chars += more.length + input.length;
     if (call.chars > turnLimits.toolInputCharsMax)
       throw tooMuch(`wrote a tool call of more than ${turnLimits.toolInputCharsMax} characters`);
     if (call.isWhole(input)) whole.add(call);
