@@ -1,76 +1,49 @@
-import { version } from "../package.json" with { type: "json" };
+import { version as manifestVersion } from "../package.json" with { type: "json" };
 import { EngramError, messageOf } from "./errors.ts";
 
-const serve = async (args: readonly string[]): Promise<number> =>
-  (await import("./cli/serve.ts")).serve(args);
+type Command = (args: readonly string[]) => Promise<number>;
+
+/** What carries out each command, loaded when it is called: the engine and its clients need not each other. */
+const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  serve: async () => (await import("./cli/serve.ts")).serve,
+  demo: async () => (await import("./cli/demo.ts")).demo,
+  torture: async () => (await import("./cli/torture/torture.ts")).torture,
+  tool: async () => (await import("./cli/tool.ts")).tool,
+  verify: async () => (await import("./cli/verify.ts")).verify,
+  log: async () => (await import("./cli/agent-log.ts")).log,
+  export: async () => (await import("./cli/move.ts")).exportAgent,
+  import: async () => (await import("./cli/move.ts")).importAgent,
+  chat: async () => (await import("./cli/chat.ts")).chat,
+  agents: async () => (await import("./cli/agents.ts")).agents,
+  create: async () => (await import("./cli/create.ts")).createAgent,
+  pause: async () => (await import("./cli/control.ts")).pause,
+  resume: async () => (await import("./cli/control.ts")).resume,
+  cancel: async () => (await import("./cli/control.ts")).cancel,
+  retry: async () => (await import("./cli/control.ts")).retry,
+  confirm: async () => (await import("./cli/confirm.ts")).confirm,
+  delete: async () => (await import("./cli/control.ts")).deleteAgent,
+  "--version": async () => version,
+  "--help": async () => help,
+};
+
+async function version(): Promise<number> {
+  process.stdout.write(`engram ${manifestVersion}\n`);
+  return 0;
+}
+
+async function help(): Promise<number> {
+  process.stdout.write((await import("./cli/help.ts")).helpText());
+  return 0;
+}
 
 /** Runs the command that the arguments name; resolves with the exit code. */
 async function run(args: readonly string[]): Promise<number> {
-  const [command = "serve", ...rest] = args;
-  switch (command) {
-    case "serve":
-      return serve(rest);
-    case "demo": {
-      const { demo } = await import("./cli/demo.ts");
-      return demo();
-    }
-    case "torture": {
-      const { torture } = await import("./cli/torture/torture.ts");
-      return torture(rest);
-    }
-    case "tool": {
-      const { tool } = await import("./cli/tool.ts");
-      return tool(rest);
-    }
-    case "verify": {
-      const { verify } = await import("./cli/verify.ts");
-      return verify(rest);
-    }
-    case "log": {
-      const { log } = await import("./cli/agent-log.ts");
-      return log(rest);
-    }
-    case "export":
-    case "import": {
-      const { exportAgent, importAgent } = await import("./cli/move.ts");
-      return command === "export" ? exportAgent(rest) : importAgent(rest);
-    }
-    case "agents": {
-      const { agents } = await import("./cli/agents.ts");
-      return agents(rest);
-    }
-    case "create": {
-      const { createAgent } = await import("./cli/create.ts");
-      return createAgent(rest);
-    }
-    case "pause":
-    case "resume":
-    case "cancel":
-    case "retry": {
-      const { control } = await import("./cli/control.ts");
-      return control(command, rest);
-    }
-    case "delete": {
-      const { deleteAgent } = await import("./cli/control.ts");
-      return deleteAgent(rest);
-    }
-    case "confirm": {
-      const { confirm } = await import("./cli/confirm.ts");
-      return confirm(rest);
-    }
-    case "--version":
-      process.stdout.write(`engram ${version}\n`);
-      return 0;
-    case "--help": {
-      const { helpText } = await import("./cli/help.ts");
-      process.stdout.write(helpText());
-      return 0;
-    }
-    default:
-      if (command.startsWith("--")) return serve(args);
-      process.stderr.write(`engram: no command ${JSON.stringify(command)}; see engram --help\n`);
-      return 2;
-  }
+  const [name = "serve", ...rest] = args;
+  const load = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (load !== undefined) return (await load())(rest);
+  if (name.startsWith("--")) return (await import("./cli/serve.ts")).serve(args);
+  process.stderr.write(`engram: no command ${JSON.stringify(name)}; see engram --help\n`);
+  return 2;
 }
 
 async function main(): Promise<void> {

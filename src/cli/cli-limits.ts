@@ -25,4 +25,10 @@ export const clientLimits = {
   /** The first look back through a log, in events: a reply has at most 32 calls. Each further one is this many times longer. */
   lookBackEvents: 64,
   lookBackFactor: 8,
+  /** Events of before that a chat begins with: a turn or two. */
+  recalledEvents: 20,
+  /** An engine that is back sooner is nothing to tell of. */
+  untoldAwayMs: 1_000,
+  /** Of a call's input, where somebody is asked whether it may run; beyond it the input is cut, and that is said. */
+  askedInputCharsMax: 4_000,
 } as const;

@@ -75,4 +75,5 @@ export async function untilAnswered<T>(call: () => Promise<T>): Promise<T> {
 }
 
 /** Twice as long as the wait before, up to a bound. */
-const nextDelayMs = (delayMs: number): number => Math.min(2 * delayMs, clientLimits.retryMsMax);
+export const nextDelayMs = (delayMs: number): number =>
+  Math.min(2 * delayMs, clientLimits.retryMsMax);

@@ -12,21 +12,25 @@ const commands = {
   retry: { case: "retry", value: {} },
 } as const;
 
-/** `engram pause|resume|cancel|retry AGENT`: does it and prints the status that came of it. */
-export async function control(
-  name: keyof typeof commands,
-  args: readonly string[],
-): Promise<number> {
-  const { words, settings } = readClientSettings(args, process.env);
-  const [agentId, more] = words;
-  if (agentId === undefined || more !== undefined)
-    throw new EngramError("invalid_argument", `usage: engram ${name} AGENT`);
-  return withEngine(settings, AgentService, async (client) => {
-    const { status } = await client.controlAgent({ agentId, command: commands[name] });
-    await print(`${oneLine(status)}\n`);
-    return 0;
-  });
-}
+/** `engram NAME AGENT`: does it and prints the status that came of it. */
+const control =
+  (name: keyof typeof commands) =>
+  async (args: readonly string[]): Promise<number> => {
+    const { words, settings } = readClientSettings(args, process.env);
+    const [agentId, more] = words;
+    if (agentId === undefined || more !== undefined)
+      throw new EngramError("invalid_argument", `usage: engram ${name} AGENT`);
+    return withEngine(settings, AgentService, async (client) => {
+      const { status } = await client.controlAgent({ agentId, command: commands[name] });
+      await print(`${oneLine(status)}\n`);
+      return 0;
+    });
+  };
+
+export const pause = control("pause");
+export const resume = control("resume");
+export const cancel = control("cancel");
+export const retry = control("retry");
 
 /** `engram delete AGENT [--force]`: one that works is deleted by force only. */
 export async function deleteAgent(args: readonly string[]): Promise<number> {

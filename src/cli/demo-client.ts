@@ -7,32 +7,6 @@ import {
   type ServerMessage,
 } from "../gen/engram/api/v1/agent_pb.ts";
 
-/** What a client knows of one answer: bytes, put together from pieces at their offsets. */
-export type Transcript = {
-  /** Takes a piece; answers what of it is new. */
-  write(offset: number, content: string): string;
-  text(): string;
-};
-
-/** A piece is written at its offset and cuts what stood behind it; so it is exact across crashes and reconnects. */
-export function makeTranscript(): Transcript {
-  let bytes = Buffer.alloc(0);
-  return {
-    write: (offset, content) => {
-      const piece = Buffer.from(content);
-      const known = bytes.subarray(offset, offset + piece.length);
-      // Sent again after a reconnect: the same bytes at the same place are nothing new.
-      if (known.equals(piece)) return "";
-      const fresh = piece.subarray(
-        known.equals(piece.subarray(0, known.length)) ? known.length : 0,
-      );
-      bytes = Buffer.concat([bytes.subarray(0, offset), piece]);
-      return fresh.toString();
-    },
-    text: () => bytes.toString(),
-  };
-}
-
 /** A connection of one client's own. */
 export type Connection = {
   readonly client: Client<typeof AgentService>;

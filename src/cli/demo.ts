@@ -5,8 +5,9 @@ import { styleText } from "node:util";
 import clock from "../../tools/clock.wasm" with { type: "file" };
 import { messageOf } from "../errors.ts";
 import type { ServerMessage } from "../gen/engram/api/v1/agent_pb.ts";
-import { type DemoClient, makeDemoClient, makeTranscript, type Transcript } from "./demo-client.ts";
+import { type DemoClient, makeDemoClient } from "./demo-client.ts";
 import { type DemoEngine, startEngineProcess } from "./demo-engine.ts";
+import { makeTranscript, type Transcript } from "./transcript.ts";
 
 /** Each word takes the scripted model this long: a reader can follow, and a kill has something to break off. */
 const wordMs = 30;
@@ -154,6 +155,7 @@ async function talkUntilKilled(
 /** Attaches again behind the last event seen, and checks that the answer goes on at the byte where it broke off. */
 async function goOn(client: DemoClient, agentId: string, broken: Broken): Promise<void> {
   const before = broken.transcript.text();
+  broken.transcript.attach();
   let doubled = false;
   print(
     `  ${paint("yellow", "agent")}  ${paint("dim", `(from byte ${Buffer.byteLength(before)})`)}`,
@@ -204,6 +206,6 @@ function showPiece(
   style: Style,
 ): void {
   if (transcript.text() === "") print(`  ${paint("yellow", "agent")}  `);
-  const fresh = transcript.write(Number(piece.offset), piece.content);
+  const { fresh } = transcript.write(Number(piece.offset), piece.content);
   if (fresh !== "") print(paint(style, fresh));
 }

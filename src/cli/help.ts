@@ -3,6 +3,10 @@ import { settingsTable } from "./settings.ts";
 const commands = [
   ["serve", "run the engine (also without a command)"],
   ["demo", "show what the engine is for: a conversation that survives kill -9"],
+  [
+    "chat [AGENT]",
+    "talk with an agent, the newest without a name; from a pipe, say what comes there",
+  ],
   ["agents [STATUS]", "list the agents, the newest first, or those of a status"],
   ["create GOAL", "make an agent that thinks with --model MODEL, and print its id; it may have a"],
   ["", "--system PROMPT, --tools NAME,NAME or --no-tools; with --wait it waits for input"],

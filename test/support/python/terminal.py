@@ -1,0 +1,30 @@
+"""Runs a command on a pseudo terminal of 80 columns, between this process's own pipes, and ends with its exit code."""
+
+import fcntl
+import os
+import pty
+import select
+import struct
+import sys
+import termios
+
+child, terminal = pty.fork()
+if child == 0:
+    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    os.execv(sys.argv[1], sys.argv[1:])
+
+readers = [terminal, 0]
+while terminal in readers:
+    for reader in select.select(readers, [], [])[0]:
+        try:
+            data = os.read(reader, 65536)
+        except OSError:  # The command has ended, and with it the terminal.
+            data = b""
+        if not data:
+            readers.remove(reader)
+        elif reader == terminal:
+            os.write(1, data)
+        else:
+            os.write(terminal, data)
+
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 255)
