@@ -1,19 +1,12 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import type { Event } from "../../src/agent/event.ts";
 import { condensingHead } from "../../src/agent/context.ts";
 import { isJsonObject, type JsonObject } from "../../src/agent/json.ts";
 import { faults } from "../support/fake-ollama-faults.ts";
-import { openFakeOllama, type FakeOllama } from "../support/fake-ollama.ts";
 import { askedOf, begin, untilRest } from "../support/ollama-story.ts";
+import { withOllama } from "../support/with-ollama.ts";
 
-let fake: FakeOllama;
-beforeAll(async () => {
-  fake = await openFakeOllama();
-});
-afterEach(() => {
-  fake.chats.length = 0;
-});
-afterAll(() => fake.close());
+const { fake } = await withOllama();
 
 /** What came of an agent with this model, and of each of its calls what tells how it was asked. */
 async function lived(model: string, thinking = false) {

@@ -1,9 +1,8 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { statusOf } from "../../src/agent/state.ts";
 import type { Command } from "../../src/agent/accept.ts";
 import { turnLimits } from "../../src/limits.ts";
 import { faults } from "../support/fake-ollama-faults.ts";
-import { openFakeOllama, type FakeOllama } from "../support/fake-ollama.ts";
 import {
   askedOf,
   begin,
@@ -17,16 +16,9 @@ import {
   untilState,
 } from "../support/ollama-story.ts";
 import { quiet } from "../support/stage.ts";
+import { withOllama } from "../support/with-ollama.ts";
 
-let fake: FakeOllama;
-beforeAll(async () => {
-  fake = await openFakeOllama();
-});
-afterEach(() => {
-  fake.chats.length = 0;
-  fake.others.length = 0;
-});
-afterAll(() => fake.close());
+const { fake } = await withOllama();
 
 const pause: Command = { type: "Pause", key: null, reason: "" };
 const cancel: Command = { type: "Cancel", key: null };

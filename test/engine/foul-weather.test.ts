@@ -1,21 +1,13 @@
-import { afterAll, afterEach, beforeAll } from "bun:test";
 import { faults } from "../support/fake-ollama-faults.ts";
-import { openFakeOllama, type FakeOllama } from "../support/fake-ollama.ts";
 import { holdsInWeather, type Weather } from "../support/weather.ts";
+import { withOllama } from "../support/with-ollama.ts";
 
 /*
  * An engine whose model is on an Ollama server that fails in every way there is: what is asked again, what of a partial
  * answer stays, what the client is told, and that a retry goes on when the weather is fine.
  */
 
-let fake: FakeOllama;
-beforeAll(async () => {
-  fake = await openFakeOllama();
-});
-afterEach(() => {
-  fake.chats.length = 0;
-});
-afterAll(() => fake.close());
+const { fake } = await withOllama();
 
 const weather = {
   "not-found": ["MODEL_NOT_FOUND", false, ""],

@@ -1,36 +1,12 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
-import { systemClock } from "../../src/clock.ts";
+import { describe, expect, test } from "bun:test";
 import { modelServerLimits } from "../../src/llm/server-limits.ts";
-import type { OllamaSettings } from "../../src/llm/ollama-exchange.ts";
-import { openOllama } from "../../src/llm/ollama.ts";
 import { faults } from "../support/fake-ollama-faults.ts";
-import { openFakeOllama, type FakeOllama } from "../support/fake-ollama.ts";
 import { makeManualClock } from "../support/manual-clock.ts";
 import { asking, collect, toolNamed, user } from "../support/model-reply.ts";
 import { untilSeen } from "../support/ollama-story.ts";
+import { withOllama } from "../support/with-ollama.ts";
 
-let fake: FakeOllama;
-let logged: string[] = [];
-
-const openModel = (more: Partial<OllamaSettings> = {}) =>
-  openOllama({
-    url: fake.url,
-    timeoutMs: 30_000,
-    clock: systemClock,
-    options: {},
-    log: (line) => void logged.push(line),
-    ...more,
-  });
-
-beforeAll(async () => {
-  fake = await openFakeOllama();
-});
-afterEach(() => {
-  fake.chats.length = 0;
-  fake.others.length = 0;
-  logged = [];
-});
-afterAll(() => fake.close());
+const { fake, logged, openModel } = await withOllama();
 
 const { signal } = new AbortController();
 const all = { tools: true, thinking: true, contextTokens: 32_768 };

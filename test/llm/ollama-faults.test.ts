@@ -1,31 +1,12 @@
-import { afterAll, afterEach, beforeAll, describe, expect, spyOn, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
 import { EngramError, type ErrorCode } from "../../src/errors.ts";
-import type { OllamaSettings } from "../../src/llm/ollama-exchange.ts";
-import { openOllama } from "../../src/llm/ollama.ts";
 import { faults, type Script } from "../support/fake-ollama-faults.ts";
-import { openFakeOllama, type FakeOllama } from "../support/fake-ollama.ts";
+import { openFakeOllama } from "../support/fake-ollama.ts";
 import { asking, collect, user } from "../support/model-reply.ts";
+import { withOllama } from "../support/with-ollama.ts";
 
-let fake: FakeOllama;
-
-const openModel = (more: Partial<OllamaSettings> = {}) =>
-  openOllama({
-    url: fake.url,
-    timeoutMs: 30_000,
-    clock: systemClock,
-    options: {},
-    log: () => {},
-    ...more,
-  });
-
-beforeAll(async () => {
-  fake = await openFakeOllama();
-});
-afterEach(() => {
-  fake.chats.length = 0;
-});
-afterAll(() => fake.close());
+const { fake, openModel } = await withOllama();
 
 const hello = asking([user("hello")]);
 

@@ -1,41 +1,18 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { JsonObject } from "../../src/agent/json.ts";
 import type { ModelRequest } from "../../src/agent/request.ts";
 import { systemClock } from "../../src/clock.ts";
-import type { OllamaSettings } from "../../src/llm/ollama-exchange.ts";
-import { openOllama } from "../../src/llm/ollama.ts";
-import { holdsCalls } from "../support/adapter-story.ts";
 import { modelServerLimits } from "../../src/llm/server-limits.ts";
+import { holdsCalls } from "../support/adapter-story.ts";
+import { faults } from "../support/fake-ollama-faults.ts";
 import { makeManualClock } from "../support/manual-clock.ts";
+import { asking, assistant, collect, result, toolNamed, user } from "../support/model-reply.ts";
 import { untilSeen } from "../support/ollama-story.ts";
 import { quiet } from "../support/stage.ts";
-import { faults } from "../support/fake-ollama-faults.ts";
-import { openFakeOllama, type FakeOllama } from "../support/fake-ollama.ts";
-import { asking, assistant, collect, result, toolNamed, user } from "../support/model-reply.ts";
+import { withOllama } from "../support/with-ollama.ts";
 
-let fake: FakeOllama;
-let logged: string[] = [];
-
-const openModel = (more: Partial<OllamaSettings> = {}) =>
-  openOllama({
-    url: fake.url,
-    timeoutMs: 30_000,
-    clock: systemClock,
-    options: {},
-    log: (line) => void logged.push(line),
-    ...more,
-  });
-
-beforeAll(async () => {
-  fake = await openFakeOllama();
-});
-afterEach(() => {
-  fake.chats.length = 0;
-  fake.others.length = 0;
-  logged = [];
-});
-afterAll(() => fake.close());
+const { fake, logged, openModel } = await withOllama();
 
 const hello = asking([user("hello")]);
 
