@@ -42,6 +42,7 @@ const weather = {
   cut: ["MODEL_ERROR", true, "Hello wor"],
   "no-done": ["MODEL_ERROR", true, "Hello wor"],
   "not-streamed": ["MODEL_ERROR", true, "Hello wor"],
+  "other-end": ["MODEL_ERROR", true, "Hello wor"],
   "error-line": ["MODEL_ERROR", true, "Hello wor"],
   "malformed-line": ["MODEL_ERROR", true, "Hello wor"],
   "null-line": ["MODEL_ERROR", true, "Hello wor"],

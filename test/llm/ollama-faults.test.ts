@@ -56,6 +56,7 @@ const expected: Record<
   reset: ["model_error", true, /broke in mid-reply/, begun],
   cut: ["model_error", true, /broke in mid-reply/, begun],
   "no-done": ["model_error", true, /before it was done/, begun],
+  "other-end": ["model_error", true, /before it was done/, begun],
   "error-line": ["model_error", true, /CUDA error/, begun],
   "context-line": ["context_overflow", false, /mid-reply: request \(9000 tokens/, begun],
   "malformed-line": ["model_error", true, /not JSON/, begun],

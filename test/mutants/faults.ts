@@ -1,5 +1,6 @@
 import { answering } from "./answer-faults.ts";
 import type { Fault } from "./fault.ts";
+import { ollama } from "./ollama-faults.ts";
 import { openai } from "./openai-faults.ts";
 import { looking } from "./prompt-faults.ts";
 import { redis } from "./redis-faults.ts";
@@ -361,6 +362,7 @@ export const faults: readonly Fault[] = [
   ...engine,
   ...sqlite,
   ...redis,
+  ...ollama,
   ...openai,
   ...looking,
   ...text,

@@ -123,6 +123,12 @@ export const faults = {
     begin(x);
     x.end();
   },
+  /** The end of another kind of request, which the package takes for the end of this one. */
+  "other-end": (x) => {
+    begin(x);
+    x.raw('{"status":"success"}\n');
+    x.end();
+  },
   "error-line": (x) => {
     begin(x);
     x.raw('{"error":"an error was encountered while running the model: CUDA error"}\n');
