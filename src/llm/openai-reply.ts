@@ -15,6 +15,8 @@ export type ReplyReader = {
   readonly chars: () => number;
   /** Whether the model has come to its end; what follows is but the usage. */
   readonly isFinished: () => boolean;
+  /** Whether that was for want of room, and not the model's own. */
+  readonly isCut: () => boolean;
   /** The tool calls, and `done`. */
   readonly end: () => readonly ModelPiece[];
 };
@@ -131,6 +133,7 @@ export const readReply = (request: ModelRequest): ReplyReader => {
       return pieces;
     },
     isFinished: () => finish !== null,
+    isCut: () => finish === "length",
     chars,
     end: () => [
       ...collector

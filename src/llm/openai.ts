@@ -92,6 +92,10 @@ export const openOpenAi = (settings: OpenAiSettings): Model => {
     } finally {
       exchange.close();
     }
+    if (reply.isCut())
+      log(
+        `the reply of "${request.model}" was cut: it came to max_tokens, or to the context's end`,
+      );
     yield* reply.end();
   }
 

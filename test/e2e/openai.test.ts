@@ -49,6 +49,27 @@ test("a server that takes no definitions of tools is offered them as text", asyn
   await server.close();
 });
 
+test.each([
+  ["by the server, which is told the schema", "gpt-x", [true]],
+  ["by the engine, where the server takes none", "gpt-no-format", [true, false]],
+])("an answer is held to the agent's schema %s", async (_, model, told) => {
+  const server = await openFakeOpenAi();
+  await using engine = await openEngine({ LLM_PROVIDER: "openai", LLM_BASE_URL: server.url });
+  const responseSchema = {
+    type: "object",
+    properties: { city: { type: "string" } },
+    required: ["city"],
+  };
+  const config = { noTools: true, responseSchema };
+  const agentId = await createAgent(engine.client, { model, config });
+  const heard = await talk(engine.client, agentId, 'finish with {"city":"Rome"}');
+  expect(valuesOf(heard, "finalAnswer").map(({ structured }) => structured)).toEqual([
+    { city: "Rome" },
+  ]);
+  expect(server.chats.map(({ body }) => body["response_format"] !== undefined)).toEqual(told);
+  await server.close();
+});
+
 test("a key that is refused ends the turn with what to do, and is shown nowhere", async () => {
   const server = await openFakeOpenAi({ apiKey: "another" });
   const settings = { LLM_PROVIDER: "openai", LLM_BASE_URL: server.url, LLM_API_KEY: apiKey };

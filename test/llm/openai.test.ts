@@ -91,6 +91,19 @@ describe("a reply", () => {
     });
   });
 
+  test("tells the operator that it was cut", async () => {
+    const lines: string[] = [];
+    const model = openModel({ log: (line) => void lines.push(line) });
+    fake.next(
+      (x) => x.finish("stop"),
+      (x) => x.finish("length"),
+    );
+    await collect(model, hello);
+    expect(lines).toEqual([]);
+    await collect(model, hello);
+    expect(lines).toEqual([expect.stringMatching(/"qwen3" was cut.*max_tokens/)]);
+  });
+
   test.each(["cut", "reset", "stall", "malformed"] as const)(
     "loses nothing to what goes wrong after its end (%s)",
     async (fault) => {

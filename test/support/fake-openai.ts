@@ -115,6 +115,16 @@ const toolIn = (value: unknown): ToolDefinition => {
   };
 };
 
+/** The schema that the answer is to satisfy; null: none. */
+const formatIn = (value: unknown): JsonObject | null => {
+  if (value === undefined) return null;
+  const { type, json_schema: named } = isJsonObject(value) ? value : {};
+  const { name, schema } = isJsonObject(named) ? named : {};
+  if (type !== "json_schema" || !/^[\w-]{1,64}$/.test(textIn(name, "response_format.name")))
+    return refuse("Invalid value for 'response_format'.");
+  return isJsonObject(schema) ? schema : refuse("Missing 'response_format.json_schema.schema'.");
+};
+
 const scripted = openScripted({ clock: systemClock });
 
 const sayCall = (
@@ -147,7 +157,7 @@ const answer = async (x: FakeCompletion, model: string, delayMs: number): Promis
     temperature: null,
     thinking: x.body["reasoning_effort"] !== undefined,
     contextTokens: null,
-    format: null,
+    format: formatIn(x.body["response_format"]),
   };
   let calls = 0;
   x.delta({ role: "assistant", content: "" });
