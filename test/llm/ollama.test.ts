@@ -2,7 +2,6 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { JsonObject } from "../../src/agent/json.ts";
 import type { ModelRequest } from "../../src/agent/request.ts";
-import { systemClock } from "../../src/clock.ts";
 import { modelServerLimits } from "../../src/llm/server-limits.ts";
 import { holdsCalls } from "../support/adapter-story.ts";
 import { faults } from "../support/fake-ollama-faults.ts";
@@ -86,49 +85,6 @@ describe("a reply", () => {
       }),
       { numRuns: 40 },
     );
-  });
-
-  test("as long as its parts are heard of, however slowly, no clock is left running", async () => {
-    let running = 0;
-    const after = () => {
-      let canceled = false;
-      running++;
-      return () => {
-        if (!canceled) running--;
-        canceled = true;
-      };
-    };
-    const model = openModel({ clock: { ...systemClock, after } });
-    expect((await collect(model, asking([user("count to 50")]))).text).toEndWith(" 49 50");
-    expect(running).toBe(0);
-  });
-
-  test("may be minutes late, within the silence that is allowed", async () => {
-    const clock = makeManualClock();
-    const minutes = 10 * 60_000;
-    let answer = (): void => {};
-    fake.next((x) => {
-      answer = () => x.done({ message: { role: "assistant", content: "here" } });
-    });
-    const reply = collect(openModel({ clock, timeoutMs: minutes }), hello);
-    await fake.chat(0);
-    clock.advance(minutes - 1);
-    answer();
-    expect(await reply).toMatchObject({ text: "here", error: undefined });
-    fake.next(faults.hang);
-    const late = collect(openModel({ clock, timeoutMs: minutes }), hello);
-    await fake.chat(1);
-    clock.advance(minutes);
-    expect((await late).error).toMatchObject({ code: "model_timeout" });
-    expect(await fake.chats[1]?.over).toBe(true);
-  });
-
-  test("that is cut for its length is one, and the operator is told", async () => {
-    const request = asking([user("count to 50")], { model: "m-ctx20", contextTokens: 20 });
-    const reply = await collect(openModel(), request);
-    expect(reply).toMatchObject({ error: undefined, usage: { completionTokens: 17 } });
-    expect(reply.text).toEndWith(" 16 17");
-    expect(logged).toEqual([expect.stringContaining('"m-ctx20" was cut')]);
   });
 });
 
@@ -281,13 +237,12 @@ holdsCalls({
   chat: (n) => fake.chat(n),
   hang: () => fake.next(faults.hang),
   stall: () => fake.next(faults.stall),
-  wait: (count) => {
-    const answer = async (x: Parameters<typeof faults.hang>[0]) => {
-      await fake.chat(count - 1);
-      x.done({ message: { role: "assistant", content: "all here" } });
-    };
-    fake.next(...Array.from({ length: count }, () => answer));
-  },
+  say: (text, once) =>
+    fake.next(async (x) => {
+      await once();
+      x.say(text);
+      x.done();
+    }),
 });
 
 describe("whether a partial answer is continued", () => {

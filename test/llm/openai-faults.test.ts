@@ -1,38 +1,17 @@
-import { afterAll, afterEach, beforeAll, describe, expect, spyOn, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
+import type { JsonObject } from "../../src/agent/json.ts";
 import { systemClock } from "../../src/clock.ts";
 import { EngramError } from "../../src/errors.ts";
-import { openOpenAi, type OpenAiSettings } from "../../src/llm/openai.ts";
 import type { FakeCompletion } from "../support/fake-openai-exchange.ts";
 import { faults, refusals } from "../support/fake-openai-faults.ts";
 import { outcomes } from "../support/fake-openai-outcomes.ts";
-import { openFakeOpenAi, type FakeOpenAi } from "../support/fake-openai.ts";
+import { openFakeOpenAi } from "../support/fake-openai.ts";
 import type { ScriptOf } from "../support/fake-server.ts";
 import { asking, collect, toolNamed, user } from "../support/model-reply.ts";
-
-let fake: FakeOpenAi;
-let logged: string[] = [];
+import { withOpenAi } from "../support/with-openai.ts";
 
 const apiKey = "key-test-the-whole";
-
-const openModel = (more: Partial<OpenAiSettings> = {}) =>
-  openOpenAi({
-    url: fake.url,
-    apiKey,
-    timeoutMs: 30_000,
-    clock: systemClock,
-    options: {},
-    log: (line) => void logged.push(line),
-    ...more,
-  });
-
-beforeAll(async () => {
-  fake = await openFakeOpenAi({ apiKey });
-});
-afterEach(() => {
-  fake.chats.length = 0;
-  logged = [];
-});
-afterAll(() => fake.close());
+const { fake, logged, openModel } = await withOpenAi(apiKey);
 
 const hello = asking([user("hello")]);
 
@@ -71,7 +50,7 @@ describe("a fault", () => {
 
   test("what LLM_OPTIONS keep free for the reply is not for the prompt", async () => {
     fake.next(faults["context-llama"], faults["context-llama"]);
-    const asked = async (options: OpenAiSettings["options"]) =>
+    const asked = async (options: JsonObject) =>
       (await collect(openModel({ options }), hello)).error;
     expect(await asked({ max_tokens: 1000 })).toMatchObject({ overflow: { contextTokens: 3096 } });
     expect(await asked({ max_completion_tokens: 9000 })).toMatchObject({

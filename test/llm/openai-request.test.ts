@@ -1,29 +1,8 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
-import { systemClock } from "../../src/clock.ts";
-import { openOpenAi, type OpenAiSettings } from "../../src/llm/openai.ts";
-import { openFakeOpenAi, type FakeOpenAi } from "../support/fake-openai.ts";
+import { describe, expect, test } from "bun:test";
 import { asking, assistant, collect, result, toolNamed, user } from "../support/model-reply.ts";
+import { withOpenAi } from "../support/with-openai.ts";
 
-let fake: FakeOpenAi;
-beforeAll(async () => {
-  fake = await openFakeOpenAi();
-});
-afterEach(() => {
-  fake.chats.length = 0;
-  fake.others.length = 0;
-});
-afterAll(() => fake.close());
-
-const openModel = (more: Partial<OpenAiSettings> = {}) =>
-  openOpenAi({
-    url: fake.url,
-    apiKey: null,
-    timeoutMs: 30_000,
-    clock: systemClock,
-    options: {},
-    log: () => {},
-    ...more,
-  });
+const { fake, openModel } = await withOpenAi();
 
 describe("a request", () => {
   const sent = async (model = openModel(), ...args: Parameters<typeof asking>) => {

@@ -1,35 +1,14 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { systemClock, type Clock } from "../../src/clock.ts";
 import { EngramError } from "../../src/errors.ts";
-import { openOpenAi, type OpenAiSettings } from "../../src/llm/openai.ts";
 import { holdsCalls } from "../support/adapter-story.ts";
 import type { FakeCompletion } from "../support/fake-openai-exchange.ts";
 import { faults } from "../support/fake-openai-faults.ts";
-import { openFakeOpenAi, type FakeOpenAi } from "../support/fake-openai.ts";
 import { asking, assistant, collect, result, user } from "../support/model-reply.ts";
+import { withOpenAi } from "../support/with-openai.ts";
 
-let fake: FakeOpenAi;
-
-const openModel = (more: Partial<OpenAiSettings> = {}) =>
-  openOpenAi({
-    url: fake.url,
-    apiKey: null,
-    timeoutMs: 30_000,
-    clock: systemClock,
-    options: {},
-    log: () => {},
-    ...more,
-  });
-
-beforeAll(async () => {
-  fake = await openFakeOpenAi();
-});
-afterEach(() => {
-  fake.chats.length = 0;
-  fake.others.length = 0;
-});
-afterAll(() => fake.close());
+const { fake, logged, openModel } = await withOpenAi();
 
 const hello = asking([user("hello")]);
 
@@ -92,16 +71,15 @@ describe("a reply", () => {
   });
 
   test("tells the operator that it was cut", async () => {
-    const lines: string[] = [];
-    const model = openModel({ log: (line) => void lines.push(line) });
+    const model = openModel();
     fake.next(
       (x) => x.finish("stop"),
       (x) => x.finish("length"),
     );
     await collect(model, hello);
-    expect(lines).toEqual([]);
+    expect(logged).toEqual([]);
     await collect(model, hello);
-    expect(lines).toEqual([expect.stringMatching(/"qwen3" was cut.*max_tokens/)]);
+    expect(logged).toEqual([expect.stringMatching(/"qwen3" was cut.*max_tokens/)]);
   });
 
   test.each(["cut", "reset", "stall", "malformed"] as const)(
@@ -165,27 +143,15 @@ describe("a reply", () => {
     );
   });
 
-  test("is over at [DONE], whatever follows, and leaves no clock running", async () => {
-    let running = 0;
-    const after = () => {
-      let canceled = false;
-      running++;
-      return () => {
-        if (!canceled) running--;
-        canceled = true;
-      };
-    };
+  test("is over at [DONE], whatever follows", async () => {
     fake.next(async (x) => {
       x.delta({ content: "a" }, { finish_reason: "stop" });
       x.data("[DONE]");
       x.raw("garbage");
       await x.over;
     });
-    const model = openModel({ clock: { ...systemClock, after } });
-    expect((await collect(model, hello)).text).toBe("a");
+    expect((await collect(openModel(), hello)).text).toBe("a");
     expect(await fake.chats[0]?.over).toBe(true);
-    expect((await collect(model, asking([user("count to 50")]))).text).toEndWith(" 49 50");
-    expect(running).toBe(0);
   });
 });
 
@@ -253,14 +219,12 @@ holdsCalls({
   chat: (n) => fake.chat(n),
   hang: () => fake.next(faults.hang),
   stall: () => fake.next(faults.stall),
-  wait: (count) => {
-    const answer = async (x: Parameters<typeof faults.hang>[0]) => {
-      await fake.chat(count - 1);
-      x.say("all here");
+  say: (text, once) =>
+    fake.next(async (x) => {
+      await once();
+      x.say(text);
       x.finish();
-    };
-    fake.next(...Array.from({ length: count }, () => answer));
-  },
+    }),
 });
 
 describe("whether a partial answer is continued", () => {

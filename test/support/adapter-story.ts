@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { type Clock, systemClock } from "../../src/clock.ts";
 import { EngramError } from "../../src/errors.ts";
 import type { Model } from "../../src/llm/model.ts";
 import { asking, collect, user } from "./model-reply.ts";
@@ -7,14 +8,14 @@ type Chat = { readonly over: Promise<boolean> };
 
 /** An adapter of model servers, and the stand-in that it is tried on. */
 export type Adapter = {
-  readonly open: (more?: { readonly timeoutMs?: number }) => Model;
+  readonly open: (more?: { readonly timeoutMs?: number; readonly clock?: Clock }) => Model;
   readonly chats: () => readonly Chat[];
   readonly chat: (n: number) => Promise<Chat>;
   /** Has the next chat say nothing, or "Hello" and " wor" and then nothing more. */
   readonly hang: () => void;
   readonly stall: () => void;
-  /** Has each of the next chats say "all here" when all have come. */
-  readonly wait: (count: number) => void;
+  /** Has the next chat say this once that has come about. */
+  readonly say: (text: string, once: () => Promise<unknown>) => void;
 };
 
 const hello = asking([user("hello")]);
@@ -82,9 +83,26 @@ export const holdsCalls = (adapter: Adapter): void => {
     },
   );
 
+  test("a reply leaves no clock running", async () => {
+    let running = 0;
+    const after: Clock["after"] = () => {
+      let canceled = false;
+      running++;
+      return () => {
+        if (!canceled) running--;
+        canceled = true;
+      };
+    };
+    const model = adapter.open({ clock: { ...systemClock, after } });
+    expect((await collect(model, asking([user("count to 50")]))).text).toEndWith(" 49 50");
+    adapter.say("more", async () => {});
+    expect((await collect(model, hello)).text).toBe("more");
+    expect(running).toBe(0);
+  });
+
   test("a call can be one of hundreds under way", async () => {
     const count = 300;
-    adapter.wait(count);
+    for (let n = 0; n < count; n++) adapter.say("all here", () => adapter.chat(count - 1));
     const model = adapter.open();
     const calls = Array.from({ length: count }, () => collect(model, hello));
     expect((await Promise.all(calls)).every(({ text }) => text === "all here")).toBe(true);
