@@ -113,6 +113,10 @@ export const attacks: Readonly<Record<string, Attack>> = {
     "POST /engram.api.v1.AgentService/GetAgent HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n",
     () => Buffer.from(" "),
   ),
+  "bodies without end": flood(() => Buffer.alloc(65_536, "x"), {
+    first: () =>
+      "POST /engram.api.v1.AgentService/GetAgent HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1000000000000\r\n\r\n",
+  }),
   "JSON nested 100,000 deep": json(deep(100_000)),
   "JSON of 200,000 keys": json(wide(200_000)),
   "JSON that is no JSON, 4 MB": json("[".repeat(4_000_000)),
