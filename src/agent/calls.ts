@@ -159,4 +159,4 @@ export const requestOfSending = (
 ): ModelRequest =>
   call.condensedItems === undefined
     ? requestOf(state, call, partial)
-    : condensingRequestOf(state, call.condensedItems);
+    : condensingRequestOf(state, call, call.condensedItems);

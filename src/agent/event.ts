@@ -63,6 +63,10 @@ export type ModelAbilities = {
   readonly thinking: boolean;
   /** Tokens of prompt and reply together; null: not known. */
   readonly contextTokens: number | null;
+  /** Can be held to a schema by its server. Absent: yes. */
+  readonly format?: boolean;
+  /** Its server tells its count of tokens when asked to. Absent: yes. */
+  readonly usage?: boolean;
 };
 
 /** A call that was made again with the beginning of its answer, for the model to go on with. */

@@ -252,12 +252,12 @@ function applyForked(
 /** A prompt that was refused tells how much the model can read; the server's own count of it, how long texts are to it. */
 function applyOverflow(
   draft: Draft,
-  { afterSequence, abilities }: ModelCall,
+  { afterSequence, abilities, condensedItems }: ModelCall,
   { contextTokens, promptTokens }: Overflow,
 ): void {
   const learnt = contextTokens ?? reachBelow(draft, afterSequence);
   draft.reach = { ...draft.reach, learnt: Math.min(learnt, draft.reach.learnt ?? learnt) };
-  // A condensing call, which says nothing of abilities, was sent another prompt.
-  if (promptTokens !== null && abilities !== undefined)
+  // A condensing call was sent another prompt; in old logs it says nothing of abilities.
+  if (promptTokens !== null && abilities !== undefined && condensedItems === undefined)
     draft.counted = { afterSequence, promptTokens };
 }

@@ -18,6 +18,8 @@ export type ModelRequest = {
   readonly contextTokens: number | null;
   /** JSON Schema that the whole answer has to satisfy, for the server to enforce; null: free text. */
   readonly format: JsonObject | null;
+  /** false: the server is not asked for its count of tokens, which it would refuse. Absent: it is. */
+  readonly usage?: boolean;
 };
 
 /** Of calls that were made before it was asked, and of servers that do not say. */
@@ -33,7 +35,7 @@ export const abilitiesUnknown: ModelAbilities = {
  */
 export function requestOf(state: AgentState, call: ModelCall, partial: string): ModelRequest {
   const { spec } = state;
-  const { thinking, contextTokens } = call.abilities ?? abilitiesUnknown;
+  const { thinking, contextTokens, format = true, usage } = call.abilities ?? abilitiesUnknown;
   return {
     model: spec.model,
     messages: buildPrompt(state, call, partial),
@@ -42,21 +44,28 @@ export function requestOf(state: AgentState, call: ModelCall, partial: string): 
     // A partial answer was in mid-text: its thinking is over.
     thinking: spec.config.enableThinking && thinking && partial.trimEnd() === "",
     contextTokens,
-    format: formatOf(spec),
+    format: format ? formatOf(spec) : null,
+    ...(usage === undefined ? {} : { usage }),
   };
 }
 
-/** What is sent to have the first `items` of the transcript condensed: a pure function of the log up to there. */
-export function condensingRequestOf(state: AgentState, items: number): ModelRequest {
-  const { spec } = state;
+/** What `call` sends to have the first `items` of the transcript condensed: a pure function as well. */
+export function condensingRequestOf(
+  state: AgentState,
+  { abilities }: ModelCall,
+  items: number,
+): ModelRequest {
+  const { spec, reach } = state;
+  // As for answers: a server may load the model anew for another room.
+  const { contextTokens, usage } = abilities ?? { contextTokens: reach.told };
   return {
     model: spec.model,
     messages: condensingPrompt(state, items),
     tools: [],
     temperature: spec.config.temperature,
     thinking: false,
-    // As for answers: a server may load the model anew for another room.
-    contextTokens: state.reach.told,
+    contextTokens,
     format: null,
+    ...(usage === undefined ? {} : { usage }),
   };
 }

@@ -77,10 +77,11 @@ export async function condense(step: Step, items: number, signal: AbortSignal): 
     nowMs: parts.clock.nowMs(),
     tools: null,
     continuedLength: 0,
+    abilities: await parts.model.abilities(state.spec.model, signal),
     condensedItems: items,
   };
   try {
-    const { summary, usage } = await summarize(parts, { state, items }, signal);
+    const { summary, usage } = await summarize(parts, { state, call, items }, signal);
     return await record(step, () => [{ type: "ContextCondensed", items, summary, usage, call }]);
   } catch (error) {
     return modelFailed(step, call, error);
@@ -90,8 +91,8 @@ export async function condense(step: Step, items: number, signal: AbortSignal): 
 /**
  * Thinking alone cannot be gone on with: no server takes it back in all its modes. Nor can an answer in a format, since
  * what holds a model to it starts at the format's root again; nor one to which tools were offered as such, where the
- * model takes none: it is another one, or more is known of it (the text protocol suits all); nor one of about the length
- * that ends a turn: a retry would come no further.
+ * model takes none: it is another one, or more is known of it (the text protocol suits all); nor one whose server does
+ * not take what it was asked with; nor one of about the length that ends a turn: a retry would come no further.
  */
 async function canContinue(
   { model }: Parts,
@@ -102,8 +103,9 @@ async function canContinue(
   if (formatOf(spec) !== null || textOf(draft, "text").trimEnd() === "") return false;
   const chars = draft.pieces.reduce((sum, { content }) => sum + content.length, 0);
   if (chars > turnLimits.continuedCharsMax) return false;
-  const { tools } = draft.call.abilities ?? abilitiesUnknown;
-  if (tools && !(await model.abilities(spec.model, signal)).tools) return false;
+  const { tools, usage = true } = draft.call.abilities ?? abilitiesUnknown;
+  const now = await model.abilities(spec.model, signal);
+  if ((tools && !now.tools) || (usage && now.usage === false)) return false;
   return model.continuesPartial(spec.model, spec.config.enableThinking, signal);
 }
 

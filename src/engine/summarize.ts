@@ -1,5 +1,5 @@
 import { summaryOf } from "../agent/context.ts";
-import type { Usage } from "../agent/event.ts";
+import type { ModelCall, Usage } from "../agent/event.ts";
 import { condensingRequestOf } from "../agent/request.ts";
 import type { AgentState } from "../agent/state.ts";
 import { turnLimits } from "../limits.ts";
@@ -11,10 +11,14 @@ import type { Parts } from "./parts.ts";
  */
 export async function summarize(
   { model }: Parts,
-  { state, items }: { readonly state: AgentState; readonly items: number },
+  {
+    state,
+    call,
+    items,
+  }: { readonly state: AgentState; readonly call: ModelCall; readonly items: number },
   signal: AbortSignal,
 ): Promise<{ readonly summary: string; readonly usage: Usage }> {
-  const request = condensingRequestOf(state, items);
+  const request = condensingRequestOf(state, call, items);
   let written = "";
   let usage: Usage = { promptTokens: 0, completionTokens: 0 };
   for await (const piece of model.call(request, signal)) {

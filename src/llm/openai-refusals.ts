@@ -1,14 +1,11 @@
 import type { JsonObject } from "../agent/json.ts";
 import type { ModelRequest } from "../agent/request.ts";
 import type { Refusal } from "./openai-failure.ts";
-import type { Extras } from "./openai-wire.ts";
 import { modelServerLimits } from "./server-limits.ts";
 
 /** What of requests the models of a server were found not to take. */
 export type Refusals = {
   readonly has: (part: Refusal, model: string) => boolean;
-  /** What to say to a model beside the request itself. */
-  readonly extrasFor: (model: string) => Extras;
   /** Which of the parts that a server's words point at was in the request; null: none. */
   readonly partOf: (request: ModelRequest, refused: readonly Refusal[]) => Refusal | null;
   readonly remember: (part: Refusal, model: string) => void;
@@ -31,19 +28,13 @@ export const makeRefusals = (options: JsonObject, log: (line: string) => void): 
     tools: new Set(),
   };
   const has = (part: Refusal, model: string): boolean => models[part].has(model);
-  const extrasFor = (model: string): Extras => ({
-    usage: !has("usage", model),
-    format: !has("format", model),
-  });
   return {
     has,
-    extrasFor,
-    partOf: ({ model, thinking, format, tools }, refused) => {
-      const extras = extrasFor(model);
+    partOf: ({ thinking, format, tools, usage = true }, refused) => {
       const sent: Readonly<Record<Refusal, boolean>> = {
         thinking: thinking && options["reasoning_effort"] === undefined,
-        usage: extras.usage && options["stream_options"] === undefined,
-        format: format !== null && extras.format,
+        usage: usage && options["stream_options"] === undefined,
+        format: format !== null,
         tools: tools.length > 0,
       };
       return refused.find((part) => sent[part]) ?? null;

@@ -8,9 +8,6 @@ import { newPlace, withImages } from "./images.ts";
 type Message = OpenAI.ChatCompletionMessageParam;
 type Body = OpenAI.ChatCompletionCreateParamsStreaming;
 
-/** What of a request some servers refuse, and are then asked without. */
-export type Extras = { readonly usage: boolean; readonly format: boolean };
-
 /** What is said of a message that is to be gone on with, and of no other: a server would go on with any last one. */
 const continuation: ReadonlySet<string> = new Set([
   "continue_final_message",
@@ -102,19 +99,12 @@ export const roomOf = (options: JsonObject, contextTokens: number | null): numbe
   return Math.max(1, contextTokens - Math.max(0, kept));
 };
 
-/** What is the same in all requests of a model. */
-export type Manner = { readonly extras: Extras; readonly options: JsonObject };
-
 /**
  * A request as the openai package sends it, streaming, with `place` where an image is to be put. `options` are LLM_OPTIONS: they stand beside the rest, and give
  * way to what the agent's own settings ask for, but an effort of reasoning that they name is kept.
  */
-export const chatRequest = (
-  request: ModelRequest,
-  { extras, options }: Manner,
-  place: string,
-): Body => {
-  const { model, messages, tools, temperature, thinking, format } = request;
+export const chatRequest = (request: ModelRequest, options: JsonObject, place: string): Body => {
+  const { model, messages, tools, temperature, thinking, format, usage = true } = request;
   const last = messages.at(-1);
   const continues = last?.role === "assistant" && last.toolCalls.length === 0;
   const chat: Body = {
@@ -122,7 +112,7 @@ export const chatRequest = (
     messages: messages.map((message) => messageOf(message, place)),
     stream: true,
   };
-  if (extras.usage) chat.stream_options = { include_usage: true };
+  if (usage) chat.stream_options = { include_usage: true };
   // Said, since the models that think have no default in common, and some none at all.
   if (thinking) chat.reasoning_effort = "medium";
   const named = Object.entries(options).filter(
@@ -137,7 +127,7 @@ export const chatRequest = (
   );
   if (tools.length > 0) chat.tools = tools.map(toolOf);
   if (temperature !== null) chat.temperature = temperature;
-  if (format !== null && extras.format)
+  if (format !== null)
     chat.response_format = {
       type: "json_schema",
       json_schema: { name: "answer", schema: { ...format } },
@@ -146,7 +136,7 @@ export const chatRequest = (
 };
 
 /** The body of that request, as it is sent. */
-export const chatBody = (request: ModelRequest, manner: Manner): string => {
+export const chatBody = (request: ModelRequest, options: JsonObject): string => {
   const place = newPlace();
-  return withImages(JSON.stringify(chatRequest(request, manner, place)), place, request).join("");
+  return withImages(JSON.stringify(chatRequest(request, options, place)), place, request).join("");
 };

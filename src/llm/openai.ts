@@ -9,7 +9,7 @@ import { baseUrl, openExchange, type Exchange, type OpenAiServer } from "./opena
 import { openModelList } from "./openai-models.ts";
 import { makeRefusals, refusalText, type Refusals } from "./openai-refusals.ts";
 import { readReply } from "./openai-reply.ts";
-import { canContinue, chatBody, chatRequest, roomOf, type Manner } from "./openai-wire.ts";
+import { canContinue, chatBody, chatRequest, roomOf } from "./openai-wire.ts";
 
 export type OpenAiSettings = OpenAiServer & {
   /** LLM_OPTIONS: stand in the body beside what the engine asks for. */
@@ -26,55 +26,48 @@ const withRoom = (failure: unknown, options: JsonObject): unknown => {
   return new EngramError(failure.code, failure.message, { overflow });
 };
 
-/** Sends the request, again where the server refuses a part of it that may be left out; `bodyOf` knows what was. */
+/** Sends the request; what of it the server refuses is left out of later ones. */
 const beginChat = async (
   { client, subject, refused }: Exchange,
   request: ModelRequest,
-  bodyOf: () => ReturnType<typeof chatRequest>,
+  body: ReturnType<typeof chatRequest>,
   refusals: Refusals,
 ): Promise<AsyncIterable<unknown>> => {
   const { model } = request;
-  for (;;) {
-    try {
-      return await client.chat.completions.create(bodyOf());
-    } catch (error) {
-      const part = refusals.partOf(request, refused());
-      if (part === null) throw error;
-      refusals.remember(part, model);
-      if (part === "usage" || part === "format") continue;
-      const said = `the model "${model}" at ${subject.server} ${refusalText[part]} from now on`;
-      throw new EngramError("model_error", said, { transient: true, cause: error });
-    }
+  try {
+    return await client.chat.completions.create(body);
+  } catch (error) {
+    const part = refusals.partOf(request, refused());
+    if (part === null) throw error;
+    refusals.remember(part, model);
+    const said = `the model "${model}" at ${subject.server} ${refusalText[part]} from now on`;
+    throw new EngramError("model_error", said, { transient: true, cause: error });
   }
 };
 
 /**
  * A server that speaks OpenAI's chat completions. A reply is complete only with the model's `finish_reason`; one that
  * is cut, garbled or silent for `timeoutMs` fails (transient). What a server refuses of a request that it takes without
- * is remembered for the model, and the request made again without it: here, or for thinking and tools by the engine,
- * which is told by a transient failure and by `abilities`. Fails with invalid_argument where `url` is no http address.
+ * is remembered for the model, and the engine asks again without it: it is told by a transient failure and by
+ * `abilities`. Fails with invalid_argument where `url` is no http address.
  */
 export const openOpenAi = (settings: OpenAiSettings): Model => {
   const { options, log } = settings;
   baseUrl(settings.url);
   const refusals = makeRefusals(options, log);
   const list = openModelList(settings);
-  const mannerOf = ({ model }: ModelRequest): Manner => ({
-    extras: refusals.extrasFor(model),
-    options,
-  });
 
   async function* call(request: ModelRequest, signal: AbortSignal): AsyncGenerator<ModelPiece> {
     signal.throwIfAborted();
     const place = newPlace();
-    const bodyOf = () => chatRequest(request, mannerOf(request), place);
+    const sent = chatRequest(request, options, place);
     const whole = (body: string): readonly string[] => withImages(body, place, request);
     const exchange = openExchange(settings, request.model, signal, whole);
     const reply = readReply(request);
     let chars = 0;
     exchange.grew();
     try {
-      for await (const chunk of await beginChat(exchange, request, bodyOf, refusals)) {
+      for await (const chunk of await beginChat(exchange, request, sent, refusals)) {
         for (const piece of reply.take(chunk)) {
           signal.throwIfAborted();
           yield piece;
@@ -109,7 +102,9 @@ export const openOpenAi = (settings: OpenAiSettings): Model => {
       tools: !refusals.has("tools", model),
       thinking: !refusals.has("thinking", model),
       contextTokens: roomOf(options, await list.contextTokens(model, signal)),
+      ...(refusals.has("format", model) && { format: false }),
+      ...(refusals.has("usage", model) && { usage: false }),
     }),
-    bodyOf: (request) => chatBody(request, mannerOf(request)),
+    bodyOf: (request) => chatBody(request, options),
   };
 };

@@ -123,7 +123,15 @@ const call = fields({
   tools: orNull(listOf(fields({ name: text, description: text, parameters: object }))),
   continuedLength: count,
   continuations: orAbsent(listOf(fields({ length: count, headSequence: count }))),
-  abilities: orAbsent(fields({ tools: flag, thinking: flag, contextTokens: orNull(count) })),
+  abilities: orAbsent(
+    fields({
+      tools: flag,
+      thinking: flag,
+      contextTokens: orNull(count),
+      format: orAbsent(flag),
+      usage: orAbsent(flag),
+    }),
+  ),
   condensedItems: orAbsent(count),
 });
 const usage = fields({ promptTokens: count, completionTokens: count });

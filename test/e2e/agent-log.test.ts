@@ -10,6 +10,7 @@ import {
   runBinary,
   spawnBinary,
 } from "../support/engine-process.ts";
+import { openFakeOpenAi } from "../support/fake-openai.ts";
 import { type FakeOllama, openFakeOllama } from "../support/fake-ollama.ts";
 import { putTools } from "../support/tool-modules.ts";
 
@@ -166,4 +167,23 @@ test("what cannot be is said in one line: 1 where it is not there, 2 where it wa
     expect(stderr).toMatch(/^engram: [^\n]+\n$/);
     expect(stderr).toContain(words);
   }
+});
+
+test("--prompt is to the byte of a server that had to be asked otherwise, too", async () => {
+  const server = await openFakeOpenAi();
+  await using own = await openEngine({ LLM_PROVIDER: "openai", LLM_BASE_URL: server.url });
+  const model = "no-usage-no-format-no-thinking";
+  const responseSchema = { type: "object" };
+  const config = { noTools: true, responseSchema, enableThinking: true };
+  const asked = await createAgent(own.client, { model, config });
+  await talk(own.client, asked, 'say {"a":1}');
+  const fields = ["stream_options", "response_format", "reasoning_effort"];
+  expect(
+    server.chats.map(({ body }) => fields.filter((field) => body[field] !== undefined).length),
+  ).toEqual([3, 2, 1, 0]);
+  for (const [index, { bodyText }] of server.chats.entries()) {
+    const { stdout } = await run([asked, "--prompt", `${index + 1}`], { URL: own.url });
+    expect(stdout).toBe(bodyText);
+  }
+  await server.close();
 });
