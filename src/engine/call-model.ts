@@ -105,7 +105,8 @@ async function canContinue(
   if (chars > turnLimits.continuedCharsMax) return false;
   const { tools, usage = true } = draft.call.abilities ?? abilitiesUnknown;
   const now = await model.abilities(spec.model, signal);
-  if ((tools && !now.tools) || (usage && now.usage === false)) return false;
+  if (tools && !now.tools) return false;
+  if (usage && now.usage === false) return false;
   return model.continuesPartial(spec.model, spec.config.enableThinking, signal);
 }
 

@@ -62,6 +62,13 @@ export const looking: readonly Fault[] = [
     tests: [prompts],
   },
   {
+    name: "prompts: a server is asked for what it refuses, and the log does not tell since when",
+    file: "src/llm/openai.ts",
+    text: '      ...(refusals.has("usage", model) && { usage: false }),\n',
+    by: "",
+    tests: ["test/llm/openai-faults.test.ts"],
+  },
+  {
     name: "prompts: an answer that is given up takes what its prompts held along",
     file: "src/engine/call-model.ts",
     text: '...(text === "" ? {} : { text }),',
