@@ -60,8 +60,8 @@ export const ollama: readonly Fault[] = [
   {
     name: "ollama: a summary is asked for in another room than an answer",
     file: "src/agent/request.ts",
-    text: "contextTokens: state.reach.told,",
-    by: "contextTokens: null,",
+    text: "    contextTokens,\n    format: null,",
+    by: "    contextTokens: null,\n    format: null,",
     tests: [lived],
   },
   {
