@@ -5,6 +5,7 @@ import { isJsonObject, type JsonObject } from "../agent/json.ts";
 import { EngramError, messageOf } from "../errors.ts";
 import { redisLimits, toolCeilings } from "../limits.ts";
 import type { LogLevel } from "../log.ts";
+import { isOpenWay, readModelKey } from "./model-key.ts";
 import { readRedisUrl, type RedisPlace } from "../store/redis/address.ts";
 
 /** Agents on a Redis, which any number of engines share. */
@@ -113,6 +114,9 @@ export function readSettings(
   mustBeSafe(host, apiKeys, switchOf("ALLOW_ANONYMOUS", text("ALLOW_ANONYMOUS")));
   const warnings: string[] = [];
   if (storeTypeOf(text) === "badger") warnings.push("STORE_TYPE=badger is taken as sqlite");
+  const llmApiKey = readModelKey(text("LLM_API_KEY"));
+  if (llmApiKey !== null && isOpenWay(text("LLM_BASE_URL")))
+    warnings.push("LLM_API_KEY can be read on its way to LLM_BASE_URL: use https");
   const number = (name: Name, min: number, max: number): number =>
     numberOf(name, text(name), { min, max });
   return {
@@ -127,7 +131,7 @@ export function readSettings(
     llmProvider: choice("LLM_PROVIDER", text("LLM_PROVIDER"), ["ollama", "openai", "scripted"]),
     ollamaUrl: text("OLLAMA_URL"),
     llmBaseUrl: text("LLM_BASE_URL"),
-    llmApiKey: llmApiKeyOf(text("LLM_API_KEY")),
+    llmApiKey,
     llmTimeoutMs: number("LLM_TIMEOUT_MS", 1, 24 * 3600_000),
     llmOptions: objectOf("LLM_OPTIONS", text("LLM_OPTIONS")),
     concurrency: number("WORKER_CONCURRENCY", 0, 10_000),
@@ -333,16 +337,6 @@ function apiKeysOf(value: string): readonly string[] {
   const keys = listOf(value);
   if (value !== "" && keys.length === 0) throw bad("API_KEY", value, noKey);
   return keys;
-}
-
-/** A key as a header can carry it; what is wrong with one is said without it. */
-function llmApiKeyOf(value: string): string | null {
-  if (value === "") return null;
-  if (/^[\x21-\x7e]+$/.test(value)) return value;
-  throw new EngramError(
-    "invalid_argument",
-    "LLM_API_KEY holds blanks or characters that no key has: it must be one key alone",
-  );
 }
 
 /** A page's origin as its browser sends it. Of other schemes than the web's no more than the form is known. */

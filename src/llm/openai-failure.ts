@@ -95,7 +95,8 @@ const verdictOf = (status: number, text: string, body: string): Verdict => {
 };
 
 const hasNoModel = (status: number, text: string): boolean =>
-  /model_not_found/i.test(text) || (status === 404 && /\bmodels?\b/i.test(text));
+  /model_not_found|invalid_model|model not (?:exist|found)|not a valid model/i.test(text) ||
+  (status === 404 && /\bmodels?\b/i.test(text));
 
 const noModel = ({ server, model }: Subject, text: string): EngramError =>
   new EngramError(

@@ -101,7 +101,8 @@ export const roomOf = (options: JsonObject, contextTokens: number | null): numbe
 
 /**
  * A request as the openai package sends it, streaming, with `place` where an image is to be put. `options` are LLM_OPTIONS: they stand beside the rest, and give
- * way to what the agent's own settings ask for, but an effort of reasoning that they name is kept.
+ * way to what the agent's own settings ask for, but an effort of reasoning that they name is kept, and what they say is null
+ * is left out.
  */
 export const chatRequest = (request: ModelRequest, options: JsonObject, place: string): Body => {
   const { model, messages, tools, temperature, thinking, format, usage = true } = request;
@@ -119,9 +120,11 @@ export const chatRequest = (request: ModelRequest, options: JsonObject, place: s
     ([name]) =>
       !ours.has(name) && !continuation.has(name) && (tools.length > 0 || !ofTools.has(name)),
   );
+  // JSON leaves out what is undefined.
+  const values = named.map(([name, value]) => [name, value ?? undefined]);
   Object.assign(
     chat,
-    Object.fromEntries(named),
+    Object.fromEntries(values),
     continues &&
       canContinue(options) && { continue_final_message: true, add_generation_prompt: false },
   );

@@ -89,6 +89,15 @@ describe("a request", () => {
     expect(await sent(openModel(), [user("x")])).toEqual(own);
   });
 
+  test("leaves out what options say is null", async () => {
+    const options = { stream_options: null, reasoning_effort: null, top_k: null };
+    expect(await sent(openModel({ options }), [user("x")], { thinking: true })).toEqual({
+      model: "qwen3",
+      messages: [{ role: "user", content: "x" }],
+      stream: true,
+    });
+  });
+
   test("names how tools are to be used only where there are some", async () => {
     const options = { tool_choice: "auto", parallel_tool_calls: false, top_k: 1 };
     const model = openModel({ options });

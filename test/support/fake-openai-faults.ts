@@ -60,6 +60,9 @@ export const faults = {
     code: "model_not_found",
   }),
   "not-found-vllm": bare(404, "The model `qwen3` does not exist."),
+  "not-found-mistral": (x) =>
+    x.json(400, { object: "error", message: "Invalid model: qwen3", type: "invalid_model" }),
+  "not-found-deepseek": error(400, { message: "Model Not Exist" }),
   "no-such-path": (x) => x.json(404, { detail: "Not Found" }),
   "no-such-path-llama": error(404, {
     message: "File Not Found",

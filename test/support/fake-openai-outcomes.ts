@@ -10,6 +10,8 @@ const begun = "Hello wor";
 export const outcomes: Readonly<Record<Exclude<keyof typeof faults, "hang" | "stall">, Outcome>> = {
   "not-found": ["model_not_found", false, /no model "qwen3".*does not exist/, ""],
   "not-found-vllm": ["model_not_found", false, /no model "qwen3"/, ""],
+  "not-found-mistral": ["model_not_found", false, /no model "qwen3"/, ""],
+  "not-found-deepseek": ["model_not_found", false, /no model "qwen3"/, ""],
   "no-such-path": ["model_error", false, /Not Found.*LLM_BASE_URL/, ""],
   "no-such-path-llama": ["model_error", false, /File Not Found.*LLM_BASE_URL/, ""],
   unauthorized: ["model_error", false, /LLM_API_KEY\)$/, ""],
