@@ -1,4 +1,4 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { statusOf } from "../../src/agent/state.ts";
 import type { Command } from "../../src/agent/accept.ts";
 import { turnLimits } from "../../src/limits.ts";
@@ -17,6 +17,9 @@ import {
 } from "../support/ollama-story.ts";
 import { quiet } from "../support/stage.ts";
 import { withOllama } from "../support/with-ollama.ts";
+
+// What is long here is what has to be read, on a machine that may have other things to do.
+setDefaultTimeout(30_000);
 
 const { fake } = await withOllama();
 
@@ -135,7 +138,7 @@ describe("a server that asks to be left alone", () => {
 });
 
 describe("30 MB", () => {
-  const word = "word ".repeat(2_000);
+  const word = "word ".repeat(20_000);
 
   test.each(["content", "thinking"])(
     "of %s in many lines fail the turn; a retry is free of it",

@@ -157,7 +157,7 @@ export const faults = {
   },
   "bottomless-call": (x) => {
     begin(x);
-    const input = `${'{"a":'.repeat(500_000)}1${"}".repeat(500_000)}`;
+    const input = `${'{"a":'.repeat(50_000)}1${"}".repeat(50_000)}`;
     x.raw(`{"message":{"tool_calls":[{"function":{"name":"a","arguments":${input}}}]}}\n`);
     x.done();
   },

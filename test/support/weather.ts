@@ -1,4 +1,4 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { TurnErrorCode } from "../../src/agent/event.ts";
 import { statusOf } from "../../src/agent/state.ts";
 import { turnLimits } from "../../src/limits.ts";
@@ -24,6 +24,8 @@ export const holdsInWeather = <X extends Pick<FakeExchange, "body">>(
   scripts: Readonly<Record<string, ScriptOf<X>>>,
   open?: OpenModel,
 ): void => {
+  // Some of them is much to read, on a machine that may have other things to do.
+  setDefaultTimeout(30_000);
   const faultNamed = (name: string): ScriptOf<X> => {
     const fault = new Map(Object.entries(scripts)).get(name);
     if (fault === undefined) throw new Error(`no fault is named ${name}`);
