@@ -20,10 +20,14 @@ export async function summarize(
 ): Promise<{ readonly summary: string; readonly usage: Usage }> {
   const request = condensingRequestOf(state, call, items);
   let written = "";
+  let chars = 0;
   let usage: Usage = { promptTokens: 0, completionTokens: 0 };
   for await (const piece of model.call(request, signal)) {
-    if (piece.kind === "text" && written.length < turnLimits.replyBytesMax) written += piece.text;
+    if (piece.kind === "text") written += piece.text;
     if (piece.kind === "done") ({ usage } = piece);
+    if (piece.kind === "text" || piece.kind === "thinking") chars += piece.text.length;
+    // What goes on for so long is no summary any more; its beginning may be one.
+    if (chars > turnLimits.replyBytesMax) break;
   }
   return { summary: summaryOf(state, items, written), usage };
 }

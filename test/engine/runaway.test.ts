@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { condensingHead } from "../../src/agent/context.ts";
 import { EngramError } from "../../src/errors.ts";
 import { turnLimits } from "../../src/limits.ts";
 import { makePlayedModel, partialOf } from "../support/played-model.ts";
@@ -67,5 +68,29 @@ test("a partial answer that is too much for the model is begun anew", async () =
     "AnswerAbandoned",
     "ModelSpoke",
   ]);
+  await engine.drain();
+});
+
+test("a summary without end is left when it is longer than an answer can be", async () => {
+  const stage = openStage();
+  let pieces = 0;
+  const model = makePlayedModel(({ messages }) =>
+    messages[0]?.content.startsWith(condensingHead) === true
+      ? {
+          text: Array<string>(400).fill("word ".repeat(8 * 1024)),
+          before: async () => void pieces++,
+        }
+      : { text: ["x".repeat(2_000)] },
+  );
+  const engine = stage.start({ model });
+  const agentId = await stage.create(engine, "help", { contextTokensMax: 1_500 });
+  await stage.untilSettled(agentId);
+  while (!(await stage.events(agentId)).includes("ContextCondensed")) {
+    await stage.say(engine, agentId, "go on");
+    await stage.untilSettled(agentId);
+  }
+  expect(pieces).toBeLessThan(turnLimits.replyBytesMax / (40 * 1024) + 3);
+  expect(model.running()).toBe(0);
+  expect((await stage.state(agentId)).summary).toStartWith("word word");
   await engine.drain();
 });

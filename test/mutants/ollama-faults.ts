@@ -163,6 +163,13 @@ export const ollama: readonly Fault[] = [
     tests: ["test/engine/runaway.test.ts", silence],
   },
   {
+    name: "a summary without end is read on and on",
+    file: "src/engine/summarize.ts",
+    text: "if (chars > turnLimits.replyBytesMax) break;",
+    by: "",
+    tests: ["test/engine/runaway.test.ts"],
+  },
+  {
     name: "an answer that is too much for the model is gone on with, for ever",
     file: "src/engine/call-model.ts",
     text: 'error.code === "context_overflow")',
