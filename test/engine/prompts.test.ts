@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { fold } from "../../src/agent/fold.ts";
 import { condensingHead } from "../../src/agent/context.ts";
-import type { AgentSpec } from "../../src/agent/event.ts";
+import type { AgentSpec, ModelAbilities } from "../../src/agent/event.ts";
 import type { ModelRequest } from "../../src/agent/request.ts";
 import { type AgentState, statusOf } from "../../src/agent/state.ts";
 import type { Engine } from "../../src/engine/engine.ts";
@@ -47,6 +47,11 @@ const {
 const change =
   (n: number) =>
   (before: AgentSpec): AgentSpec => {
+    const { config } = before;
+    if (n % 12 === 11) {
+      const noTools = !config.noTools;
+      return { ...before, config: { ...config, noTools, responseSchema: { title: `${n}` } } };
+    }
     if (n % 4 === 0) return { ...before, goal: `goal ${n}` };
     if (n % 4 === 1) return { ...before, systemPrompt: `prompt ${n}` };
     if (n % 4 === 2) return { ...before, model: `model ${n}` };
@@ -55,6 +60,13 @@ const change =
       config: { ...before.config, contextTokensMax: 400 + n, temperature: n / 99 },
     };
   };
+
+/** What is known of the model, as time goes by. */
+const abilitiesNow: readonly ModelAbilities[] = [
+  { tools: true, thinking: true, contextTokens: null },
+  { tools: true, thinking: false, contextTokens: 450, usage: false },
+  { tools: false, thinking: true, contextTokens: 700, format: false },
+];
 
 const broken = (n: number): EngramError =>
   n % 5 === 0
@@ -85,7 +97,11 @@ async function play(
       before,
     };
   });
-  const model = { ...played, continuesPartial: async () => ++asked % 4 > 0 };
+  const model = {
+    ...played,
+    continuesPartial: async () => ++asked % 4 > 0,
+    abilities: async () => abilitiesNow[Math.floor(++asked / 8) % abilitiesNow.length]!,
+  };
   const sandbox = { ...makePlayedSandbox(), list: async () => files.map(fileOf) };
   const world = openCrashWorld({ fixture, model, sandbox, crashAt: new Set() });
   const agentId = await world.create(spec);
