@@ -27,10 +27,11 @@ const refusals: readonly (readonly [Refusal, RegExp])[] = [
     /\b(?:tools?|tool (?:use|calling|calls?|choice)|tool_choice|function calling)['"`]? (?:is|are) not (?:supported|enabled|available|allowed)/i,
   ],
   // vLLM, llama.cpp (two versions), OpenRouter.
+  ["tools", /"loc":\s?\["body",\s?"tools"/],
   ["tools", /enable-auto-tool-choice|requires? --jinja|cannot use tools|support tool use/i],
   [
     "tools",
-    /(?:unsupported parameter|unrecognized request argument supplied|unknown (?:field|parameter|argument))\W{0,6}(?:tools|tool_choice|functions)\b/i,
+    /(?:unsupported param(?:eter)?|unrecognized request argument supplied|unknown (?:field|parameter|argument))\W{0,6}(?:tools|tool_choice|functions)\b/i,
   ],
 ];
 
@@ -56,7 +57,7 @@ const badKey: Verdict = { code: "model_error", transient: false, advice: "check 
 const verdictsByText: readonly (Verdict & { readonly pattern: RegExp })[] = [
   {
     pattern:
-      /context_length_exceeded|exceed_context_size|context (?:length|size|window)|maximum (?:model|allowed|input) length|must be <= \d+\. Given|request too large/i,
+      /context_length_exceeded|exceed_context_size|context (?:length|size|window)|maximum (?:model|allowed|input|prompt) length|must be <= \d+\. Given|request too large|prompt is too long|model token limit|maximum number of tokens allowed/i,
     ...overflow,
   },
   {

@@ -228,6 +228,13 @@ export const refusals = {
     '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set',
   ),
   "tools-llama": error(500, { message: "tools param requires --jinja flag", type: "server_error" }),
+  "tools-llama-old": error(500, { message: "Unsupported param: tools", type: "server_error" }),
+  "tools-pydantic": (x) =>
+    x.json(422, {
+      detail: [
+        { type: "extra_forbidden", loc: ["body", "tools"], msg: "Extra inputs are not permitted" },
+      ],
+    }),
   "tools-openrouter": error(404, { message: "No endpoints found that support tool use." }),
   "tools-groq": error(400, { message: "`tool calling` is not supported with this model" }),
 } satisfies Record<string, Script>;
