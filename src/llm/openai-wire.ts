@@ -86,6 +86,25 @@ const toolOf = ({ name, description, parameters }: ToolDefinition): OpenAI.ChatC
   },
 });
 
+/**
+ * A user's messages in a row as one: the templates of some models refuse a conversation whose roles do not alternate. As
+ * it is joined at its end, what a server has read of the first is still the beginning.
+ */
+function withoutNeighbours(messages: readonly PromptMessage[]): readonly PromptMessage[] {
+  const joined: PromptMessage[] = [];
+  for (const message of messages) {
+    const before = joined.at(-1);
+    if (message.role !== "user" || before?.role !== "user") joined.push(message);
+    else
+      joined[joined.length - 1] = {
+        role: "user",
+        content: `${before.content}\n\n${message.content}`,
+        images: [...before.images, ...message.images],
+      };
+  }
+  return joined;
+}
+
 /** Whether LLM_OPTIONS say that the server goes on with a last message of the assistant's when told to. */
 export const canContinue = (options: JsonObject): boolean =>
   options["continue_final_message"] === true;
@@ -110,7 +129,7 @@ export const chatRequest = (request: ModelRequest, options: JsonObject, place: s
   const continues = last?.role === "assistant" && last.toolCalls.length === 0;
   const chat: Body = {
     model,
-    messages: messages.map((message) => messageOf(message, place)),
+    messages: withoutNeighbours(messages).map((message) => messageOf(message, place)),
     stream: true,
   };
   if (usage) chat.stream_options = { include_usage: true };

@@ -68,6 +68,24 @@ describe("a request", () => {
     ]);
   });
 
+  test("joins what a user says in a row, images and all, for templates whose roles alternate", async () => {
+    const images = ["QUFB", "QkJC", "Q0ND"];
+    const looks = images.map((image) => ({ ...user(`look at ${image}`), images: [image] }));
+    const body = await sent(openModel(), [...looks, assistant("seen"), user("and"), user("now?")]);
+    const [look, seen, more, ...others] = body["messages"] as { content: unknown }[];
+    expect(look?.content).toEqual([
+      { type: "text", text: images.map((image) => `look at ${image}`).join("\n\n") },
+      ...images.map((image) => ({
+        type: "image_url",
+        image_url: { url: `data:image/png;base64,${image}` },
+      })),
+    ]);
+    expect([seen, more, ...others]).toEqual([
+      { role: "assistant", content: "seen" },
+      { role: "user", content: "and\n\nnow?" },
+    ]);
+  });
+
   test("puts options beside the rest, which they do not change", async () => {
     const options = { max_tokens: 9, temperature: 0.1, model: "x", messages: [], stream: false };
     const own = {
