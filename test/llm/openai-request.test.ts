@@ -72,7 +72,7 @@ describe("a request", () => {
     const images = ["QUFB", "QkJC", "Q0ND"];
     const looks = images.map((image) => ({ ...user(`look at ${image}`), images: [image] }));
     const body = await sent(openModel(), [...looks, assistant("seen"), user("and"), user("now?")]);
-    const [look, seen, more, ...others] = body["messages"] as { content: unknown }[];
+    const [look, seen, more, ...others] = body["messages"] as { role: string; content: unknown }[];
     expect(look?.content).toEqual([
       { type: "text", text: images.map((image) => `look at ${image}`).join("\n\n") },
       ...images.map((image) => ({
