@@ -91,7 +91,7 @@ describe("a reply", () => {
         if (fault === "stall") return void (await x.over);
         return fault === "reset" ? faults.reset(x) : x.cut();
       });
-      const reply = await collect(openModel({ timeoutMs: 50 }), hello);
+      const reply = await collect(openModel({ timeoutMs: 1_000 }), hello);
       expect(reply).toMatchObject({ error: undefined, usage: { promptTokens: 2 } });
       expect(reply.text).toStartWith("all");
     },
@@ -184,13 +184,19 @@ describe("a server that says that it is at work", () => {
   });
 
   test("is not waited for without end", async () => {
-    const after: Clock["after"] = (delayMs, fn) =>
-      systemClock.after(delayMs === stillMs ? 20 : delayMs, fn);
+    let endPatience = (): void => {};
+    const after: Clock["after"] = (delayMs, fn) => {
+      if (delayMs !== stillMs) return systemClock.after(delayMs, fn);
+      endPatience = fn;
+      return () => {};
+    };
     fake.next(async (x) => {
-      while (!x.signal.aborted) {
+      for (let times = 0; times < 5; times++) {
         x.raw(": at work\n\n");
         await new Promise((resolve) => setTimeout(resolve, 1));
       }
+      endPatience();
+      await x.over;
     });
     const { error } = await collect(openModel({ clock: { ...systemClock, after } }), hello);
     expect(error).toMatchObject({ code: "model_timeout", transient: true });

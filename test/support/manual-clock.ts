@@ -42,3 +42,19 @@ export const makeManualClock = (startMs = Date.UTC(2026, 5, 1)): ManualClock => 
     waiting: () => timers.size,
   };
 };
+
+/** Moves the clock on, step by step with turns of the loop between, until what is awaited has come. */
+export const advanceUntil = async <T>(
+  clock: ManualClock,
+  stepMs: number,
+  awaited: Promise<T>,
+): Promise<T> => {
+  const isOver = awaited.then(
+    () => true,
+    () => true,
+  );
+  const turn = (): Promise<false> =>
+    new Promise((resolve) => void setImmediate(() => resolve(false)));
+  while (!(await Promise.race([isOver, turn()]))) clock.advance(stepMs);
+  return awaited;
+};
