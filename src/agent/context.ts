@@ -172,7 +172,7 @@ function lineOf(item: TranscriptItem, charsMax: number): string {
 /** The summary as it is kept: the model's, or where it wrote none, the beginnings of what is condensed. */
 export function summaryOf(state: AgentState, items: number, written: string): string {
   const charsMax = summaryCharsMax(state);
-  if (written.trim() !== "") return shortened(written.trim(), charsMax);
+  if (written.trim() !== "") return shortened(written.trim().toWellFormed(), charsMax);
   const parts = [
     ...(state.summary === "" ? [] : [state.summary]),
     ...state.transcript.slice(0, items).map((item) => lineOf(item, contextLimits.quotedCharsMax)),
@@ -191,9 +191,9 @@ const summaryCharsMax = (state: AgentState): number => charsIn(state, contextTok
 const charsIn = (state: AgentState, tokens: number): number =>
   Math.round((tokens * contextLimits.charsPerToken) / Math.max(1, tokenScale(state)));
 
-/** The beginning and the end, where it is too long. */
+/** The beginning and the end, where it is too long. Half a character in a request is no JSON to some servers. */
 function shortened(text: string, charsMax: number): string {
   if (text.length <= charsMax) return text;
-  const half = Math.floor((charsMax - 5) / 2);
-  return `${text.slice(0, half)} ... ${text.slice(text.length - half)}`;
+  const half = Math.max(0, Math.floor((charsMax - 5) / 2));
+  return `${text.slice(0, half)} ... ${text.slice(text.length - half)}`.toWellFormed();
 }

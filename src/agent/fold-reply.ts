@@ -1,5 +1,6 @@
 import { EngramError } from "../errors.ts";
 import { finalAnswerTool, formatOf } from "./answer.ts";
+import { tokenScale } from "./context.ts";
 import type { Event, LoggedEvent, ModelCall, ReplyHead, ToolErrorCode, Usage } from "./event.ts";
 import { asking, callDigest, noteOnRepeat, refusing } from "./repeats.ts";
 import {
@@ -85,8 +86,7 @@ function beginReply(draft: Draft, sequence: number, { call, usage }: ReplyHead):
     .some((item) => item.kind === "user");
   draft.turn = { ...draft.turn, steps: draft.turn.steps + 1, attempts: 0, retryAtMs: 0 };
   draft.stats = withUsage({ ...draft.stats, steps: draft.stats.steps + 1 }, usage);
-  if (usage.promptTokens > 0)
-    draft.counted = { afterSequence: call.afterSequence, promptTokens: usage.promptTokens };
+  if (usage.promptTokens > 0) recordCount(draft, call, usage.promptTokens);
 }
 
 type Reply = Extract<TranscriptItem, { readonly kind: "assistant" }>;
@@ -103,13 +103,31 @@ function latestReply({ transcript, replyIndex }: Draft): Reply {
 
 /** What a call was told: its tools, and the present time with the newest message it knew (invariant 5). */
 export function recordCall(draft: Draft, call: ModelCall): void {
-  if (call.tools !== null) draft.offeredTools = [...call.tools];
+  if (call.tools !== null) {
+    endCount(draft);
+    draft.offeredTools = [...call.tools];
+  }
   const told = call.abilities?.contextTokens ?? draft.reach.told;
   if (told !== draft.reach.told) draft.reach = { told, learnt: null };
+  // What is condensed is told no time.
+  if (call.condensedItems !== undefined) return;
   const index = newestStamped(draft.transcript, call.afterSequence);
   const item = draft.transcript[index];
   if (item !== undefined && item.kind !== "assistant" && item.nowMs === null)
     draft.transcript[index] = { ...item, nowMs: call.nowMs };
+}
+
+/** A count is of the prompt as it is estimated now: by the spec of now, and without the beginning of an answer. */
+export function recordCount(draft: Draft, call: ModelCall, promptTokens: number): void {
+  const { afterSequence, continuedLength } = call;
+  if (continuedLength === 0 && afterSequence >= draft.specSequence)
+    draft.counted = { afterSequence, promptTokens };
+}
+
+/** What was counted is about to change: the scale that it gave stays. */
+export function endCount(draft: Draft): void {
+  draft.tokenScale = tokenScale(draft);
+  draft.counted = null;
 }
 
 export function applyToolReturned(

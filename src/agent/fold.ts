@@ -1,12 +1,14 @@
 import { EngramError, type Overflow } from "../errors.ts";
 import type { AgentSpec, Event, LoggedEvent, ModelCall } from "./event.ts";
-import { reachBelow, tokenScale } from "./context.ts";
+import { reachBelow } from "./context.ts";
 import {
   applyReply,
   applyToolReturned,
   type Draft,
+  endCount,
   placeResult,
   recordCall,
+  recordCount,
   withUsage,
 } from "./fold-reply.ts";
 import { nothingRepeated } from "./repeats.ts";
@@ -76,6 +78,7 @@ function born({ sequence, atMs, event }: LoggedEvent): Draft {
     createdAtMs: atMs,
     updatedAtMs: atMs,
     spec,
+    specSequence: sequence,
     parent: event.parent,
     lifecycle: "open",
     paused: false,
@@ -161,8 +164,7 @@ function applyCondensed(
   draft: Draft,
   { items, summary, usage }: Extract<Event, { readonly type: "ContextCondensed" }>,
 ): void {
-  draft.tokenScale = tokenScale(draft);
-  draft.counted = null;
+  endCount(draft);
   draft.transcript.splice(0, items);
   draft.replyIndex = Math.max(-1, draft.replyIndex - items);
   draft.summary = summary;
@@ -205,8 +207,7 @@ function applyCommand(draft: Draft, { sequence, atMs }: LoggedEvent, event: Comm
       draft.turn = { ...draft.turn, attempts: 0, retryAtMs: 0, ...nothingRepeated };
       return;
     case "AgentEdited":
-      if (event.spec.model !== draft.spec.model) draft.reach = unknownReach;
-      draft.spec = event.spec;
+      applySpec(draft, event.spec);
       if (event.description !== "")
         draft.transcript.push({
           kind: "operator",
@@ -224,6 +225,21 @@ function applyCommand(draft: Draft, { sequence, atMs }: LoggedEvent, event: Comm
     case "AgentForked":
       return applyForked(draft, atMs, event);
   }
+}
+
+function applySpec(draft: Draft, spec: AgentSpec): void {
+  const { model, config } = draft.spec;
+  endCount(draft);
+  // Who asks for another length has its server say again how much is too much.
+  if (spec.config.contextTokensMax !== config.contextTokensMax)
+    draft.reach = { ...draft.reach, learnt: null };
+  if (spec.model !== model) {
+    draft.reach = unknownReach;
+    // What the other model's server asked to be waited for.
+    draft.turn = { ...draft.turn, attempts: 0, retryAtMs: 0 };
+  }
+  draft.spec = spec;
+  draft.specSequence = draft.sequence;
 }
 
 /** The turn is over, whether or not the agent was paused since. */
@@ -252,12 +268,12 @@ function applyForked(
 /** A prompt that was refused tells how much the model can read; the server's own count of it, how long texts are to it. */
 function applyOverflow(
   draft: Draft,
-  { afterSequence, abilities, condensedItems }: ModelCall,
+  call: ModelCall,
   { contextTokens, promptTokens }: Overflow,
 ): void {
-  const learnt = contextTokens ?? reachBelow(draft, afterSequence);
+  const learnt = contextTokens ?? reachBelow(draft, call.afterSequence);
   draft.reach = { ...draft.reach, learnt: Math.min(learnt, draft.reach.learnt ?? learnt) };
   // A condensing call was sent another prompt; in old logs it says nothing of abilities.
-  if (promptTokens !== null && abilities !== undefined && condensedItems === undefined)
-    draft.counted = { afterSequence, promptTokens };
+  if (promptTokens !== null && call.abilities !== undefined && call.condensedItems === undefined)
+    recordCount(draft, call, promptTokens);
 }

@@ -175,4 +175,4 @@ const inlined = (attachments: readonly Attachment[]): readonly string[] =>
     .map(({ name, base64 }) => `Attachment ${name}:\n${textOfBase64(base64)}`);
 
 const textOfBase64 = (base64: string): string =>
-  new TextDecoder().decode(Uint8Array.from(atob(base64), (char) => char.charCodeAt(0)));
+  new TextDecoder().decode(Uint8Array.fromBase64(base64));

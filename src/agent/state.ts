@@ -90,6 +90,8 @@ export type AgentState = {
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
   readonly spec: AgentSpec;
+  /** The event that `spec` is from: the latest edit, or the first. */
+  readonly specSequence: number;
   readonly parent: { readonly agentId: string; readonly sequence: number } | null;
   readonly lifecycle: "open" | "completed" | "failed" | "canceled";
   readonly paused: boolean;

@@ -1,6 +1,6 @@
 import type { AgentSpec, AgentTool, ToolDefinition, ToolErrorCode, ToolLimits } from "./event.ts";
 import type { JsonObject } from "./json.ts";
-import { finalAnswerToolOf } from "./answer.ts";
+import { finalAnswerTool, finalAnswerToolOf } from "./answer.ts";
 
 /** A file of the tools folder, as it is now. */
 export type ToolFile = {
@@ -33,7 +33,10 @@ export function toolboxOf(spec: AgentSpec, files: readonly ToolFile[]): Toolbox 
   const wanted = new Map(spec.tools.map((tool) => [tool.name, tool]));
   const allowed = (name: string): boolean =>
     !spec.config.noTools && (wanted.size === 0 || wanted.has(name));
-  const usable = files.filter(({ name, error }) => error === null && allowed(name));
+  // A file of the built-in tool's name is never called.
+  const usable = files.filter(
+    ({ name, error }) => error === null && allowed(name) && name !== finalAnswerTool.name,
+  );
   const definitions = usable.map((file) => definitionOf(file, wanted.get(file.name)));
   return {
     definitions: spec.config.noTools ? [] : [...definitions, finalAnswerToolOf(spec)],

@@ -28,10 +28,10 @@ export async function callModel(
   const { spec } = state;
   if (draft !== null && !(await canContinue(parts, state, draft, signal)))
     return record(step, abandon(state, draft), true);
-  const toolbox = toolboxOf(spec, await parts.sandbox.list());
+  const files = await parts.sandbox.list();
   const call =
     draft === null
-      ? newCall(state, toolbox, {
+      ? newCall(state, toolboxOf(spec, files), {
           abilities: await parts.model.abilities(spec.model, signal),
           nowMs: parts.clock.nowMs(),
         })
@@ -42,11 +42,11 @@ export async function callModel(
       { holder: () => holderOf(step), state, call, begun: draft },
       signal,
     );
-    // By the schema as it is where the answer is recorded: a client may have edited it meanwhile.
+    // By the schema and the tools as they are where the answer is recorded: a client may have edited them meanwhile.
     const judge = makeJudge(parts.sandbox, reply, signal);
     const events = async (sequence: number): Promise<readonly Event[]> => {
       const { toolCalls, answer } = await judge(step.state.spec);
-      const { needsConfirmation } = toolbox;
+      const { needsConfirmation } = toolboxOf(step.state.spec, files);
       return replyEvents({ ...reply, toolCalls }, call, sequence, { answer, needsConfirmation });
     };
     return await record(step, events, true);

@@ -22,8 +22,8 @@ export interface Model {
   call(request: ModelRequest, signal: AbortSignal): AsyncIterable<ModelPiece>;
   /**
    * Whether the model goes on with a trailing assistant message; found out by asking the server, never assumed. False
-   * where the server cannot say or cannot be asked; throws only `signal`'s reason (the scripted model also
-   * model_not_found). It may take as long as the server needs to load the model.
+   * where the server cannot say or cannot be asked; throws only `signal`'s reason. It may take as long as the server
+   * needs to load the model.
    */
   continuesPartial(model: string, thinking: boolean, signal: AbortSignal): Promise<boolean>;
   /**

@@ -50,6 +50,10 @@ const mannerOf = (model: string): Manner => {
   return manner;
 };
 
+/** Also of a model with options that there are not: only a call of it fails. */
+const hasOption = (model: string, option: string): boolean =>
+  model.startsWith("scripted:") && model.split(":").includes(option);
+
 /** The words of a text with the blanks before them; joined they are the text. */
 const wordsOf = (text: string): readonly string[] => text.match(/\s*\S+|\s+$/g) ?? [];
 
@@ -162,10 +166,10 @@ export const openScripted = ({ clock }: { readonly clock: Clock }): Model => {
     call,
     continuesPartial: async (model, _thinking, signal) => {
       signal.throwIfAborted();
-      return Promise.resolve(!mannerOf(model).anew);
+      return Promise.resolve(!hasOption(model, "anew"));
     },
     abilities: async (model) =>
-      Promise.resolve({ ...abilitiesUnknown, tools: !/^scripted:(?:.*:)?text(?::|$)/.test(model) }),
+      Promise.resolve({ ...abilitiesUnknown, tools: !hasOption(model, "text") }),
     bodyOf: (request) => JSON.stringify(request),
   };
 };

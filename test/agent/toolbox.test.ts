@@ -66,3 +66,9 @@ test("a tool is described by its file where its client says nothing else", () =>
   ]);
   expect([box.parametersOf("echo"), box.parametersOf("spare")]).toEqual([null, parameters]);
 });
+
+test("a file of the built-in tool's name is not offered beside it", () => {
+  const box = toolboxOf(plainSpec, [fileOf("echo"), fileOf("final_answer")]);
+  expect(box.definitions.map(({ name }) => name)).toEqual(["echo", "final_answer"]);
+  expect(box.definitions.at(-1)?.description).toStartWith("Ends the goal");
+});
