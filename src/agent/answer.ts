@@ -73,7 +73,8 @@ export type ReadAnswer =
   | { readonly answer: FinalAnswer; readonly fault: null }
   | { readonly answer: null; readonly fault: string };
 
-const wrong = (fault: string): ReadAnswer => ({ answer: null, fault });
+/** Parsers quote half a character too, which servers do not take back in a prompt. */
+const wrong = (fault: string): ReadAnswer => ({ answer: null, fault: fault.toWellFormed() });
 
 /** Reads the input of a call of final_answer, or the text that stands for it; whether its data satisfy the schema is not looked at. */
 export function readAnswer(spec: AgentSpec, input: string): ReadAnswer {
@@ -106,7 +107,7 @@ function readCall({ config }: AgentSpec, input: string): ReadAnswer {
   const structured = value["structured"] ?? null;
   if (structured === null && isNeeded) return wrong(shape);
   if (structured !== null && !isJsonObject(structured)) return wrong(shape);
-  return { answer: { content: value["content"], structured }, fault: null };
+  return { answer: { content: value["content"].toWellFormed(), structured }, fault: null };
 }
 
 function readText(text: string): ReadAnswer {

@@ -84,7 +84,9 @@ function beginReply(draft: Draft, sequence: number, { call, usage }: ReplyHead):
   draft.modelDue = draft.transcript
     .slice(draft.replyIndex + 1)
     .some((item) => item.kind === "user");
-  draft.turn = { ...draft.turn, steps: draft.turn.steps + 1, attempts: 0, retryAtMs: 0 };
+  // Engines that say nothing of abilities did not count what is asked again and again: their logs stay what they were.
+  const asked = call.abilities === undefined ? [] : draft.turn.asked;
+  draft.turn = { ...draft.turn, steps: draft.turn.steps + 1, attempts: 0, retryAtMs: 0, asked };
   draft.stats = withUsage({ ...draft.stats, steps: draft.stats.steps + 1 }, usage);
   if (usage.promptTokens > 0) recordCount(draft, call, usage.promptTokens);
 }

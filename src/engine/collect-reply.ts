@@ -46,7 +46,7 @@ export function makeReply(begun: Begun): ReplyMaker {
   };
   const addCall = (name: string, inputJson: string): void => {
     mustFit(name.length + inputJson.length);
-    mustBeFew(toolCalls.push({ name, inputJson }));
+    mustBeFew(toolCalls.push({ name: name.toWellFormed(), inputJson: inputJson.toWellFormed() }));
   };
   const addParts = (parts: readonly AnswerPart[]): Delta | null => {
     let delta: Delta | null = null;
@@ -88,13 +88,16 @@ export function makeReply(begun: Begun): ReplyMaker {
   };
 }
 
-/** Holds a first half of a surrogate pair back until its second comes: each piece is whole characters, so UTF-8 of its own. */
+/**
+ * Holds a first half of a surrogate pair back until its second comes: each piece is whole characters, so UTF-8 of its own.
+ * A half without the other would make later prompts JSON that some servers refuse.
+ */
 function makeWholeChars(): (content: string) => string {
   let held = "";
   return (content) => {
     const joined = held + content;
     const last = joined.charCodeAt(joined.length - 1);
     held = last >= 0xd800 && last <= 0xdbff ? joined.slice(-1) : "";
-    return held === "" ? joined : joined.slice(0, -1);
+    return (held === "" ? joined : joined.slice(0, -1)).toWellFormed();
   };
 }

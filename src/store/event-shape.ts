@@ -1,6 +1,6 @@
 import type { Event, EventType } from "../agent/event.ts";
 import { isJsonObject } from "../agent/json.ts";
-import { requestLimits } from "../limits.ts";
+import { requestLimits, turnLimits } from "../limits.ts";
 
 /*
  * What an event holds, to the last field. What this engine wrote it need not look at so closely; what came in a file may
@@ -54,6 +54,11 @@ const listOf =
     Array.isArray(value)
       ? firstFault(value.map((item, index) => [shape, item, `${path}[${index}]`]))
       : path;
+
+const atMost =
+  (itemsMax: number, shape: Shape): Shape =>
+  (value, path) =>
+    Array.isArray(value) && value.length > itemsMax ? path : shape(value, path);
 
 const textsByName: Shape = (value, path) =>
   isJsonObject(value)
@@ -122,7 +127,9 @@ const call = fields({
   nowMs: time,
   tools: orNull(listOf(fields({ name: text, description: text, parameters: object }))),
   continuedLength: count,
-  continuations: orAbsent(listOf(fields({ length: count, headSequence: count }))),
+  continuations: orAbsent(
+    atMost(turnLimits.continuationsKept, listOf(fields({ length: count, headSequence: count }))),
+  ),
   abilities: orAbsent(
     fields({
       tools: flag,

@@ -114,3 +114,15 @@ describe("what a model gave as its answer", () => {
     expect(faultOf(plain, `{"content":"3","structured":${many}}`)).toContain("too large");
   });
 });
+
+test("an answer, and what is said of a wrong one, is of whole characters, though a parser cuts them", () => {
+  const { answer } = readAnswer(plain, '{"content":"a\\ud83d"}');
+  expect(answer?.content).toBe("a\ufffd");
+  expect(faultOf(inFormat, "\u{1f600} of course").isWellFormed()).toBe(true);
+  for (const input of [
+    "\u{1f600}",
+    `{"a":${"\u{20000}".repeat(2_000)}`,
+    `x${"\u{20000}".repeat(2_000)}`,
+  ])
+    expect(faultOf(plain, input).isWellFormed()).toBe(true);
+});

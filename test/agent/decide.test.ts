@@ -1,10 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { decide, type Moment, waitedMs } from "../../src/agent/decide.ts";
-import type { AgentConfig, Event } from "../../src/agent/event.ts";
+import type { AgentConfig, Event, ModelCall } from "../../src/agent/event.ts";
 import { fold } from "../../src/agent/fold.ts";
 import { isAskedTooOften } from "../../src/agent/repeats.ts";
-import type { AgentState } from "../../src/agent/state.ts";
+import { abilitiesUnknown } from "../../src/agent/request.ts";
+import { type AgentState, statusOf } from "../../src/agent/state.ts";
 import { turnLimits } from "../../src/limits.ts";
 import {
   answered,
@@ -185,5 +186,37 @@ describe("limits of a turn", () => {
   test("tools do not wait for the model's retry", () => {
     const state = stateOf({}, requested("call_2", 1), faultUntil(at(99)));
     expect(decide(state, idleAt(at(3))).type).toBe("RunTools");
+  });
+});
+
+describe("calls that were asked for again and again", () => {
+  /** A life of replies that ask for the same, the last of them to be confirmed. */
+  const life = (call: Partial<ModelCall>): readonly Event[] =>
+    Array.from({ length: 4 }, (_, n): readonly Event[] => {
+      const sequence = 2 * n + 2;
+      const asked: Event = {
+        type: "ToolRequested",
+        head: {
+          call: callAfter(sequence - 1, call),
+          usage: { promptTokens: 0, completionTokens: 0 },
+        },
+        callId: `call_${sequence}`,
+        name: "echo",
+        inputJson: "{}",
+        requiresConfirmation: n === 3,
+      };
+      return n === 3 ? [asked] : [asked, returned(`call_${sequence}`)];
+    }).flat();
+
+  test("are not run, and nobody is asked to confirm them", () => {
+    const state = stateOf({}, ...life({ abilities: abilitiesUnknown }));
+    expect(statusOf(state)).toBe("waiting_for_step");
+    expect(decide(state, idleAt(at(9)))).toMatchObject({ code: "MAX_STEPS" });
+    expect(JSON.stringify(state.transcript)).toContain("3 times in a row");
+  });
+  test("stay what they were in logs of engines that did not count them", () => {
+    const state = stateOf({}, ...life({}));
+    expect(statusOf(state)).toBe("waiting_for_confirmation");
+    expect(JSON.stringify(state.transcript)).not.toContain("times in a row");
   });
 });

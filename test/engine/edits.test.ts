@@ -41,8 +41,7 @@ test("another model is asked at once, however long the one before wanted to be l
   const model = makePlayedModel((request) => ({
     text: ["here"],
     before: async () => {
-      if (request.model === "scripted")
-        throw new EngramError("model_unavailable", "tomorrow", day);
+      if (request.model === "scripted") throw new EngramError("model_unavailable", "tomorrow", day);
     },
   }));
   const engine = stage.start({ model });
@@ -64,11 +63,17 @@ test("a present time is told with what is sent, not with what is to be condensed
     text: ["well ".repeat(400)],
     before: async () => {
       if (messages[0]?.content.startsWith("Condense") !== true) return;
-      throw new EngramError("model_unavailable", "away", { transient: true, retryAfterMs: 3600_000 });
+      throw new EngramError("model_unavailable", "away", {
+        transient: true,
+        retryAfterMs: 3600_000,
+      });
     },
   }));
   const engine = stage.start({ model });
-  const agentId = await stage.create(engine, "help", { contextTokensMax: 1_500, waitForInput: true });
+  const agentId = await stage.create(engine, "help", {
+    contextTokensMax: 1_500,
+    waitForInput: true,
+  });
   for (let n = 0; !(await stage.events(agentId)).includes("ModelFailed"); n++) {
     await stage.say(engine, agentId, `and ${n}`);
     await stage.untilStatus(agentId, "waiting_for_input").catch(() => undefined);

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { makeReply } from "../../src/engine/collect-reply.ts";
 import { EngramError } from "../../src/errors.ts";
 import { engineLimits } from "../../src/limits.ts";
 import type { Model } from "../../src/llm/model.ts";
@@ -23,7 +24,14 @@ describe("what the model writes", () => {
   };
 
   test("may cut a character in halves", async () => {
-    expect(await answerOf({ text: ["a\ud83d", "\ude00b", "\ud83d", "c"] })).toBe("a😀b\ud83dc");
+    expect(await answerOf({ text: ["a\ud83d", "\ude00b", "\ud83d", "c"] })).toBe("a😀b\ufffdc");
+  });
+
+  test("is of whole characters in its calls too, which are sent back to servers that take no others", () => {
+    const reader = makeReply({ thinking: "", text: "", callsInText: false });
+    reader.take({ kind: "toolCall", name: "a\ud83d", inputJson: '{"b":"\udc00"}' });
+    reader.take({ kind: "done", usage: playedUsage });
+    expect(reader.end().toolCalls).toEqual([{ name: "a\ufffd", inputJson: '{"b":"\ufffd"}' }]);
   });
 
   test("is no answer where there is nothing, or where it ends before it is whole", async () => {

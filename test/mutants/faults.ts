@@ -1,4 +1,5 @@
 import { answering } from "./answer-faults.ts";
+import { editing } from "./edit-faults.ts";
 import type { Fault } from "./fault.ts";
 import { ollama } from "./ollama-faults.ts";
 import { openai } from "./openai-faults.ts";
@@ -359,6 +360,7 @@ export const faults: readonly Fault[] = [
   ...memory,
   ...agent,
   ...answering,
+  ...editing,
   ...engine,
   ...sqlite,
   ...redis,

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Event, EventType } from "../../src/agent/event.ts";
+import { turnLimits } from "../../src/limits.ts";
 import { eventOf } from "../../src/store/codec.ts";
 import { faultyFieldOf } from "../../src/store/event-shape.ts";
 import {
@@ -123,6 +124,11 @@ test("what newer engines note of a call may be absent, and is not anything else 
   expect(failed({ continuations: [{ length: -1, headSequence: 2 }] })).toBe(
     "call.continuations[0].length",
   );
+  // As many as an engine writes: they are held against each other.
+  const { continuationsKept } = turnLimits;
+  const many = Array.from({ length: continuationsKept + 1 }, () => continuations).flat();
+  expect(failed({ continuations: many.slice(1) })).toBeNull();
+  expect(failed({ continuations: many })).toBe("call.continuations");
   expect(failed({}, { overflow: { ...overflow, contextTokens: "4" } })).toBe(
     "overflow.contextTokens",
   );
