@@ -37,18 +37,18 @@ function shownOf(payload: ServerMessage["payload"], names: Names): readonly [str
   }
 }
 
-const callText = ({ toolName, inputJson, callId, requiresConfirmation }: ToolCall): string =>
+export const callText = ({ toolName, inputJson, callId, requiresConfirmation }: ToolCall): string =>
   `${toolName} ${inputJson}${requiresConfirmation ? ` (${callId} is to be confirmed)` : ""}`;
 
-const resultText = (
+export const resultText = (
   { isError, errorCode, errorMessage, output }: ToolResult,
   name: string,
 ): string => `${name} ${isError ? `${errorCode}: ${errorMessage} ` : ""}${output}`;
 
-type Names = { learn(call: ToolCall): void; take(callId: string): string };
+export type Names = { learn(call: ToolCall): void; take(callId: string): string };
 
 /** A result is shown with its tool's name, which the call alone has. */
-function makeNames(): Names {
+export function makeNames(): Names {
   const names = new Map<string, string>();
   return {
     learn: ({ callId, toolName }) => {

@@ -29,7 +29,7 @@ export type Outbox = {
   /** Takes what a stream brings. Whether it is news: no sign of life, nor what this client said. */
   take(message: ServerMessage): boolean;
   isEmpty(): boolean;
-  /** Whether all of it has been acknowledged at least. */
+  /** Whether every text of the user's has been acknowledged at least. */
   isRecorded(): boolean;
 };
 
@@ -56,10 +56,12 @@ export function makeOutbox(agentId: string, after: bigint): Outbox {
       if (payload.case !== "status") return payload.case !== "heartbeat";
       const { status, message } = payload.value;
       if (status === "waiting") acknowledged++;
-      return status !== "waiting" && !(status === "user_input" && says(pending, message));
+      return (
+        status !== "waiting" && !(status === "user_input" && textsIn(pending).includes(message))
+      );
     },
     isEmpty: () => pending.size === 0,
-    isRecorded: () => pending.size <= acknowledged,
+    isRecorded: () => textsIn(pending).length <= acknowledged,
   };
 }
 
@@ -84,8 +86,8 @@ function makeSending(first: ClientMessage, pending: Set<ClientMessage>): Sending
   };
 }
 
-/** Whether a user's text is one of these: another client's would be the same to the letter. */
-const says = (messages: ReadonlySet<ClientMessage>, content: string): boolean =>
-  [...messages].some(
-    ({ payload }) => payload.case === "userInput" && payload.value.content === content,
+/** What the user said: another client's words would be the same to the letter. */
+const textsIn = (messages: ReadonlySet<ClientMessage>): readonly string[] =>
+  [...messages].flatMap(({ payload }) =>
+    payload.case === "userInput" ? [payload.value.content] : [],
   );

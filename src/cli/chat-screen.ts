@@ -6,6 +6,7 @@ import type {
   ToolCall,
   ToolResult,
 } from "../gen/engram/api/v1/agent_pb.ts";
+import { callText, makeNames, resultText } from "./agent-log-text.ts";
 import { clientLimits, cliLimits } from "./cli-limits.ts";
 import { fitted, oneLine, plainText } from "./tool-text.ts";
 import { makeTranscript, type Written } from "./transcript.ts";
@@ -66,6 +67,8 @@ function makeLines() {
 export function makeScreen(): Screen {
   const transcripts = { text: makeTranscript(), thought: makeTranscript() };
   const { endLine, line, shortLine, piece } = makeLines();
+  const names = makeNames();
+  const resultOf = (result: ToolResult): string => resultText(result, names.take(result.callId));
   const echo = (content: string): void => line(`> ${content}`, "cyan");
   const show = ({ payload }: ServerMessage): void => {
     switch (payload.case) {
@@ -80,9 +83,10 @@ export function makeScreen(): Screen {
         piece(payload.case, transcripts[payload.case].end(payload.value.content));
         return endLine();
       case "toolCall":
-        return shortLine(callText(payload.value), "magenta");
+        names.learn(payload.value);
+        return shortLine(`call ${callText(payload.value)}`, "magenta");
       case "toolResult":
-        return shortLine(resultText(payload.value), "magenta");
+        return shortLine(`result ${resultOf(payload.value)}`, "magenta");
       case "finalAnswer":
         return line(answerText(payload.value), null);
       case "error":
@@ -92,10 +96,8 @@ export function makeScreen(): Screen {
       case "status": {
         const { status, message } = payload.value;
         if (status === "user_input") return echo(message);
-        // A step begins, and there is nothing to be said of it.
-        if (status !== "waiting_for_step" || message !== "")
-          shortLine(`(${message === "" ? status : `${status}: ${message}`})`, "dim");
-        return;
+        const text = statusText(status, message);
+        return text === "" ? undefined : shortLine(`(${text})`, "dim");
       }
       default:
         return;
@@ -116,10 +118,11 @@ export function makeScreen(): Screen {
   };
 }
 
-const callText = ({ toolName, inputJson }: ToolCall): string => `call ${toolName} ${inputJson}`;
-
-const resultText = ({ isError, errorCode, errorMessage, output }: ToolResult): string =>
-  `result ${isError ? `${errorCode}: ${errorMessage}` : output}`;
+/** Empty: a step begins, and there is nothing to be said of it. */
+function statusText(status: string, message: string): string {
+  if (status === "waiting_for_step") return message;
+  return message === "" ? status : `${status}: ${message}`;
+}
 
 function answerText({ content, structured }: FinalAnswer): string {
   const json = structured === undefined ? "" : `\n${JSON.stringify(structured)}`;

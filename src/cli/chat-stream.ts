@@ -31,7 +31,7 @@ type Stream = { readonly sending: Sending; readonly controller: AbortController 
 export type ChatStream = {
   /** Has it recorded, once however often the connection breaks; an agent that works takes it in at its next step. */
   send(payload: Payload): void;
-  /** Whether all that was said is known to be recorded. */
+  /** Whether every text that was said is known to be recorded. */
   isAllRecorded(): boolean;
   /** Goes on for ever. Fails where the engine refuses to attach. */
   hear(): AsyncGenerator<Heard>;

@@ -16,8 +16,8 @@ export const cliLimits = {
 /** Bounds of the commands that are clients of a running engine. */
 export const clientLimits = {
   /** With a call under way, a silent engine is asked for a sign of life this often. */
-  pingIntervalMs: 15_000,
-  pingTimeoutMs: 10_000,
+  pingIntervalMs: 10_000,
+  pingTimeoutMs: 5_000,
   /** A call is tried again for so long: an engine starts in less than a second, a machine in less than this. */
   awayMsMax: 60_000,
   retryMsFirst: 100,

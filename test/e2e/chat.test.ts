@@ -46,7 +46,7 @@ test("a conversation is shown as it goes, and again to who comes back", async ()
   await chat.until(prompt);
   expect(chat.text).toContain(`agent ${agentId}, scripted:instant\ngoal: be of help\n`);
   chat.type("call quick with {}\r");
-  await chat.until(/\ncall quick \{\}\nresult done\n/);
+  await chat.until(/\ncall quick \{\}\nresult quick done\n/);
   await chat.until(/\nThe tool quick says: done\.\n> $/);
   // Thinking is there, and dimmed.
   expect(chat.raw).toContain("\u001b[2mI need the result of quick.\u001b[22m");
@@ -59,7 +59,7 @@ test("a conversation is shown as it goes, and again to who comes back", async ()
   expect(await saidTo(agentId)).toEqual(["call quick with {}", "say two"]);
 
   await using again = openChat(agentId);
-  await again.until(/> call quick with \{\}\n[^]*result done\n[^]*> say two\n[^]*\ntwo\n> $/);
+  await again.until(/> call quick with \{\}\n[^]*result quick done\n[^]*> say two\n[^]*\ntwo\n> $/);
   again.type("\u0003");
   expect(await again.exited).toBe(0);
 });
@@ -149,9 +149,11 @@ test("a call that waits is asked about, also by who comes later", async () => {
   again.type("perhaps\r");
   await again.until(/Let it run\? \[y\/n\] $/);
   again.type("n\r");
-  await again.until(/result TOOL_REJECTED[^]*call quick with \{"n": 2\}\nLet it run\? \[y\/n\] $/);
+  await again.until(
+    /result quick TOOL_REJECTED[^]*call quick with \{"n": 2\}\nLet it run\? \[y\/n\] $/,
+  );
   again.type("y\r");
-  await again.until(/\nresult done\n[^]*> $/);
+  await again.until(/\nresult quick done\n[^]*> $/);
   const results = valuesOf(await historyOf(engine.client, agentId), "toolResult");
   expect(results.map(({ errorCode }) => errorCode)).toEqual(["TOOL_REJECTED", ""]);
   expect(await saidTo(agentId)).toHaveLength(1);

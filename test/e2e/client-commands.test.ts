@@ -10,6 +10,7 @@ import {
   openEngine,
   runBinary,
 } from "../support/engine-process.ts";
+import { openTerminal } from "../support/terminal.ts";
 import { putTools } from "../support/tool-modules.ts";
 
 setDefaultTimeout(60_000);
@@ -68,6 +69,12 @@ test("agents lists all pages, the newest first, a line each", async () => {
   expect(new Set(lines.map((line) => line.length))).toEqual(new Set([200]));
   // oxlint-disable-next-line no-control-regex
   expect(stdout).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/);
+
+  await using terminal = openTerminal([binary, "agents"], { URL: other.url });
+  expect(await terminal.exited).toBe(0);
+  const shown = terminal.raw.trimEnd().split("\r\n");
+  expect(shown.map((line) => line.length)).toEqual(ids.map(() => 80));
+  expect(shown.map((line) => line.split(" ")[0])).toEqual(ids.toReversed());
 
   await other.client.controlAgent({ agentId: ids[3]!, command: { case: "pause", value: {} } });
   expect((await list("paused")).stdout).toStartWith(`${ids[3]}  paused  `);

@@ -13,18 +13,17 @@ if child == 0:
     fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     os.execv(sys.argv[1], sys.argv[1:])
 
-readers = [terminal, 0]
-while terminal in readers:
-    for reader in select.select(readers, [], [])[0]:
+is_open = True
+while is_open:
+    for reader in select.select([terminal, 0], [], [])[0]:
         try:
             data = os.read(reader, 65536)
         except OSError:  # The command has ended, and with it the terminal.
             data = b""
         if not data:
-            readers.remove(reader)
-        elif reader == terminal:
-            os.write(1, data)
+            is_open = False
         else:
-            os.write(terminal, data)
+            os.write(1 if reader == terminal else terminal, data)
 
+os.close(terminal)  # Whoever uses it still is hung up.
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 255)
