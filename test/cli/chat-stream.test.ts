@@ -6,12 +6,22 @@ import {
   AgentSchema,
   type AgentService,
   type ClientMessage,
+  type ServerMessage,
   ServerMessageSchema,
 } from "../../src/gen/engram/api/v1/agent_pb.ts";
 
-type Reply = (messages: readonly ClientMessage[]) => readonly string[];
+type Reply = (messages: readonly ClientMessage[]) => readonly ServerMessage[];
 
-/** An engine whose agent rests; each stream is answered by the next of the replies, with texts or a failure. */
+const text = (content: string): ServerMessage =>
+  create(ServerMessageSchema, { sequenceId: 5n, payload: { case: "text", value: { content } } });
+
+const said = (message: string): ServerMessage =>
+  create(ServerMessageSchema, {
+    sequenceId: 4n,
+    payload: { case: "status", value: { status: "user_input", message } },
+  });
+
+/** An engine whose agent rests; each stream is answered by the next of the replies. */
 const fakeClient = (replies: readonly Reply[]) => {
   const streams: ClientMessage[][] = [];
   const client = {
@@ -21,11 +31,7 @@ const fakeClient = (replies: readonly Reply[]) => {
       streams.push(messages);
       const reply = replies[streams.length - 1];
       for await (const message of requests) messages.push(message);
-      for (const content of reply?.(messages) ?? [])
-        yield create(ServerMessageSchema, {
-          sequenceId: 5n,
-          payload: { case: "text", value: { content } },
-        });
+      yield* reply?.(messages) ?? [];
     },
   };
   return { client: client as unknown as Client<typeof AgentService>, streams };
@@ -63,14 +69,15 @@ test("a message that is refused is dropped, and the agent rests again", async ()
 test("a message is sent with one id until a stream that took it has ended well", async () => {
   const { client, streams } = fakeClient([
     () => refuse(Code.Unavailable),
-    () => ["answer"],
+    // What it said comes back as an event, where no stream has brought its acknowledgement.
+    () => [said("hello"), said("hello of another's"), text("answer")],
     () => [],
   ]);
   const stream = makeChatStream(client, "a", 1n);
   stream.send(says("hello"));
   const heard = stream.hear();
-  const expected = ["attached", "away", "back", "attached", "message", "rests"];
-  expect(await kinds(heard, 6)).toEqual(expected);
+  const expected = ["attached", "away", "back", "attached", "message", "message", "rests"];
+  expect(await kinds(heard, 7)).toEqual(expected);
   expect(stream.isAllRecorded()).toBe(true);
   expect(streams[0]?.[1]?.messageId).toMatch(/./);
   expect(streams[1]?.[1]?.messageId).toBe(streams[0]![1]!.messageId);

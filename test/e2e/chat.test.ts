@@ -104,6 +104,25 @@ test("what is said while the engine is away, or to an agent that writes, is said
   expect(await saidTo(agentId, steady)).toEqual(said);
 });
 
+test("a line to an agent that writes is recorded before it is done", async () => {
+  const agentId = await createAgent(engine.client, { model: "scripted:20" });
+  await using chat = openChat(agentId);
+  await chat.until(prompt);
+  chat.type("write 3000 words\r");
+  await chat.until(/stone-13 /);
+  chat.type("say stop\r");
+  const seen: string[] = [];
+  const log = engine.client.replay({ agentId, includeHistory: true, follow: true });
+  for await (const { payload } of log) {
+    seen.push(payload.case === "status" ? payload.value.message : String(payload.case));
+    if (seen.at(-1) === "say stop") break;
+  }
+  expect(seen).not.toContain("text");
+  await engine.client.controlAgent({ agentId, command: { case: "cancel", value: {} } });
+  await chat.until(/\(canceled\)\n/);
+  expect(await chat.exited).toBe(1);
+});
+
 test("what others do is shown at once, and leaves what is being typed", async () => {
   const agentId = await createAgent(engine.client);
   await using chat = openChat(agentId);

@@ -13,6 +13,9 @@ export type Terminal = AsyncDisposable & {
   readonly exited: Promise<number>;
 };
 
+/** What is not written by then never will be. */
+const untilMsMax = 30_000;
+
 /** What a line editor, or a colour, does to a terminal. */
 // oxlint-disable-next-line no-control-regex
 const sequences = /\u001b\[[\d;]*[GJKm]|\r/g;
@@ -56,14 +59,19 @@ export const openTerminal = (
       return text();
     },
     until: async (pattern) => {
+      const endMs = performance.now() + untilMsMax;
       for (;;) {
         const match = pattern.exec(text().slice(found));
         if (match !== null) {
           found += match.index + match[0].length;
           return;
         }
-        if (isOver) throw new Error(`no ${pattern} behind ${found} in ${JSON.stringify(text())}`);
+        const isLate = performance.now() > endMs;
+        if (isOver || isLate)
+          throw new Error(`no ${pattern} behind ${found} in ${JSON.stringify(text())}`);
+        const timer = setTimeout(() => wake(), endMs - performance.now());
         await new Promise<void>((resolve) => (wake = resolve));
+        clearTimeout(timer);
       }
     },
     exited: over.then(() => process.exited),
