@@ -76,6 +76,8 @@ export const contextLimits = {
   replyTokens: 2_048,
   /** English prose has about four characters a token; other texts are found out by the model's own count. */
   charsPerToken: 4,
+  /** What each byte of UTF-8 that a character has more than one of adds to its weight. */
+  weightPerByte: 1.5,
   /** The engine's own words, and a message's role and times. */
   systemTokens: 60,
   messageTokens: 24,

@@ -2,6 +2,7 @@ import { contextLimits } from "../limits.ts";
 import { formatOf } from "./answer.ts";
 import type { AgentSpec, ToolDefinition } from "./event.ts";
 import { formatWords, type PromptMessage } from "./prompt.ts";
+import { bytesOf } from "./spec.ts";
 import type { AgentState, TranscriptItem } from "./state.ts";
 
 /*
@@ -79,19 +80,27 @@ function promptTokens(state: AgentState, afterSequence: number): number {
 
 const fixedTokens = ({ spec, summary, offeredTools }: AgentState): number =>
   contextLimits.systemTokens +
-  textTokens(spec.goal.length + spec.systemPrompt.length + summary.length) +
-  formatTokens(spec) +
+  specTokens(spec) +
+  textTokens(summary) +
   sum(offeredTools.map(toolTokens));
 
-const formatTokens = onceFor((spec: AgentSpec) => {
+const specTokens = onceFor((spec: AgentSpec) => {
   const format = formatOf(spec);
-  return format === null ? 0 : textTokens(formatWords.length + JSON.stringify(format).length);
+  const words = format === null ? "" : formatWords + JSON.stringify(format);
+  return textTokens(spec.goal) + textTokens(spec.systemPrompt) + textTokens(words);
 });
 
 const sum = (numbers: readonly number[]): number =>
   numbers.reduce((total, number) => total + number, 0);
 
-const textTokens = (chars: number): number => chars / contextLimits.charsPerToken;
+const textTokens = (text: string): number => weightOf(text) / contextLimits.charsPerToken;
+
+/**
+ * A text's length in characters of English: another alphabet's letters, of two bytes each, count two and a half of them,
+ * and what has three bytes, such as Chinese, four.
+ */
+const weightOf = (text: string): number =>
+  text.length + contextLimits.weightPerByte * (bytesOf(text) - text.length);
 
 /** What is measured never changes, so that once is enough: a step asks several times. */
 function onceFor<T extends object>(measure: (it: T) => number): (it: T) => number {
@@ -106,15 +115,15 @@ function onceFor<T extends object>(measure: (it: T) => number): (it: T) => numbe
 }
 
 const toolTokens = onceFor(({ name, description, parameters }: ToolDefinition) =>
-  textTokens(name.length + description.length + JSON.stringify(parameters).length),
+  textTokens(name + description + JSON.stringify(parameters)),
 );
 
 const itemTokens = onceFor((item: TranscriptItem) => contextLimits.messageTokens + partsOf(item));
 
 function partsOf(item: TranscriptItem): number {
-  const text = textTokens(item.content.length);
+  const text = textTokens(item.content);
   if (item.kind === "assistant")
-    return text + sum(item.toolCalls.map((call) => textTokens(call.inputJson.length)));
+    return text + sum(item.toolCalls.map((call) => textTokens(call.inputJson)));
   if (item.kind !== "user") return text;
   return (
     text +
@@ -122,7 +131,7 @@ function partsOf(item: TranscriptItem): number {
       item.attachments.map(({ mimeType, base64 }) =>
         mimeType.startsWith("image/")
           ? contextLimits.imageTokens
-          : textTokens((base64.length * 3) / 4),
+          : (base64.length * 3) / 4 / contextLimits.charsPerToken,
       ),
     )
   );
@@ -133,22 +142,23 @@ export const condensingHead = "Condense the beginning of a conversation";
 
 /** What the model is sent to condense the first `items` of the transcript, together with the summary of before. */
 export function condensingPrompt(state: AgentState, items: number): readonly PromptMessage[] {
-  const charsMax = summaryCharsMax(state);
+  const earlier = state.summary === "" ? [] : [`Summary so far:\n${state.summary}`];
+  const weightOfItem = itemWeightMax(state);
+  const lines = state.transcript.slice(0, items).map((item) => lineOf(item, weightOfItem));
+  const content = [...earlier, ...lines].join("\n\n");
+  const charsMax = Math.round((summaryWeightMax(state) * content.length) / weightOf(content));
   const system =
     `${condensingHead} between a user and an agent with this goal:\n${state.spec.goal}\n\n` +
     "The agent goes on from your summary alone. Keep every fact, name, number, decision, promise and open question; " +
     `leave out greetings and repetitions. Answer with the summary only, in at most ${charsMax} characters.`;
-  const earlier = state.summary === "" ? [] : [`Summary so far:\n${state.summary}`];
-  const charsOfItem = itemCharsMax(state);
-  const lines = state.transcript.slice(0, items).map((item) => lineOf(item, charsOfItem));
   return [
     { role: "system", content: system },
-    { role: "user", content: [...earlier, ...lines].join("\n\n"), images: [] },
+    { role: "user", content, images: [] },
   ];
 }
 
-function lineOf(item: TranscriptItem, charsMax: number): string {
-  const content = shortened(item.content, charsMax);
+function lineOf(item: TranscriptItem, weightMax: number): string {
+  const content = shortened(item.content, weightMax);
   switch (item.kind) {
     case "user": {
       const names = item.attachments.map(
@@ -164,36 +174,37 @@ function lineOf(item: TranscriptItem, charsMax: number): string {
       const calls = item.toolCalls.map(
         ({ name, inputJson }) => `\n(called ${name} with ${inputJson})`,
       );
-      return `Agent:\n${content}${shortened(calls.join(""), charsMax)}`;
+      return `Agent:\n${content}${shortened(calls.join(""), weightMax)}`;
     }
   }
 }
 
 /** The summary as it is kept: the model's, or where it wrote none, the beginnings of what is condensed. */
 export function summaryOf(state: AgentState, items: number, written: string): string {
-  const charsMax = summaryCharsMax(state);
-  if (written.trim() !== "") return shortened(written.trim().toWellFormed(), charsMax);
+  const weightMax = summaryWeightMax(state);
+  if (written.trim() !== "") return shortened(written.trim().toWellFormed(), weightMax);
   const parts = [
     ...(state.summary === "" ? [] : [state.summary]),
     ...state.transcript.slice(0, items).map((item) => lineOf(item, contextLimits.quotedCharsMax)),
   ];
-  return shortened(parts.join("\n"), charsMax);
+  return shortened(parts.join("\n"), weightMax);
 }
 
-/** A quarter of the room at most, in characters. */
-const itemCharsMax = (state: AgentState): number =>
-  Math.min(contextLimits.condensedItemCharsMax, charsIn(state, contextTokensOf(state) / 4));
+/** A quarter of the room at most. */
+const itemWeightMax = (state: AgentState): number =>
+  Math.min(contextLimits.condensedItemCharsMax, weightIn(state, contextTokensOf(state) / 4));
 
-/** An eighth of the room, in characters. */
-const summaryCharsMax = (state: AgentState): number => charsIn(state, contextTokensOf(state) / 8);
+/** An eighth of the room. */
+const summaryWeightMax = (state: AgentState): number => weightIn(state, contextTokensOf(state) / 8);
 
-/** How many characters of this conversation are so many tokens: of Chinese a quarter of what they are of English. */
-const charsIn = (state: AgentState, tokens: number): number =>
+/** So many tokens, as a weight; where a model has more of them in a text than was estimated, it is less. */
+const weightIn = (state: AgentState, tokens: number): number =>
   Math.round((tokens * contextLimits.charsPerToken) / Math.max(1, tokenScale(state)));
 
 /** The beginning and the end, where it is too long. Half a character in a request is no JSON to some servers. */
-function shortened(text: string, charsMax: number): string {
-  if (text.length <= charsMax) return text;
-  const half = Math.max(0, Math.floor((charsMax - 5) / 2));
+function shortened(text: string, weightMax: number): string {
+  const weight = weightOf(text);
+  if (weight <= weightMax) return text;
+  const half = Math.max(0, Math.floor(((text.length * weightMax) / weight - 5) / 2));
   return `${text.slice(0, half)} ... ${text.slice(text.length - half)}`.toWellFormed();
 }

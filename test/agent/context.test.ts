@@ -128,6 +128,41 @@ test("what is freed is enough for many turns", () => {
   expect(planContext(fold(logged(more, state.sequence), state))).toBeNull();
 });
 
+test("what is said in another script is taken for as long as models take it, before they have counted it", () => {
+  const tokensOf = (messages: readonly PromptMessage[]): number =>
+    messages.reduce((sum, { content }) => {
+      const han = content.match(/\p{Script=Han}/gu)?.length ?? 0;
+      return sum + han + (content.length - han) / contextLimits.charsPerToken;
+    }, 0);
+  const before = agentWith(
+    Array.from({ length: 24 }, () => ({ chars: 300, tools: 0 })),
+    8_000,
+  );
+  const pasted: Event = {
+    type: "MessageReceived",
+    key: null,
+    content: "字".repeat(4_500),
+    attachments: [],
+  };
+  const state = fold(
+    [{ sequence: before.sequence + 1, atMs: before.updatedAtMs, event: pasted }],
+    before,
+  );
+  expect(planContext(before)).toBeNull();
+  expect(tokensOf(buildPrompt(state, callAfter(state.sequence)))).toBeGreaterThan(8_000);
+  const left = settled(state);
+  expect(left.transcript.length).toBeGreaterThan(0);
+  expect(tokensOf(buildPrompt(left, callAfter(left.sequence)))).toBeLessThan(8_000);
+  // What a summary may have is said in its own script's characters.
+  const asked = (of: AgentState): number =>
+    Number(
+      /at most (\d+) characters/.exec(
+        condensingPrompt(of, of.transcript.length)[0]?.content ?? "",
+      )?.[1],
+    );
+  expect(asked(state)).toBeLessThan(asked(before));
+});
+
 test("what cannot fit at all ends the turn as CONTEXT_OVERFLOW", () => {
   const state = fold(logged([born({ contextTokensMax: 500 }, { goal: "g".repeat(4_000) })]));
   expect(planContext(state)).toBe("overflow");
