@@ -7,8 +7,8 @@ import { startEngine } from "../engine/engine.ts";
 import { messageOf } from "../errors.ts";
 import { cliLimits } from "./cli-limits.ts";
 import type { Model } from "../llm/model.ts";
-import { openOllama } from "../llm/ollama.ts";
-import { openScripted } from "../llm/scripted.ts";
+import { openOllama } from "../llm/ollama/ollama.ts";
+import { openScripted } from "../llm/scripted/scripted.ts";
 import type { Log } from "../log.ts";
 import { makeMetrics } from "../metrics/metrics.ts";
 import { openSandbox, type WasmSandbox } from "../sandbox/wasm-sandbox.ts";
@@ -114,7 +114,7 @@ async function openModel(settings: Settings, log: Log): Promise<Model> {
       return openOllama({ ...server, url: settings.ollamaUrl });
     case "openai": {
       // The client is loaded where it is needed.
-      const { openOpenAi } = await import("../llm/openai.ts");
+      const { openOpenAi } = await import("../llm/openai/openai.ts");
       return openOpenAi({ ...server, url: settings.llmBaseUrl, apiKey: settings.llmApiKey });
     }
   }

@@ -4,7 +4,7 @@ import { EngramError } from "../../src/errors.ts";
 import { contextLimits } from "../../src/limits.ts";
 import type { ModelRequest } from "../../src/agent/request.ts";
 import type { Model } from "../../src/llm/model.ts";
-import { openScripted } from "../../src/llm/scripted.ts";
+import { openScripted } from "../../src/llm/scripted/scripted.ts";
 import { makePlayedModel } from "../support/played-model.ts";
 import { openStage } from "../support/stage.ts";
 

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import type { AgentSpec } from "../../src/agent/event.ts";
 import { EngramError } from "../../src/errors.ts";
 import type { Engine } from "../../src/engine/engine.ts";
-import { openScripted } from "../../src/llm/scripted.ts";
+import { openScripted } from "../../src/llm/scripted/scripted.ts";
 import { makePlayedModel } from "../support/played-model.ts";
 import { makePlayedSandbox } from "../support/played-sandbox.ts";
 import { makeGate, openStage, until } from "../support/stage.ts";

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll } from "bun:test";
 import type { TurnErrorCode } from "../../src/agent/event.ts";
 import type { ErrorCode } from "../../src/errors.ts";
-import { openOpenAi } from "../../src/llm/openai.ts";
+import { openOpenAi } from "../../src/llm/openai/openai.ts";
 import { faults } from "../support/fake-openai-faults.ts";
 import { outcomes } from "../support/fake-openai-outcomes.ts";
 import { openFakeOpenAi, type FakeOpenAi } from "../support/fake-openai.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { JsonValue } from "../../src/agent/json.ts";
-import { collectCalls } from "../../src/llm/openai-calls.ts";
+import { collectCalls } from "../../src/llm/openai/calls.ts";
 
 type Call = { readonly name: string; readonly inputJson: string };
 

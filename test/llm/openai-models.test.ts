@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
-import { openOpenAi, type OpenAiSettings } from "../../src/llm/openai.ts";
+import { openOpenAi, type OpenAiSettings } from "../../src/llm/openai/openai.ts";
 import { openFakeOpenAi } from "../support/fake-openai.ts";
 import { makeManualClock } from "../support/manual-clock.ts";
 

@@ -63,7 +63,7 @@ export const looking: readonly Fault[] = [
   },
   {
     name: "prompts: a server is asked for what it refuses, and the log does not tell since when",
-    file: "src/llm/openai.ts",
+    file: "src/llm/openai/openai.ts",
     text: '      ...(refusals.has("usage", model) && { usage: false }),\n',
     by: "",
     tests: ["test/llm/openai-faults.test.ts"],

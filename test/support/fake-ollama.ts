@@ -12,7 +12,7 @@ import type { ToolDefinition } from "../../src/agent/event.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "../../src/agent/json.ts";
 import type { PromptMessage } from "../../src/agent/prompt.ts";
 import { systemClock } from "../../src/clock.ts";
-import { openScripted } from "../../src/llm/scripted.ts";
+import { openScripted } from "../../src/llm/scripted/scripted.ts";
 import { openFakeExchange, stampNow, type FakeExchange } from "./fake-ollama-exchange.ts";
 import { faults, type Script } from "./fake-ollama-faults.ts";
 import { openFakeServer, type FakeServer } from "./fake-server.ts";

@@ -9,7 +9,7 @@ import type { ToolDefinition } from "../../src/agent/event.ts";
 import { isJsonObject, type JsonObject } from "../../src/agent/json.ts";
 import type { PromptMessage, PromptToolCall } from "../../src/agent/prompt.ts";
 import { systemClock } from "../../src/clock.ts";
-import { openScripted } from "../../src/llm/scripted.ts";
+import { openScripted } from "../../src/llm/scripted/scripted.ts";
 import { openFakeCompletion, type FakeCompletion } from "./fake-openai-exchange.ts";
 import { refusals } from "./fake-openai-faults.ts";
 import { openFakeServer, type FakeServer } from "./fake-server.ts";

@@ -4,7 +4,7 @@ import type { Engine } from "../../src/engine/engine.ts";
 import { turnLimits } from "../../src/limits.ts";
 import type { Clock } from "../../src/clock.ts";
 import type { Model } from "../../src/llm/model.ts";
-import { openOllama } from "../../src/llm/ollama.ts";
+import { openOllama } from "../../src/llm/ollama/ollama.ts";
 import { born } from "./events.ts";
 import type { FakeExchange } from "./fake-ollama-exchange.ts";
 import { openStage, quiet, type Stage, until } from "./stage.ts";

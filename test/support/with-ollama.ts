@@ -1,8 +1,8 @@
 import { afterAll, afterEach } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
 import type { Model } from "../../src/llm/model.ts";
-import type { OllamaSettings } from "../../src/llm/ollama-exchange.ts";
-import { openOllama } from "../../src/llm/ollama.ts";
+import type { OllamaSettings } from "../../src/llm/ollama/exchange.ts";
+import { openOllama } from "../../src/llm/ollama/ollama.ts";
 import { openFakeOllama, type FakeOllama } from "./fake-ollama.ts";
 
 /** A stand-in for all tests of a file, which is as new for each, and adapters that ask it. */

@@ -1,7 +1,7 @@
 import { afterAll, afterEach } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
 import type { Model } from "../../src/llm/model.ts";
-import { openOpenAi, type OpenAiSettings } from "../../src/llm/openai.ts";
+import { openOpenAi, type OpenAiSettings } from "../../src/llm/openai/openai.ts";
 import { openFakeOpenAi, type FakeOpenAi } from "./fake-openai.ts";
 
 /** A stand-in for all tests of a file, which is as new for each, and adapters that ask it with the key that it wants. */

@@ -5,7 +5,7 @@ import {
   type ServerMessage,
   ServerMessageSchema,
 } from "../../gen/engram/api/v1/agent_pb.ts";
-import { withoutMarks } from "../../llm/scripted.ts";
+import { withoutMarks } from "../../llm/scripted/scripted.ts";
 import { readLog } from "./log.ts";
 import { isAck, lineOf, type Violation, type Witness } from "./witness.ts";
 

@@ -9,7 +9,7 @@ import {
   type ToolInfo,
   UserInputSchema,
 } from "../../gen/engram/api/v1/agent_pb.ts";
-import { scriptedReply } from "../../llm/scripted-reply.ts";
+import { scriptedReply } from "../../llm/scripted/reply.ts";
 import type { Random } from "./random.ts";
 import type { Outgoing, Subject } from "./subject.ts";
 

@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Agent, ServerMessage, ToolInfo } from "../../gen/engram/api/v1/agent_pb.ts";
-import { withoutMarks } from "../../llm/scripted.ts";
+import { withoutMarks } from "../../llm/scripted/scripted.ts";
 import { checkAgent, type Said } from "./check.ts";
 import type { TortureClient } from "./client.ts";
 import { readLog } from "./log.ts";

@@ -1,9 +1,9 @@
 import type { OpenAI } from "openai";
-import type { ToolDefinition } from "../agent/event.ts";
-import { isJsonObject, type JsonObject } from "../agent/json.ts";
-import type { PromptMessage } from "../agent/prompt.ts";
-import type { ModelRequest } from "../agent/request.ts";
-import { newPlace, withImages } from "./images.ts";
+import type { ToolDefinition } from "../../agent/event.ts";
+import { isJsonObject, type JsonObject } from "../../agent/json.ts";
+import type { PromptMessage } from "../../agent/prompt.ts";
+import type { ModelRequest } from "../../agent/request.ts";
+import { newPlace, withImages } from "../images.ts";
 
 type Message = OpenAI.ChatCompletionMessageParam;
 type Body = OpenAI.ChatCompletionCreateParamsStreaming;

@@ -1,23 +1,17 @@
 import { OpenAI } from "openai";
-import { timerMsMax } from "../clock.ts";
-import { EngramError } from "../errors.ts";
-import type { Subject } from "./failure.ts";
-import { checkedEvents } from "./openai-events.ts";
-import {
-  cleanerOf,
-  failureOfError,
-  failureOfStatus,
-  refusalsIn,
-  type Refusal,
-} from "./openai-failure.ts";
+import { timerMsMax } from "../../clock.ts";
+import { EngramError } from "../../errors.ts";
+import type { Subject } from "../failure.ts";
+import { checkedEvents } from "./events.ts";
+import { cleanerOf, failureOfError, failureOfStatus, refusalsIn, type Refusal } from "./failure.ts";
 import {
   addressOf,
   fetchOver,
   serverUrl,
   type Protocol,
   type ServerSettings,
-} from "./transport.ts";
-import { startWatch } from "./watch.ts";
+} from "../transport.ts";
+import { startWatch } from "../watch.ts";
 
 export type OpenAiServer = ServerSettings & {
   /** Sent to `url` and nowhere else; null: the server wants none. */

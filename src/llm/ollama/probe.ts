@@ -1,7 +1,7 @@
 import type { Ollama } from "ollama";
-import { isJsonObject, type JsonObject } from "../agent/json.ts";
-import { chatRequest } from "./ollama-wire.ts";
-import { modelServerLimits } from "./server-limits.ts";
+import { isJsonObject, type JsonObject } from "../../agent/json.ts";
+import { chatRequest } from "./wire.ts";
+import { modelServerLimits } from "../server-limits.ts";
 
 const probeText = "ENGRAM_PROBE";
 

@@ -1,9 +1,9 @@
-import type { ToolDefinition } from "../agent/event.ts";
-import { isJsonObject } from "../agent/json.ts";
-import type { PromptMessage } from "../agent/prompt.ts";
-import type { ModelRequest } from "../agent/request.ts";
-import { callText, makeCallReader } from "../agent/text-tools.ts";
-import type { ScriptedCall } from "./scripted-reply.ts";
+import type { ToolDefinition } from "../../agent/event.ts";
+import { isJsonObject } from "../../agent/json.ts";
+import type { PromptMessage } from "../../agent/prompt.ts";
+import type { ModelRequest } from "../../agent/request.ts";
+import { callText, makeCallReader } from "../../agent/text-tools.ts";
+import type { ScriptedCall } from "./reply.ts";
 
 /** A request that tells of tools in words, as one that offers them. */
 export const readInWords = (request: ModelRequest): ModelRequest => ({

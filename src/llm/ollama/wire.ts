@@ -1,13 +1,13 @@
 import type { ChatRequest, Message } from "ollama";
-import type { ToolDefinition, Usage } from "../agent/event.ts";
-import { isJsonObject, isTooDeep, type JsonObject, type JsonValue } from "../agent/json.ts";
-import type { PromptMessage } from "../agent/prompt.ts";
-import type { ModelRequest } from "../agent/request.ts";
-import { EngramError } from "../errors.ts";
-import { contextLimits } from "../limits.ts";
-import { newPlace, withImages } from "./images.ts";
-import type { ModelPiece } from "./model.ts";
-import { modelServerLimits } from "./server-limits.ts";
+import type { ToolDefinition, Usage } from "../../agent/event.ts";
+import { isJsonObject, isTooDeep, type JsonObject, type JsonValue } from "../../agent/json.ts";
+import type { PromptMessage } from "../../agent/prompt.ts";
+import type { ModelRequest } from "../../agent/request.ts";
+import { EngramError } from "../../errors.ts";
+import { contextLimits } from "../../limits.ts";
+import { newPlace, withImages } from "../images.ts";
+import type { ModelPiece } from "../model.ts";
+import { modelServerLimits } from "../server-limits.ts";
 
 /** What LLM_OPTIONS may name that stands beside the server's `options`, not in them. */
 const besideOptions: ReadonlySet<string> = new Set(["keep_alive", "truncate", "shift"]);

@@ -1,11 +1,11 @@
-import type { Usage } from "../agent/event.ts";
-import type { PromptMessage } from "../agent/prompt.ts";
-import type { Clock } from "../clock.ts";
-import { EngramError } from "../errors.ts";
-import { abilitiesUnknown, type ModelRequest } from "../agent/request.ts";
-import type { Model, ModelPiece } from "./model.ts";
-import { scriptedReply, type ScriptedReply } from "./scripted-reply.ts";
-import { readInWords, writtenCalls } from "./scripted-text.ts";
+import type { Usage } from "../../agent/event.ts";
+import type { PromptMessage } from "../../agent/prompt.ts";
+import type { Clock } from "../../clock.ts";
+import { EngramError } from "../../errors.ts";
+import { abilitiesUnknown, type ModelRequest } from "../../agent/request.ts";
+import type { Model, ModelPiece } from "../model.ts";
+import { scriptedReply, type ScriptedReply } from "./reply.ts";
+import { readInWords, writtenCalls } from "./text.ts";
 import { scriptedLimits } from "./scripted-limits.ts";
 
 type Manner = {

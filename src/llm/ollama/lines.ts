@@ -1,8 +1,8 @@
-import type { EngramError } from "../errors.ts";
-import { isBlank, linesOf, objectIn } from "./lines.ts";
-import type { Subject } from "./failure.ts";
-import { failureOfBytes, failureOfLine } from "./ollama-failure.ts";
-import { modelServerLimits } from "./server-limits.ts";
+import type { EngramError } from "../../errors.ts";
+import { isBlank, linesOf, objectIn } from "../lines.ts";
+import type { Subject } from "../failure.ts";
+import { failureOfBytes, failureOfLine } from "./failure.ts";
+import { modelServerLimits } from "../server-limits.ts";
 
 /**
  * The lines of a reply that are known to be JSON objects, each with its end. The package would drop a line that it

@@ -1,9 +1,9 @@
-import { isJsonObject, type JsonObject } from "../agent/json.ts";
-import { objectIn } from "./lines.ts";
-import { baseUrl, headersFor, type OpenAiServer } from "./openai-exchange.ts";
-import { send } from "./http.ts";
-import { modelServerLimits } from "./server-limits.ts";
-import { unlessAborted } from "./watch.ts";
+import { isJsonObject, type JsonObject } from "../../agent/json.ts";
+import { objectIn } from "../lines.ts";
+import { baseUrl, headersFor, type OpenAiServer } from "./exchange.ts";
+import { send } from "../http.ts";
+import { modelServerLimits } from "../server-limits.ts";
+import { unlessAborted } from "../watch.ts";
 
 /** How many tokens the models of a server can read, as its list of models tells. */
 export type ModelList = {

@@ -1,5 +1,5 @@
-import { isJsonObject } from "../agent/json.ts";
-import { EngramError } from "../errors.ts";
+import { isJsonObject } from "../../agent/json.ts";
+import { EngramError } from "../../errors.ts";
 import {
   errorText,
   failureInReply,
@@ -11,8 +11,8 @@ import {
   type FailedReply,
   type Subject,
   type Verdict,
-} from "./failure.ts";
-import { overflowIn } from "./overflow.ts";
+} from "../failure.ts";
+import { overflowIn } from "../overflow.ts";
 
 /** What a server may refuse of a request that it takes without. */
 export type Refusal = "thinking" | "usage" | "format" | "tools";

@@ -1,4 +1,4 @@
-import { EngramError, messageOf } from "../errors.ts";
+import { EngramError, messageOf } from "../../errors.ts";
 import {
   errorText,
   failureInReply,
@@ -10,8 +10,8 @@ import {
   type FailedReply,
   type Subject,
   type Verdict,
-} from "./failure.ts";
-import { overflowIn } from "./overflow.ts";
+} from "../failure.ts";
+import { overflowIn } from "../overflow.ts";
 
 /** Failures told apart by the server's words, wherever they come; statuses are too few for them. */
 const verdictsByText: readonly (Verdict & { readonly pattern: RegExp })[] = [

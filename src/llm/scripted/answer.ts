@@ -1,5 +1,5 @@
-import type { ToolDefinition } from "../agent/event.ts";
-import { isJsonObject, type JsonObject, type JsonValue } from "../agent/json.ts";
+import type { ToolDefinition } from "../../agent/event.ts";
+import { isJsonObject, type JsonObject, type JsonValue } from "../../agent/json.ts";
 import { scriptedLimits } from "./scripted-limits.ts";
 
 /** A value that satisfies a simple schema: its types, named values and least sizes. References are not followed. */

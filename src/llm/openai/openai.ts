@@ -1,15 +1,15 @@
-import type { ModelAbilities } from "../agent/event.ts";
-import type { JsonObject } from "../agent/json.ts";
-import type { ModelRequest } from "../agent/request.ts";
-import { EngramError } from "../errors.ts";
-import { failureOfEnd } from "./failure.ts";
-import { newPlace, withImages } from "./images.ts";
-import type { Model, ModelPiece } from "./model.ts";
-import { baseUrl, openExchange, type Exchange, type OpenAiServer } from "./openai-exchange.ts";
-import { openModelList } from "./openai-models.ts";
-import { makeRefusals, refusalText, type Refusals } from "./openai-refusals.ts";
-import { readReply } from "./openai-reply.ts";
-import { canContinue, chatBody, chatRequest, roomOf } from "./openai-wire.ts";
+import type { ModelAbilities } from "../../agent/event.ts";
+import type { JsonObject } from "../../agent/json.ts";
+import type { ModelRequest } from "../../agent/request.ts";
+import { EngramError } from "../../errors.ts";
+import { failureOfEnd } from "../failure.ts";
+import { newPlace, withImages } from "../images.ts";
+import type { Model, ModelPiece } from "../model.ts";
+import { baseUrl, openExchange, type Exchange, type OpenAiServer } from "./exchange.ts";
+import { openModelList } from "./models.ts";
+import { makeRefusals, refusalText, type Refusals } from "./refusals.ts";
+import { readReply } from "./reply.ts";
+import { canContinue, chatBody, chatRequest, roomOf } from "./wire.ts";
 
 export type OpenAiSettings = OpenAiServer & {
   /** LLM_OPTIONS: stand in the body beside what the engine asks for. */

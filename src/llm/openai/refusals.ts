@@ -1,7 +1,7 @@
-import type { JsonObject } from "../agent/json.ts";
-import type { ModelRequest } from "../agent/request.ts";
-import type { Refusal } from "./openai-failure.ts";
-import { modelServerLimits } from "./server-limits.ts";
+import type { JsonObject } from "../../agent/json.ts";
+import type { ModelRequest } from "../../agent/request.ts";
+import type { Refusal } from "./failure.ts";
+import { modelServerLimits } from "../server-limits.ts";
 
 /** What of requests the models of a server were found not to take. */
 export type Refusals = {

@@ -1,8 +1,8 @@
-import { isJsonObject, isTooDeep, type JsonObject } from "../agent/json.ts";
-import { EngramError } from "../errors.ts";
-import { turnLimits } from "../limits.ts";
-import { unreadable } from "./openai-failure.ts";
-import { modelServerLimits } from "./server-limits.ts";
+import { isJsonObject, isTooDeep, type JsonObject } from "../../agent/json.ts";
+import { EngramError } from "../../errors.ts";
+import { turnLimits } from "../../limits.ts";
+import { unreadable } from "./failure.ts";
+import { modelServerLimits } from "../server-limits.ts";
 
 /** Collects the tool calls of one reply from their pieces. */
 export type CallCollector = {

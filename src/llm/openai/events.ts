@@ -1,10 +1,10 @@
-import type { JsonObject } from "../agent/json.ts";
-import type { EngramError } from "../errors.ts";
-import type { Subject } from "./failure.ts";
-import type { HttpReply } from "./http.ts";
-import { linesOf, objectIn } from "./lines.ts";
-import { failureOfBytes } from "./openai-failure.ts";
-import { modelServerLimits } from "./server-limits.ts";
+import type { JsonObject } from "../../agent/json.ts";
+import type { EngramError } from "../../errors.ts";
+import type { Subject } from "../failure.ts";
+import type { HttpReply } from "../http.ts";
+import { linesOf, objectIn } from "../lines.ts";
+import { failureOfBytes } from "./failure.ts";
+import { modelServerLimits } from "../server-limits.ts";
 
 type FailureOf = (error: unknown) => EngramError;
 

@@ -1,18 +1,18 @@
 import { Ollama } from "ollama";
-import type { JsonObject } from "../agent/json.ts";
-import type { EngramError } from "../errors.ts";
-import { failureOfEnd, type Subject } from "./failure.ts";
-import type { HttpReply } from "./http.ts";
-import { failureOfBytes, failureOfStatus } from "./ollama-failure.ts";
-import { checkedLines } from "./ollama-lines.ts";
+import type { JsonObject } from "../../agent/json.ts";
+import type { EngramError } from "../../errors.ts";
+import { failureOfEnd, type Subject } from "../failure.ts";
+import type { HttpReply } from "../http.ts";
+import { failureOfBytes, failureOfStatus } from "./failure.ts";
+import { checkedLines } from "./lines.ts";
 import {
   addressOf,
   fetchOver,
   serverUrl,
   type Protocol,
   type ServerSettings,
-} from "./transport.ts";
-import { startWatch } from "./watch.ts";
+} from "../transport.ts";
+import { startWatch } from "../watch.ts";
 
 export type OllamaSettings = ServerSettings & {
   /** LLM_OPTIONS: merged into the server's options. */

@@ -1,9 +1,9 @@
-import type { ToolDefinition } from "../agent/event.ts";
-import { condensingHead } from "../agent/context.ts";
-import { isJsonObject, type JsonObject } from "../agent/json.ts";
-import type { PromptMessage } from "../agent/prompt.ts";
-import { recall, statementsIn, tellingSentences, type Told } from "./scripted-memory.ts";
-import { finalAnswer, objectOf, sampleOf, wrongAnswer, wrongSampleOf } from "./scripted-answer.ts";
+import type { ToolDefinition } from "../../agent/event.ts";
+import { condensingHead } from "../../agent/context.ts";
+import { isJsonObject, type JsonObject } from "../../agent/json.ts";
+import type { PromptMessage } from "../../agent/prompt.ts";
+import { recall, statementsIn, tellingSentences, type Told } from "./memory.ts";
+import { finalAnswer, objectOf, sampleOf, wrongAnswer, wrongSampleOf } from "./answer.ts";
 import { scriptedLimits } from "./scripted-limits.ts";
 
 export type ScriptedCall = { readonly name: string; readonly inputJson: string };

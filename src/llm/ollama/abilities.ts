@@ -1,12 +1,12 @@
-import type { ModelAbilities } from "../agent/event.ts";
-import { isJsonObject } from "../agent/json.ts";
-import { abilitiesUnknown } from "../agent/request.ts";
-import { EngramError, messageOf } from "../errors.ts";
-import { openExchange, type OllamaSettings } from "./ollama-exchange.ts";
-import type { Lacking } from "./ollama-failure.ts";
-import { contextTokensOf } from "./ollama-wire.ts";
-import { modelServerLimits } from "./server-limits.ts";
-import { unlessAborted } from "./watch.ts";
+import type { ModelAbilities } from "../../agent/event.ts";
+import { isJsonObject } from "../../agent/json.ts";
+import { abilitiesUnknown } from "../../agent/request.ts";
+import { EngramError, messageOf } from "../../errors.ts";
+import { openExchange, type OllamaSettings } from "./exchange.ts";
+import type { Lacking } from "./failure.ts";
+import { contextTokensOf } from "./wire.ts";
+import { modelServerLimits } from "../server-limits.ts";
+import { unlessAborted } from "../watch.ts";
 
 /** What is known of the models of a server. */
 export type AbilityBook = {

@@ -1,11 +1,11 @@
-import type { Usage } from "../agent/event.ts";
-import { isJsonObject, type JsonObject } from "../agent/json.ts";
-import type { ModelRequest } from "../agent/request.ts";
-import { EngramError } from "../errors.ts";
-import { contextLimits } from "../limits.ts";
-import type { ModelPiece } from "./model.ts";
-import { collectCalls } from "./openai-calls.ts";
-import { unreadable } from "./openai-failure.ts";
+import type { Usage } from "../../agent/event.ts";
+import { isJsonObject, type JsonObject } from "../../agent/json.ts";
+import type { ModelRequest } from "../../agent/request.ts";
+import { EngramError } from "../../errors.ts";
+import { contextLimits } from "../../limits.ts";
+import type { ModelPiece } from "../model.ts";
+import { collectCalls } from "./calls.ts";
+import { unreadable } from "./failure.ts";
 
 /** A reply as its chunks tell it. */
 export type ReplyReader = {

@@ -1,14 +1,14 @@
-import type { ModelRequest } from "../agent/request.ts";
-import { messageOf } from "../errors.ts";
-import { failureOfEnd } from "./failure.ts";
-import { newPlace, withImages } from "./images.ts";
-import type { Model, ModelPiece } from "./model.ts";
-import { makeAbilityBook } from "./ollama-abilities.ts";
-import { ollamaUrl, openExchange, type OllamaSettings } from "./ollama-exchange.ts";
-import { lackingIn } from "./ollama-failure.ts";
-import { identityOf, leavesOpen } from "./ollama-probe.ts";
-import { chatBody, chatRequest, piecesIn } from "./ollama-wire.ts";
-import { modelServerLimits } from "./server-limits.ts";
+import type { ModelRequest } from "../../agent/request.ts";
+import { messageOf } from "../../errors.ts";
+import { failureOfEnd } from "../failure.ts";
+import { newPlace, withImages } from "../images.ts";
+import type { Model, ModelPiece } from "../model.ts";
+import { makeAbilityBook } from "./abilities.ts";
+import { ollamaUrl, openExchange, type OllamaSettings } from "./exchange.ts";
+import { lackingIn } from "./failure.ts";
+import { identityOf, leavesOpen } from "./probe.ts";
+import { chatBody, chatRequest, piecesIn } from "./wire.ts";
+import { modelServerLimits } from "../server-limits.ts";
 
 /**
  * A model server that speaks Ollama's API. A reply is complete only with the server's `done`; one that is cut, garbled
