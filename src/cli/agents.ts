@@ -4,8 +4,7 @@ import { EngramError } from "../errors.ts";
 import { type Agent, AgentService } from "../gen/engram/api/v1/agent_pb.ts";
 import { requestLimits } from "../limits.ts";
 import { withEngine } from "./client.ts";
-import { cliLimits } from "./cli-limits.ts";
-import { print } from "./print.ts";
+import { lineColumns, print } from "./print.ts";
 import { readClientSettings } from "./settings.ts";
 import { fitted, oneLine } from "./tool-text.ts";
 
@@ -22,7 +21,6 @@ export async function agents(args: readonly string[]): Promise<number> {
       "invalid_argument",
       `usage: engram agents [STATUS], one of ${allStatuses.join(", ")}`,
     );
-  const columns = process.stdout.isTTY ? process.stdout.columns : cliLimits.lineCharsMax;
   return withEngine(settings, AgentService, async (client) => {
     let count = 0;
     let pageToken = "";
@@ -30,7 +28,7 @@ export async function agents(args: readonly string[]): Promise<number> {
       const query = { statusFilter: status, pageSize: requestLimits.pageSizeMax, pageToken };
       const page = await client.listAgents(query);
       const nowMs = Date.now();
-      await print(page.agents.map((agent) => `${lineOf(agent, nowMs, columns)}\n`).join(""));
+      await print(page.agents.map((agent) => `${lineOf(agent, nowMs)}\n`).join(""));
       count += page.agents.length;
       pageToken = page.nextPageToken;
     } while (pageToken !== "");
@@ -40,7 +38,7 @@ export async function agents(args: readonly string[]): Promise<number> {
   });
 }
 
-function lineOf(agent: Agent, nowMs: number, columns: number): string {
+function lineOf(agent: Agent, nowMs: number): string {
   const { agentId, status, model, createdAt, goal } = agent;
   const ageMs = createdAt === undefined ? 0 : Math.max(0, nowMs - timestampMs(createdAt));
   const line = [
@@ -50,7 +48,7 @@ function lineOf(agent: Agent, nowMs: number, columns: number): string {
     ageText(ageMs).padStart(ageColumns),
     oneLine(goal),
   ].join("  ");
-  return fitted(line, columns);
+  return fitted(line, lineColumns());
 }
 
 /** A time in its largest unit: 5s, 12m, 3h, 40d. */

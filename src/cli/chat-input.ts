@@ -1,6 +1,6 @@
 import { clearScreenDown, createInterface, cursorTo, moveCursor } from "node:readline";
 import { Writable } from "node:stream";
-import { cliLimits } from "./cli-limits.ts";
+import { lineColumns } from "./print.ts";
 
 /** The line that a user writes on a terminal, shown while nothing else is written there. */
 export type Input = {
@@ -29,8 +29,7 @@ export function openInput({ line, leave }: Typed): Input {
       else done();
     },
   });
-  const columns = (): number => process.stdout.columns || cliLimits.lineCharsLeast;
-  Object.defineProperty(output, "columns", { get: columns });
+  Object.defineProperty(output, "columns", { get: lineColumns });
   const reader = createInterface({ input: process.stdin, output, terminal: true });
   reader.on("line", (text) => {
     const wasShown = isShown;

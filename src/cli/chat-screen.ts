@@ -7,7 +7,8 @@ import type {
   ToolResult,
 } from "../gen/engram/api/v1/agent_pb.ts";
 import { callText, makeNames, resultText } from "./agent-log-text.ts";
-import { clientLimits, cliLimits } from "./cli-limits.ts";
+import { clientLimits } from "./cli-limits.ts";
+import { lineColumns } from "./print.ts";
 import { fitted, oneLine, plainText } from "./tool-text.ts";
 import { makeTranscript, type Written } from "./transcript.ts";
 
@@ -52,7 +53,7 @@ function makeLines() {
     endLine,
     line,
     shortLine: (text: string, style: Style | null): void =>
-      line(fitted(oneLine(text), process.stdout.columns || cliLimits.lineCharsLeast), style),
+      line(fitted(oneLine(text), lineColumns()), style),
     piece: (kind: Kind, { fresh, isAnew }: Written): void => {
       if (isAnew) line("(begun anew)", "dim");
       if (fresh === "") return;

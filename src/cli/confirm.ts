@@ -2,8 +2,7 @@ import type { Client } from "@connectrpc/connect";
 import { EngramError } from "../errors.ts";
 import { AgentService, type ToolCall } from "../gen/engram/api/v1/agent_pb.ts";
 import { withEngine } from "./client.ts";
-import { cliLimits } from "./cli-limits.ts";
-import { print } from "./print.ts";
+import { lineColumns, print } from "./print.ts";
 import { readClientSettings } from "./settings.ts";
 import { fitted, oneLine } from "./tool-text.ts";
 import { waitingCalls } from "./waiting-calls.ts";
@@ -25,7 +24,7 @@ export async function confirm(args: readonly string[]): Promise<number> {
     const value = { callId, approve, reason: more.join(" ") };
     await client.controlAgent({ agentId, command: { case: "confirm", value } });
     const line = oneLine(`${approve ? "approved" : "rejected"} ${callId}${text}`);
-    await print(`${fitted(line, cliLimits.lineCharsMax)}\n`);
+    await print(`${fitted(line, lineColumns())}\n`);
     return 0;
   });
 }
