@@ -29,6 +29,8 @@ export const clientLimits = {
   recalledEvents: 20,
   /** An engine that is back sooner is nothing to tell of. */
   untoldAwayMs: 1_000,
+  /** Of each call, where several are named in one line. */
+  listedCallColumns: 60,
   /** Of a call's input, where somebody is asked whether it may run; beyond it the input is cut, and that is said. */
   askedInputCharsMax: 4_000,
 } as const;

@@ -1,6 +1,7 @@
 import type { Client } from "@connectrpc/connect";
 import { EngramError } from "../errors.ts";
 import { AgentService, type ToolCall } from "../gen/engram/api/v1/agent_pb.ts";
+import { clientLimits } from "./cli-limits.ts";
 import { withEngine } from "./client.ts";
 import { lineColumns, print } from "./print.ts";
 import { readClientSettings } from "./settings.ts";
@@ -42,7 +43,9 @@ async function callMeant(
   if (call === undefined)
     throw new EngramError("failed_precondition", `no tool call of agent ${agentId} waits`);
   if (other === undefined) return { callId: call.callId, text: `: ${callText(call)}` };
-  const list = waiting.map((one) => `${one.callId}: ${fitted(callText(one), 60)}`).join("; ");
+  const list = waiting
+    .map((one) => `${one.callId}: ${fitted(callText(one), clientLimits.listedCallColumns)}`)
+    .join("; ");
   throw new EngramError(
     "failed_precondition",
     `${waiting.length} tool calls wait, name one: ${list}`,
