@@ -6,14 +6,14 @@ type Command = (args: readonly string[]) => Promise<number>;
 /** What carries out each command, loaded when it is called: the engine and its clients need not each other. */
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   serve: async () => (await import("./cli/serve.ts")).serve,
-  demo: async () => (await import("./cli/demo.ts")).demo,
+  demo: async () => (await import("./cli/demo/demo.ts")).demo,
   torture: async () => (await import("./cli/torture/torture.ts")).torture,
   tool: async () => (await import("./cli/tool.ts")).tool,
   verify: async () => (await import("./cli/verify.ts")).verify,
   log: async () => (await import("./cli/agent-log.ts")).log,
   export: async () => (await import("./cli/move.ts")).exportAgent,
   import: async () => (await import("./cli/move.ts")).importAgent,
-  chat: async () => (await import("./cli/chat.ts")).chat,
+  chat: async () => (await import("./cli/chat/chat.ts")).chat,
   agents: async () => (await import("./cli/agents.ts")).agents,
   create: async () => (await import("./cli/create.ts")).createAgent,
   pause: async () => (await import("./cli/control.ts")).pause,

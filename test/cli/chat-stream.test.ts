@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { type Client, Code, ConnectError } from "@connectrpc/connect";
 import { expect, test } from "bun:test";
-import { type Heard, makeChatStream } from "../../src/cli/chat-stream.ts";
+import { type Heard, makeChatStream } from "../../src/cli/chat/stream.ts";
 import {
   AgentSchema,
   type AgentService,

@@ -8,7 +8,7 @@ import { hostAmong, hostOf } from "../../src/cli/torture/host.ts";
 import { makeRandom, type Random } from "../../src/cli/torture/random.ts";
 import type { Found } from "../../src/cli/torture/subject.ts";
 import type { Host, Life } from "../../src/cli/torture/world.ts";
-import { makeConnection } from "../../src/cli/demo-client.ts";
+import { makeConnection } from "../../src/cli/demo/client.ts";
 import { makeShards } from "../../src/store/redis/shards.ts";
 import {
   createAgent,

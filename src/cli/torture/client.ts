@@ -2,7 +2,7 @@ import type { Client } from "@connectrpc/connect";
 import { messageOf } from "../../errors.ts";
 import type { AgentService } from "../../gen/engram/api/v1/agent_pb.ts";
 import { isAway } from "../client.ts";
-import { type Connection, makeConnection } from "../demo-client.ts";
+import { type Connection, makeConnection } from "../demo/client.ts";
 import { openExchange } from "./exchange.ts";
 import type { Random } from "./random.ts";
 import type { Outgoing, Subject } from "./subject.ts";

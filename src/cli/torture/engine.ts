@@ -1,4 +1,4 @@
-import { type EngineProcess, spawnEngine } from "../demo-engine.ts";
+import { type EngineProcess, spawnEngine } from "../demo/engine.ts";
 import type { Random } from "./random.ts";
 import { number, type Row, times } from "./rows.ts";
 import type { Life } from "./world.ts";

@@ -3,8 +3,8 @@ import {
   type ClientMessage,
   ClientMessageSchema,
   type ServerMessage,
-} from "../gen/engram/api/v1/agent_pb.ts";
-import { makeMessageQueue } from "./message-queue.ts";
+} from "../../gen/engram/api/v1/agent_pb.ts";
+import { makeMessageQueue } from "../message-queue.ts";
 
 export type Payload = NonNullable<MessageInitShape<typeof ClientMessageSchema>["payload"]>;
 

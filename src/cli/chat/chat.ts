@@ -1,12 +1,12 @@
 import type { Client } from "@connectrpc/connect";
-import { EngramError } from "../errors.ts";
-import { AgentService } from "../gen/engram/api/v1/agent_pb.ts";
-import { requestLimits } from "../limits.ts";
-import { chatInPipe } from "./chat-pipe.ts";
-import { chatOnTerminal } from "./chat-terminal.ts";
-import { withEngine } from "./client.ts";
-import { readClientSettings } from "./settings.ts";
-import { readStdin } from "./stdin.ts";
+import { EngramError } from "../../errors.ts";
+import { AgentService } from "../../gen/engram/api/v1/agent_pb.ts";
+import { requestLimits } from "../../limits.ts";
+import { chatInPipe } from "./pipe.ts";
+import { chatOnTerminal } from "./terminal.ts";
+import { withEngine } from "../client.ts";
+import { readClientSettings } from "../settings.ts";
+import { readStdin } from "../stdin.ts";
 
 const usage = "usage: engram chat [AGENT], on a terminal or with a message on the standard input";
 

@@ -1,6 +1,6 @@
-import { EngramError } from "../errors.ts";
-import { cliLimits } from "./cli-limits.ts";
-import { selfCommand } from "./self.ts";
+import { EngramError } from "../../errors.ts";
+import { cliLimits } from "../cli-limits.ts";
+import { selfCommand } from "../self.ts";
 
 /** An engine in a process of its own, from the moment at which it was started. */
 export type EngineProcess = {

@@ -1,6 +1,6 @@
 import { clearScreenDown, createInterface, cursorTo, moveCursor } from "node:readline";
 import { Writable } from "node:stream";
-import { lineColumns } from "./print.ts";
+import { lineColumns } from "../print.ts";
 
 /** The line that a user writes on a terminal, shown while nothing else is written there. */
 export type Input = {

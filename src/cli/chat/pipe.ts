@@ -1,8 +1,8 @@
 import { type Client, Code, ConnectError } from "@connectrpc/connect";
-import type { AgentService, SendMessageResponse } from "../gen/engram/api/v1/agent_pb.ts";
-import { untilAnswered } from "./client.ts";
-import { print } from "./print.ts";
-import { oneLine, plainText } from "./tool-text.ts";
+import type { AgentService, SendMessageResponse } from "../../gen/engram/api/v1/agent_pb.ts";
+import { untilAnswered } from "../client.ts";
+import { print } from "../print.ts";
+import { oneLine, plainText } from "../tool-text.ts";
 
 /** Says one message, once however often the connection breaks, and prints what the agent answers. 1: its turn failed. */
 export async function chatInPipe(

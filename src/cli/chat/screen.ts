@@ -5,12 +5,12 @@ import type {
   ServerMessage,
   ToolCall,
   ToolResult,
-} from "../gen/engram/api/v1/agent_pb.ts";
-import { callText, makeNames, resultText } from "./agent-log-text.ts";
-import { clientLimits } from "./cli-limits.ts";
-import { lineColumns } from "./print.ts";
-import { fitted, oneLine, plainText } from "./tool-text.ts";
-import { makeTranscript, type Written } from "./transcript.ts";
+} from "../../gen/engram/api/v1/agent_pb.ts";
+import { callText, makeNames, resultText } from "../agent-log-text.ts";
+import { clientLimits } from "../cli-limits.ts";
+import { lineColumns } from "../print.ts";
+import { fitted, oneLine, plainText } from "../tool-text.ts";
+import { makeTranscript, type Written } from "../transcript.ts";
 
 type Style = Parameters<typeof styleText>[0];
 

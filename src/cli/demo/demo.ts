@@ -3,11 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { styleText } from "node:util";
 import clock from "../../tools/clock.wasm" with { type: "file" };
-import { messageOf } from "../errors.ts";
-import type { ServerMessage } from "../gen/engram/api/v1/agent_pb.ts";
-import { type DemoClient, makeDemoClient } from "./demo-client.ts";
-import { type DemoEngine, startEngineProcess } from "./demo-engine.ts";
-import { makeTranscript, type Transcript } from "./transcript.ts";
+import { messageOf } from "../../errors.ts";
+import type { ServerMessage } from "../../gen/engram/api/v1/agent_pb.ts";
+import { type DemoClient, makeDemoClient } from "./client.ts";
+import { type DemoEngine, startEngineProcess } from "./engine.ts";
+import { makeTranscript, type Transcript } from "../transcript.ts";
 
 /** Each word takes the scripted model this long: a reader can follow, and a kill has something to break off. */
 const wordMs = 30;

@@ -1,15 +1,15 @@
 import { type Client, ConnectError } from "@connectrpc/connect";
-import { messageOf } from "../errors.ts";
+import { messageOf } from "../../errors.ts";
 import type {
   Agent,
   AgentService,
   ServerMessage,
   ToolCall,
-} from "../gen/engram/api/v1/agent_pb.ts";
-import { makeOutbox, type Payload, type Sending } from "./chat-outbox.ts";
-import { clientLimits } from "./cli-limits.ts";
-import { isAway, nextDelayMs } from "./client.ts";
-import { waitingCalls } from "./waiting-calls.ts";
+} from "../../gen/engram/api/v1/agent_pb.ts";
+import { makeOutbox, type Payload, type Sending } from "./outbox.ts";
+import { clientLimits } from "../cli-limits.ts";
+import { isAway, nextDelayMs } from "../client.ts";
+import { waitingCalls } from "../waiting-calls.ts";
 
 /** What a chat is told, in its order. */
 export type Heard =

@@ -1,10 +1,10 @@
 import type { Client } from "@connectrpc/connect";
-import type { Agent, AgentService, ToolCall } from "../gen/engram/api/v1/agent_pb.ts";
-import { openInput } from "./chat-input.ts";
-import { makeScreen } from "./chat-screen.ts";
-import { type ChatStream, type Heard, makeChatStream } from "./chat-stream.ts";
-import { clientLimits, cliLimits } from "./cli-limits.ts";
-import { fitted } from "./tool-text.ts";
+import type { Agent, AgentService, ToolCall } from "../../gen/engram/api/v1/agent_pb.ts";
+import { openInput } from "./input.ts";
+import { makeScreen } from "./screen.ts";
+import { type ChatStream, type Heard, makeChatStream } from "./stream.ts";
+import { clientLimits, cliLimits } from "../cli-limits.ts";
+import { fitted } from "../tool-text.ts";
 
 /** A conversation on the terminal, until the user leaves it or the agent takes no more input. Resolves with the exit code. */
 export async function chatOnTerminal(

@@ -5,7 +5,7 @@ import {
   AgentService,
   ClientMessageSchema,
   type ServerMessage,
-} from "../gen/engram/api/v1/agent_pb.ts";
+} from "../../gen/engram/api/v1/agent_pb.ts";
 
 /** A connection of one client's own. */
 export type Connection = {
