@@ -280,7 +280,7 @@ const ways: readonly (readonly [string, Record<string, string>, string, Uint8Arr
 
 test.each(ways)(
   "a handler that is stuck in a write ends at its deadline, and its call soon after: %s",
-  async (_way, headers, method, body) => {
+  async (way, headers, method, body) => {
     await using setting = await openSetting();
     const session = await openSession(setting.server.url);
     const path = `${service}/${method}`;
@@ -293,7 +293,8 @@ test.each(ways)(
     await setting.server.agents.untilRunning(1);
     await untilStuck(setting.server);
     expect(setting.server.agents.flooded()).toBeGreaterThan(0);
-    setting.clock.advance(timeoutMs);
+    // Connect's have passed by themselves, or will: to move the clock would take from what comes behind.
+    if (way === "plain gRPC") setting.clock.advance(timeoutMs);
     await setting.server.agents.untilRunning(0);
     expectWithin(await lifeMs(setting, { closed: () => closed }), goodbyeMs);
     expect(stream.rstCode).toBe(constants.NGHTTP2_CANCEL);
