@@ -21,13 +21,14 @@ export function planContext(state: AgentState): ContextPlan {
   const limit = contextTokensOf(state);
   const budget = limit - Math.min(limit / 4, contextLimits.replyTokens);
   const scale = tokenScale(state);
-  const sizes = transcript.map((item) => scale * itemTokens(item));
-  const fixed = scale * fixedTokens(state);
-  const whole = fixed + sum(sizes);
+  const before = tokensBefore(transcript, scale);
+  const whole = scale * fixedTokens(state) + (before.at(-1) ?? 0);
   if (whole <= budget) return null;
   const places = boundaries(transcript);
   const last = places.at(-1) ?? 0;
-  const newest = fixed + sum(sizes.slice(last));
+  /** What the prompt is without all that stands before a place. */
+  const from = (place: number): number => whole - (before[place] ?? 0);
+  const newest = from(last);
   const isPromised = state.spec.config.contextTokensMax > 0;
   if (newest > limit && isPromised) return "overflow";
   // What cannot be helped is sent as it is, and a short conversation before it is no burden.
@@ -35,13 +36,19 @@ export function planContext(state: AgentState): ContextPlan {
   if (last === 0 || (isLight && (!isPromised || whole <= limit))) return null;
   // Whole turns where that is enough.
   const ofTurns = places.filter((place) => transcript[place]?.kind !== "assistant");
-  const isEnough = (place: number): boolean => fixed + sum(sizes.slice(place)) <= budget / 2;
+  const isEnough = (place: number): boolean => from(place) <= budget / 2;
   const place = ofTurns.find(isEnough) ?? places.find(isEnough) ?? last;
   // As much of it as one call can read, beside the summaries of before and after; the rest is condensed by the next.
   const isReadable = (it: number): boolean =>
-    it <= place && sum(sizes.slice(0, it)) <= limit * contextLimits.readableShare;
+    it <= place && (before[it] ?? 0) <= limit * contextLimits.readableShare;
   const items = ofTurns.findLast(isReadable) ?? places.findLast(isReadable) ?? places[0];
   return { items: items ?? last };
+}
+
+/** Of each place in the transcript, its end too, the tokens of all that stands before it. */
+function tokensBefore(transcript: readonly TranscriptItem[], scale: number): readonly number[] {
+  let total = 0;
+  return [0, ...transcript.map((item) => (total += scale * itemTokens(item)))];
 }
 
 /** Tokens that the model may be sent, its reply included. */

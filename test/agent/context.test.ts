@@ -373,3 +373,9 @@ test("what the server says of the model's reach bounds the prompt, whatever the 
   );
   expect(planContext(state)).not.toBeNull();
 });
+
+test("what was said to a paused agent is planned in one look, however much it is", () => {
+  const many = Array.from({ length: 100_000 }, (_, n) => said(`said ${n}`));
+  const state = fold(logged([born({ contextTokensMax: 8_000, waitForInput: true }), ...many]));
+  expect(planContext(state)).toMatchObject({ items: expect.any(Number) });
+});
