@@ -6,8 +6,8 @@ export const answerLimits = {
   checkMs: 2_000,
   /** Replies in a row that may ask for the same call with the same input. */
   sameCallsMax: 3,
-  /** Longer inputs are compared as they are written: to parse one takes milliseconds, and a reply may have 32. */
-  comparedCharsMax: 64 * 1024,
+  /** Longer inputs are compared as they are written: to put the keys of one in order takes 5 ms, and a reply may have 32. */
+  comparedCharsMax: 16 * 1024,
   /** What a value adds to its JSON where a client is sent it: a Struct's tags, lengths and eight bytes a number. */
   bytesPerValue: 12,
 } as const;
