@@ -1,4 +1,4 @@
-import { planContext } from "../agent/context.ts";
+import { planContext, reachOf } from "../agent/context.ts";
 import { formatOf } from "../agent/answer.ts";
 import type { Event, ModelCall, TurnErrorCode } from "../agent/event.ts";
 import { fold } from "../agent/fold.ts";
@@ -101,14 +101,16 @@ async function canContinue(
   signal: AbortSignal,
 ): Promise<boolean> {
   if (formatOf(spec) !== null || textOf(draft, "text").trimEnd() === "") return false;
-  const chars = draft.pieces.reduce((sum, { content }) => sum + content.length, 0);
-  if (chars > turnLimits.continuedCharsMax) return false;
+  if (charsOf(draft) > turnLimits.continuedCharsMax) return false;
   const { tools, usage = true } = draft.call.abilities ?? abilitiesUnknown;
   const now = await model.abilities(spec.model, signal);
   if (tools && !now.tools) return false;
   if (usage && now.usage === false) return false;
   return model.continuesPartial(spec.model, spec.config.enableThinking, signal);
 }
+
+const charsOf = ({ pieces }: Draft): number =>
+  pieces.reduce((sum, { content }) => sum + content.length, 0);
 
 const abandon =
   ({ spec }: AgentState, draft: Draft) =>
@@ -147,9 +149,12 @@ async function modelFailed(step: Step, call: ModelCall, error: unknown): Promise
   const { log, clock } = step.parts;
   log("warn", "the model failed", { agentId: step.lease.agentId, code, reason: message, attempts });
   if (attempts >= turnLimits.attemptsMax) return record(step, failure(code, message, call));
-  const refused = code === "CONTEXT_OVERFLOW" ? refusal(step.state, call, error) : null;
+  const writtenChars = code === "CONTEXT_OVERFLOW" ? await charsWritten(step, call) : 0;
+  const refused =
+    code === "CONTEXT_OVERFLOW" ? refusal(step.state, { call, writtenChars }, error) : null;
   if (refused !== null) return record(step, () => [{ ...refused, retryAtMs: clock.nowMs() }]);
-  if (!error.transient) return record(step, failure(code, message, call));
+  // A reply that found no room may be shorter, or the room free, another time.
+  if (!error.transient && writtenChars === 0) return record(step, failure(code, message, call));
   const delayMs = retryDelayMs(attempts, error.retryAfterMs);
   return record(step, () => {
     const retryAtMs = clock.nowMs() + delayMs;
@@ -157,19 +162,27 @@ async function modelFailed(step: Step, call: ModelCall, error: unknown): Promise
   });
 }
 
+/** What of the call's answer is kept: where that has begun, its prompt was not too long. */
+async function charsWritten({ parts, lease }: Step, call: ModelCall): Promise<number> {
+  const draft = await wholeDraft(parts, lease.agentId);
+  return draft?.call.afterSequence === call.afterSequence ? charsOf(draft) : 0;
+}
+
 /** What there is to know of a prompt that was too long; null where knowing it makes no shorter one. */
 function refusal(
   state: AgentState,
-  call: ModelCall,
+  { call, writtenChars }: { readonly call: ModelCall; readonly writtenChars: number },
   { message, overflow }: EngramError,
 ): ModelFailed | null {
+  const told = overflow ?? { contextTokens: null, promptTokens: null };
+  const found = writtenChars === 0 ? null : reachOf(state, call.afterSequence, writtenChars);
   const event: ModelFailed = {
     type: "ModelFailed",
     call,
     code: "CONTEXT_OVERFLOW",
     message,
     retryAtMs: 0,
-    overflow: overflow ?? { contextTokens: null, promptTokens: null },
+    overflow: { ...told, contextTokens: told.contextTokens ?? found },
   };
   const after = fold([{ sequence: state.sequence + 1, atMs: state.updatedAtMs, event }], state);
   const plan = planContext(after);

@@ -131,3 +131,66 @@ test("a message that is more than the model can read by itself ends the turn, an
   expect((await stage.events(agentId)).at(-1)).toBe("ModelSpoke");
   await larger.drain();
 });
+
+test("a reply that runs out of room is told from a prompt that is too long", async () => {
+  const stage = openStage();
+  const model = makePlayedModel(({ messages }, number) => ({
+    text: Array.from({ length: 9 }, () => "well ".repeat(200)),
+    before: async (index) => {
+      // The room is another's just now; the prompt with what was written of the answer does not fit in either.
+      if (number > 1 && number < 4 && (index === 8 || messages.at(-1)?.role === "assistant"))
+        throw new EngramError("context_overflow", "Context size has been exceeded.");
+    },
+  }));
+  const engine = stage.start({ model });
+  const agentId = await stage.create(engine, "help", { waitForInput: true });
+  for (const content of ["one", "two"]) {
+    await stage.say(engine, agentId, content);
+    for (let waits = 0; waits < 3; waits++) {
+      await stage.untilStatus(agentId, "waiting_for_input").catch(() => undefined);
+      stage.clock.advance(700);
+    }
+    await stage.untilSettled(agentId);
+  }
+  expect((await stage.events(agentId)).slice(-4)).toEqual([
+    "MessageReceived",
+    "ModelFailed",
+    "AnswerAbandoned",
+    "ModelSpoke",
+  ]);
+  // What was sent could be read: all of it stays.
+  const { reach, transcript } = await stage.state(agentId);
+  expect(reach.learnt).toBeNull();
+  expect(transcript.length).toBe(4);
+  await engine.drain();
+});
+
+test("a prompt that leaves a reply no room is condensed", async () => {
+  const stage = openStage();
+  const played = makePlayedModel((request) => ({
+    text: isCondensing(request) ? ["so far"] : ["well ".repeat(100), "and so on"],
+    before: async (index) => {
+      if (index === 1 && !isCondensing(request) && sizeOf(request) > 1_000)
+        throw new EngramError("context_overflow", "Context size has been exceeded.");
+    },
+  }));
+  const model: Model = {
+    ...played,
+    call: async function* (request, signal) {
+      const promptTokens = Math.round(sizeOf(request));
+      for await (const piece of played.call(request, signal))
+        yield piece.kind === "done" ? { ...piece, usage: { ...piece.usage, promptTokens } } : piece;
+    },
+  };
+  const engine = stage.start({ model });
+  const agentId = await stage.create(engine, "help", { waitForInput: true });
+  for (let n = 0; n < 12; n++) {
+    await stage.say(engine, agentId, `and ${n} ${"so on ".repeat(20)}`);
+    await stage.untilSettled(agentId);
+  }
+  const types = await stage.events(agentId);
+  expect(types).toContain("ContextCondensed");
+  expect(types).not.toContain("TurnFailed");
+  expect((await stage.state(agentId)).reach.learnt).toBeGreaterThan(1_000);
+  await engine.drain();
+});
