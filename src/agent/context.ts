@@ -67,8 +67,8 @@ export function reachBelow(state: AgentState, afterSequence: number): number {
 }
 
 /** The same once a reply to that prompt has run out of room: all that was sent and written could be read. */
-export const reachOf = (state: AgentState, afterSequence: number, writtenChars: number): number =>
-  Math.ceil(tokenScale(state) * (promptTokens(state, afterSequence) + textTokens(writtenChars)));
+export const reachOf = (state: AgentState, afterSequence: number, written: string): number =>
+  Math.ceil(tokenScale(state) * (promptTokens(state, afterSequence) + textTokens(written)));
 
 /** Where the transcript can be cut: not between a reply and the results of its tools. Something always stays. */
 const boundaries = (transcript: readonly TranscriptItem[]): readonly number[] =>

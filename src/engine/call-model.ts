@@ -101,16 +101,14 @@ async function canContinue(
   signal: AbortSignal,
 ): Promise<boolean> {
   if (formatOf(spec) !== null || textOf(draft, "text").trimEnd() === "") return false;
-  if (charsOf(draft) > turnLimits.continuedCharsMax) return false;
+  const chars = draft.pieces.reduce((sum, { content }) => sum + content.length, 0);
+  if (chars > turnLimits.continuedCharsMax) return false;
   const { tools, usage = true } = draft.call.abilities ?? abilitiesUnknown;
   const now = await model.abilities(spec.model, signal);
   if (tools && !now.tools) return false;
   if (usage && now.usage === false) return false;
   return model.continuesPartial(spec.model, spec.config.enableThinking, signal);
 }
-
-const charsOf = ({ pieces }: Draft): number =>
-  pieces.reduce((sum, { content }) => sum + content.length, 0);
 
 const abandon =
   ({ spec }: AgentState, draft: Draft) =>
@@ -149,12 +147,12 @@ async function modelFailed(step: Step, call: ModelCall, error: unknown): Promise
   const { log, clock } = step.parts;
   log("warn", "the model failed", { agentId: step.lease.agentId, code, reason: message, attempts });
   if (attempts >= turnLimits.attemptsMax) return record(step, failure(code, message, call));
-  const writtenChars = code === "CONTEXT_OVERFLOW" ? await charsWritten(step, call) : 0;
+  const written = code === "CONTEXT_OVERFLOW" ? await writtenBy(step, call) : "";
   const refused =
-    code === "CONTEXT_OVERFLOW" ? refusal(step.state, { call, writtenChars }, error) : null;
+    code === "CONTEXT_OVERFLOW" ? refusal(step.state, { call, written }, error) : null;
   if (refused !== null) return record(step, () => [{ ...refused, retryAtMs: clock.nowMs() }]);
   // A reply that found no room may be shorter, or the room free, another time.
-  if (!error.transient && writtenChars === 0) return record(step, failure(code, message, call));
+  if (!error.transient && written === "") return record(step, failure(code, message, call));
   const delayMs = retryDelayMs(attempts, error.retryAfterMs);
   return record(step, () => {
     const retryAtMs = clock.nowMs() + delayMs;
@@ -162,20 +160,21 @@ async function modelFailed(step: Step, call: ModelCall, error: unknown): Promise
   });
 }
 
-/** What of the call's answer is kept: where that has begun, its prompt was not too long. */
-async function charsWritten({ parts, lease }: Step, call: ModelCall): Promise<number> {
+/** What is kept of the call's answer: where that has begun, its prompt was not too long. */
+async function writtenBy({ parts, lease }: Step, call: ModelCall): Promise<string> {
   const draft = await wholeDraft(parts, lease.agentId);
-  return draft?.call.afterSequence === call.afterSequence ? charsOf(draft) : 0;
+  const isOfCall = draft?.call.afterSequence === call.afterSequence;
+  return isOfCall ? textOf(draft, "thinking") + textOf(draft, "text") : "";
 }
 
 /** What there is to know of a prompt that was too long; null where knowing it makes no shorter one. */
 function refusal(
   state: AgentState,
-  { call, writtenChars }: { readonly call: ModelCall; readonly writtenChars: number },
+  { call, written }: { readonly call: ModelCall; readonly written: string },
   { message, overflow }: EngramError,
 ): ModelFailed | null {
   const told = overflow ?? { contextTokens: null, promptTokens: null };
-  const found = writtenChars === 0 ? null : reachOf(state, call.afterSequence, writtenChars);
+  const found = written === "" ? null : reachOf(state, call.afterSequence, written);
   const event: ModelFailed = {
     type: "ModelFailed",
     call,

@@ -1,6 +1,7 @@
 import type { Fault } from "./fault.ts";
 
 const counted = "test/agent/counted.test.ts";
+const condense = "test/engine/condense.test.ts";
 const edits = "test/engine/edits.test.ts";
 
 /** Where what a client edits takes effect by one line. */
@@ -39,6 +40,20 @@ export const editing: readonly Fault[] = [
     text: "    draft.turn = { ...draft.turn, attempts: 0, retryAtMs: 0 };\n  }",
     by: "  }",
     tests: [edits],
+  },
+  {
+    name: "condensing: a reply that finds no room leaves the model little to read for ever",
+    file: "src/engine/call-model.ts",
+    text: 'const found = written === "" ? null',
+    by: "const found = written !== null ? null",
+    tests: [condense],
+  },
+  {
+    name: "condensing: a reply that finds no room ends its turn",
+    file: "src/engine/call-model.ts",
+    text: 'if (!error.transient && written === "")',
+    by: "if (!error.transient)",
+    tests: [condense],
   },
   {
     name: "condensing: the present time is told with what was never sent",

@@ -57,8 +57,8 @@ export const looking: readonly Fault[] = [
   {
     name: "prompts: the call that ends a turn leaves no trace",
     file: "src/engine/call-model.ts",
-    text: "if (!error.transient) return record(step, failure(code, message, call));",
-    by: "if (!error.transient) return record(step, failure(code, message));",
+    text: 'written === "") return record(step, failure(code, message, call));',
+    by: 'written === "") return record(step, failure(code, message));',
     tests: [prompts],
   },
   {
