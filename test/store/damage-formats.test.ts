@@ -10,8 +10,8 @@ import { type Logged, openStore, scratch, verified } from "../support/damage.ts"
 import { appendTo, creationOf, readAll, takingOver } from "../support/stores.ts";
 import { fold } from "../../src/agent/fold.ts";
 
-/** Made by the engines that were released with these formats. */
-const fixtures = [1, 2].map((format) => ({
+/** Made by the engines that were released with these formats; the last also before calls told what models can do. */
+const fixtures = [1, 2, 3].map((format) => ({
   format,
   fixture: join(import.meta.dir, "..", "logs", `store-format-${format}.db`),
 }));
@@ -86,16 +86,13 @@ describe.each(fixtures)("a store of format $format", ({ format, fixture }) => {
         const keys = marks.map(({ key }) => key);
         expect([...(await store.marks(agentId, keys)).values()]).toEqual([...marks]);
         const snapshot = await store.snapshot(agentId);
-        if (snapshot !== null)
-          expect(snapshot).toEqual(
-            fold(log.filter(({ sequence }) => sequence <= snapshot.sequence)),
-          );
         return { marks: marks.length, forkedAt, snapshot };
       }),
     );
     expect(Math.max(...marked.map(({ marks }) => marks))).toBeGreaterThan(0);
     if (format > 1) {
-      expect(marked.some(({ snapshot }) => snapshot !== null)).toBe(true);
+      // They are of an older version of the state, and not gone on with.
+      expect(marked.every(({ snapshot }) => snapshot === null)).toBe(true);
       expect(marked.some(({ forkedAt }) => forkedAt > 0)).toBe(true);
     }
     await store.close();
