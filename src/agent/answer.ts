@@ -3,6 +3,7 @@ import { requestLimits, turnLimits } from "../limits.ts";
 import { answerLimits } from "./answer-limits.ts";
 import type { AgentSpec, ToolDefinition } from "./event.ts";
 import { isJsonObject, type JsonObject, type JsonValue, valuesIn } from "./json.ts";
+import { withNames } from "./schema.ts";
 import { bytesOf } from "./spec.ts";
 
 /** The built-in tool by which a model ends its goal, as it is where the agent has no schema for the answer. */
@@ -58,10 +59,17 @@ function moved(schema: JsonObject): JsonObject {
   );
 }
 
+/** Under names of any kind, those of keywords too. */
+const movedAll = (schemas: JsonObject): JsonObject =>
+  Object.fromEntries(
+    Object.entries(schemas).map(([name, schema]) => [name, movedValue("", schema)]),
+  );
+
 function movedValue(key: string, value: JsonValue): JsonValue {
   if (key === "$ref" && typeof value === "string" && /^#(\/|$)/.test(value))
     return `#/properties/structured${value.slice(1)}`;
   if (valueKeywords.has(key)) return value;
+  if (withNames.has(key) && isJsonObject(value)) return movedAll(value);
   if (Array.isArray(value)) return value.map((item: JsonValue) => movedValue("", item));
   return isJsonObject(value) ? moved(value) : value;
 }

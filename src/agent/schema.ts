@@ -62,14 +62,15 @@ const rules: ReadonlyMap<string, Rule> = new Map(
   }),
 );
 
-/** Keywords with a schema, with a list of them, and with an object of them. `items` may be a list as well, as it once was. */
+/** Keywords with a schema, and with a list of them. `items` may be a list as well, as it once was. */
 const withOne = new Set(
   "items additionalItems unevaluatedItems contains additionalProperties unevaluatedProperties propertyNames not if then else".split(
     " ",
   ),
 );
 const withList = new Set(["allOf", "anyOf", "oneOf", "prefixItems", "items"]);
-const withNames = new Set(
+/** Keywords with an object of schemas, under names of the client's own. */
+export const withNames: ReadonlySet<string> = new Set(
   "properties patternProperties $defs definitions dependentSchemas".split(" "),
 );
 /** Those whose schemas are held against the same value again. */

@@ -44,6 +44,8 @@ describe("final_answer as it is offered", () => {
         one: { $ref: "#/$defs/leaf" },
         all: { type: "array", items: { anyOf: [{ $ref: "#" }, { $ref: "#anchored" }] } },
         held: { const: { $ref: "#/$defs/leaf" } },
+        // A name that data have, not the keyword.
+        default: { $ref: "#/$defs/leaf" },
       },
     };
     const { parameters } = finalAnswerToolOf(specOf(schema));
@@ -56,6 +58,7 @@ describe("final_answer as it is offered", () => {
           items: { anyOf: [{ $ref: "#/properties/structured" }, { $ref: "#anchored" }] },
         },
         held: { const: { $ref: "#/$defs/leaf" } },
+        default: { $ref: "#/properties/structured/$defs/leaf" },
       },
     });
     const { own: _own, ...$defs } = schema.$defs;
