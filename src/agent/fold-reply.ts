@@ -110,7 +110,9 @@ export function recordCall(draft: Draft, call: ModelCall): void {
     draft.offeredTools = [...call.tools];
   }
   const told = call.abilities?.contextTokens ?? draft.reach.told;
-  if (told !== draft.reach.told) draft.reach = { told, learnt: null };
+  // A call of before an edit may be another model's.
+  if (told !== draft.reach.told && call.afterSequence >= draft.specSequence)
+    draft.reach = { told, learnt: null };
   // What is condensed is told no time.
   if (call.condensedItems !== undefined) return;
   const index = newestStamped(draft.transcript, call.afterSequence);

@@ -1,5 +1,5 @@
 import { EngramError, type Overflow } from "../errors.ts";
-import type { AgentSpec, Event, LoggedEvent, ModelCall } from "./event.ts";
+import type { AgentSpec, Event, LoggedEvent, ModelCall, TurnErrorCode } from "./event.ts";
 import { reachBelow } from "./context.ts";
 import {
   applyReply,
@@ -202,6 +202,8 @@ function applyCommand(draft: Draft, { sequence, atMs }: LoggedEvent, event: Comm
       draft.reason = "";
       return;
     case "AgentRetried":
+      // The server may let the model read more by now; what it told would fail the turn before it is asked.
+      if (draft.reason.startsWith(overflowReason)) draft.reach = unknownReach;
       draft.lifecycle = "open";
       draft.reason = "";
       draft.turn = { ...draft.turn, attempts: 0, retryAtMs: 0, ...nothingRepeated };
@@ -227,17 +229,17 @@ function applyCommand(draft: Draft, { sequence, atMs }: LoggedEvent, event: Comm
   }
 }
 
+const overflowReason = "CONTEXT_OVERFLOW: " satisfies `${TurnErrorCode}: `;
+
 function applySpec(draft: Draft, spec: AgentSpec): void {
   const { model, config } = draft.spec;
   endCount(draft);
-  // Who asks for another length has its server say again how much is too much.
-  if (spec.config.contextTokensMax !== config.contextTokensMax)
-    draft.reach = { ...draft.reach, learnt: null };
-  if (spec.model !== model) {
+  const isOther = spec.model !== model;
+  // Who asks for another length has the server say again how much is too much.
+  if (isOther || spec.config.contextTokensMax !== config.contextTokensMax)
     draft.reach = unknownReach;
-    // What the other model's server asked to be waited for.
-    draft.turn = { ...draft.turn, attempts: 0, retryAtMs: 0 };
-  }
+  // What the other model's server asked to be waited for.
+  if (isOther) draft.turn = { ...draft.turn, attempts: 0, retryAtMs: 0 };
   draft.spec = spec;
   draft.specSequence = draft.sequence;
 }

@@ -106,8 +106,7 @@ describe("a count of the model's", () => {
   });
 });
 
-test("an edit of how much is to be sent has the server asked anew", () => {
-  const state = fold(logged([born(config), said("hello")]));
+describe("what the server told of how much the model can read", () => {
   const refused: Event = {
     type: "ModelFailed",
     call: callAfter(2, { abilities: abilitiesUnknown }),
@@ -116,13 +115,42 @@ test("an edit of how much is to be sent has the server asked anew", () => {
     retryAtMs: 0,
     overflow: { contextTokens: 10, promptTokens: null },
   };
-  const narrow = behind(state, refused);
-  expect(planContext(narrow)).toBe("overflow");
-  const { spec } = narrow;
-  const other = behind(narrow, edited(narrow, { metadata: { a: "b" } }));
-  expect(planContext(other)).toBe("overflow");
-  const wider = { ...spec.config, contextTokensMax: 9_000 };
-  expect(planContext(behind(narrow, edited(narrow, { config: wider })))).toBeNull();
+  const tellsLittle = { abilities: { ...abilitiesUnknown, contextTokens: 10 } };
+  const states = {
+    "of a prompt": fold(logged([born(config), said("hello"), refused])),
+    "of the model": fold(
+      logged([
+        born(config),
+        said("hello"),
+        spoke("hi", 0, { afterSequence: 2, ...tellsLittle }),
+        said("and now?"),
+      ]),
+    ),
+  };
+  const failed: Event = { type: "TurnFailed", code: "CONTEXT_OVERFLOW", message: "too long" };
+  const retried: Event = { type: "AgentRetried", key: null };
+
+  for (const [what, narrow] of Object.entries(states)) {
+    test(`${what} is asked anew where an edit says otherwise`, () => {
+      expect(planContext(narrow)).toBe("overflow");
+      const other = behind(narrow, edited(narrow, { metadata: { a: "b" } }));
+      expect(planContext(other)).toBe("overflow");
+      const wider = { ...narrow.spec.config, contextTokensMax: 9_000 };
+      expect(planContext(behind(narrow, edited(narrow, { config: wider })))).toBeNull();
+    });
+    test(`${what} is asked anew by a retry, since that may be what was mended`, () => {
+      expect(planContext(behind(narrow, failed, retried))).toBeNull();
+      const another: Event = { ...failed, code: "MODEL_ERROR" };
+      expect(planContext(behind(narrow, another, retried))).toBe("overflow");
+    });
+  }
+
+  test("by a call that was on its way when an edit named another model is none of that one", () => {
+    const state = fold(logged([born(config), said("hello")]));
+    const change = edited(state, { model: "larger" });
+    const next = behind(state, change, spoke("hi", 0, { afterSequence: 2, ...tellsLittle }));
+    expect(next.reach).toEqual({ told: null, learnt: null });
+  });
 });
 
 test("what is shortened is whole characters, and is short however little room there is", () => {

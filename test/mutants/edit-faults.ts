@@ -9,8 +9,8 @@ export const editing: readonly Fault[] = [
   {
     name: "edits: a prompt that was shortened is counted as it was before",
     file: "src/agent/fold.ts",
-    text: "  endCount(draft);\n  // Who asks",
-    by: "  // Who asks",
+    text: "  endCount(draft);\n  const isOther",
+    by: "  const isOther",
     tests: [counted],
   },
   {
@@ -28,6 +28,20 @@ export const editing: readonly Fault[] = [
     tests: [counted],
   },
   {
+    name: "edits: a server is never asked again whether the model reads more by now",
+    file: "src/agent/fold.ts",
+    text: "if (draft.reason.startsWith(overflowReason)) draft.reach = unknownReach;",
+    by: "",
+    tests: [counted],
+  },
+  {
+    name: "edits: how much a model can read is taken from another one's call",
+    file: "src/agent/fold-reply.ts",
+    text: "told !== draft.reach.told && call.afterSequence >= draft.specSequence",
+    by: "told !== draft.reach.told",
+    tests: [counted],
+  },
+  {
     name: "edits: a tool that has to be confirmed now is run",
     file: "src/engine/call-model.ts",
     text: "toolboxOf(step.state.spec, files);",
@@ -37,8 +51,8 @@ export const editing: readonly Fault[] = [
   {
     name: "edits: another model waits for as long as the one before asked to be left alone",
     file: "src/agent/fold.ts",
-    text: "    draft.turn = { ...draft.turn, attempts: 0, retryAtMs: 0 };\n  }",
-    by: "  }",
+    text: "if (isOther) draft.turn = { ...draft.turn, attempts: 0, retryAtMs: 0 };",
+    by: "",
     tests: [edits],
   },
   {
