@@ -206,7 +206,10 @@ type Fact =
       readonly message: string;
       /** The next attempt's time. */
       readonly retryAtMs: number;
-      /** The prompt was more than the model can read: what its server told of that. Absent: another failure. */
+      /**
+       * The prompt was more than the model can read, or left its answer no room: what its server told of that; where the
+       * answer had begun, what the server has read at least. Absent: another failure.
+       */
       readonly overflow?: Overflow;
     }
   | {

@@ -67,7 +67,7 @@ export type Stats = {
 export type Reach = {
   /** As its server told with the latest call. */
   readonly told: number | null;
-  /** As it turned out when the server refused a prompt, since it told that. */
+  /** As it turned out when the server refused a prompt, since it told that; forgotten where a client may have mended it. */
   readonly learnt: number | null;
 };
 

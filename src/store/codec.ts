@@ -64,7 +64,7 @@ export function decodeCall(body: string): ModelCall {
  * Of what folding gives: raised with each change of the state or of what an event does to it, so that a snapshot of
  * another version is not gone on with.
  */
-export const stateVersion = 2;
+export const stateVersion = 3;
 
 /** A state as a snapshot holds it. */
 export const encodeState = (state: AgentState): string =>
