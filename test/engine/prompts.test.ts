@@ -68,10 +68,24 @@ const abilitiesNow: readonly ModelAbilities[] = [
   { tools: false, thinking: true, contextTokens: 700, format: false },
 ];
 
-const broken = (n: number): EngramError =>
-  n % 5 === 0
+const broken = (n: number): EngramError => {
+  const overflow = { contextTokens: 300 + 3 * n, promptTokens: n % 3 === 0 ? 400 + n : null };
+  if (n % 4 === 1)
+    return new EngramError("context_overflow", "too long", n % 8 === 1 ? {} : { overflow });
+  return n % 5 === 0
     ? new EngramError("model_error", "no", { transient: false })
     : new EngramError("model_unavailable", "away", { transient: true });
+};
+
+/** Some of it again and again, some of it wrong, some to be confirmed. */
+const callsOf = (number: number): PlayedReply["calls"] & {} => {
+  if (number % 6 === 0) return [{ name: "echo", input: { number: number % 4 } }];
+  if (number % 7 === 0) {
+    const input = number % 2 === 0 ? { content: "done" } : {};
+    return [{ name: "final_answer", input }];
+  }
+  return number % 11 === 0 ? [{ name: "risky", input: {} }] : [];
+};
 
 /** Plays a life; answers what the model received, and what the log tells of that. */
 async function play(
@@ -89,11 +103,10 @@ async function play(
     const before = async (index: number): Promise<void> => {
       if (fault !== undefined && index === fault.n % 4) throw broken(fault.n);
     };
-    const calls = number % 6 === 0 ? [{ name: "echo", input: { number } }] : [];
     return {
       thinking: number % 3 === 0 ? ["hm"] : [],
       text: [partial, "x".repeat(90), ...words],
-      calls,
+      calls: callsOf(number),
       before,
     };
   });
