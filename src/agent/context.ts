@@ -104,7 +104,8 @@ const specTokens = onceFor((spec: AgentSpec) => {
 const sum = (numbers: readonly number[]): number =>
   numbers.reduce((total, number) => total + number, 0);
 
-const textTokens = (text: string): number => weightOf(text) / contextLimits.charsPerToken;
+/** An estimate of the tokens in a text, before the model has counted any. */
+export const textTokens = (text: string): number => weightOf(text) / contextLimits.charsPerToken;
 
 /**
  * A text's length in characters of English: another alphabet's letters, of two bytes each, count two and a half of them,

@@ -1,14 +1,19 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { tokenScale } from "../../src/agent/context.ts";
+import type { Event } from "../../src/agent/event.ts";
+import { fold } from "../../src/agent/fold.ts";
+import { requestOf } from "../../src/agent/request.ts";
 import { systemClock, type Clock } from "../../src/clock.ts";
 import { EngramError } from "../../src/errors.ts";
+import { born, callAfter, logged, said as message } from "../support/events.ts";
 import { holdsCalls } from "../support/adapter-story.ts";
 import type { FakeCompletion } from "../support/fake-openai-exchange.ts";
 import { faults } from "../support/fake-openai-faults.ts";
 import { asking, assistant, collect, result, user } from "../support/model-reply.ts";
 import { withOpenAi } from "../support/with-openai.ts";
 
-const { fake, logged, openModel } = await withOpenAi();
+const { fake, logged: lines, openModel } = await withOpenAi();
 
 const hello = asking([user("hello")]);
 
@@ -63,11 +68,28 @@ describe("a reply", () => {
     const request = asking([user("u".repeat(400)), assistant("once", "f"), result("f", "r")]);
     const { usage } = await collect(openModel(), request);
     expect(usage?.completionTokens).toBe(101);
-    expect(usage?.promptTokens).toBeWithin(110, 130);
+    expect(usage?.promptTokens).toBeWithin(180, 210);
     expect((await collect(openModel(), hello)).usage).toEqual({
-      promptTokens: 2,
+      promptTokens: 26,
       completionTokens: 0,
     });
+  });
+
+  test("has its usage estimated as conversations are: it is taken for the model's own count", async () => {
+    for (const said of ["the river", "река и лес", "河流和森林", ""]) {
+      const attachments = said === "" ? [{ name: "a", mimeType: "image/png", base64: "AAAA" }] : [];
+      const events = [born({ waitForInput: true }), { ...message(said.repeat(90)), attachments }];
+      const state = fold(logged(events));
+      fake.next((x) => {
+        x.delta({ content: "so" }, { finish_reason: "stop" });
+        x.end();
+      });
+      const call = callAfter(2);
+      const { usage } = await collect(openModel(), requestOf(state, call, ""));
+      if (usage === null) throw new Error("no usage");
+      const spoke: Event = { type: "ModelSpoke", head: { call, usage }, content: "so" };
+      expect(tokenScale(fold(logged([spoke], 2), state))).toBeWithin(0.95, 1.3);
+    }
   });
 
   test("tells the operator that it was cut", async () => {
@@ -77,9 +99,9 @@ describe("a reply", () => {
       (x) => x.finish("length"),
     );
     await collect(model, hello);
-    expect(logged).toEqual([]);
+    expect(lines).toEqual([]);
     await collect(model, hello);
-    expect(logged).toEqual([expect.stringMatching(/"qwen3" was cut.*max_tokens/)]);
+    expect(lines).toEqual([expect.stringMatching(/"qwen3" was cut.*max_tokens/)]);
   });
 
   test.each(["cut", "reset", "stall", "malformed"] as const)(
@@ -92,7 +114,7 @@ describe("a reply", () => {
         return fault === "reset" ? faults.reset(x) : x.cut();
       });
       const reply = await collect(openModel({ timeoutMs: 1_000 }), hello);
-      expect(reply).toMatchObject({ error: undefined, usage: { promptTokens: 2 } });
+      expect(reply).toMatchObject({ error: undefined, usage: { promptTokens: 26 } });
       expect(reply.text).toStartWith("all");
     },
   );

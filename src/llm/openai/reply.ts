@@ -1,5 +1,7 @@
 import type { Usage } from "../../agent/event.ts";
 import { isJsonObject, type JsonObject } from "../../agent/json.ts";
+import { textTokens } from "../../agent/context.ts";
+import type { PromptMessage } from "../../agent/prompt.ts";
 import type { ModelRequest } from "../../agent/request.ts";
 import { EngramError } from "../../errors.ts";
 import { contextLimits } from "../../limits.ts";
@@ -45,22 +47,24 @@ const usageIn = (chunk: JsonObject): Usage | null => {
 };
 
 /**
- * What a call has used by the length of its texts, for servers that do not count: a budget that is held to an estimate is
- * better than one that is not.
+ * What a call has used by its texts, for servers that do not count: a budget that is held to an estimate is better than one
+ * that is not. It is the estimate by which a conversation is condensed, which takes this for the model's own count.
  */
-const estimatedUsage = ({ messages, tools }: ModelRequest, writtenChars: number): Usage => {
-  const chars = messages.map(
-    (message) =>
-      message.content.length +
-      (message.role === "assistant" ? JSON.stringify(message.toolCalls).length : 0),
-  );
-  const readChars = chars.reduce((sum, length) => sum + length, JSON.stringify(tools).length);
-  const { charsPerToken } = contextLimits;
-  return {
-    promptTokens: Math.ceil(readChars / charsPerToken),
-    completionTokens: Math.ceil(writtenChars / charsPerToken),
-  };
-};
+const estimatedUsage = ({ messages, tools }: ModelRequest, writtenChars: number): Usage => ({
+  promptTokens: Math.ceil(messages.reduce((sum, it) => sum + tokensOf(it), toolTokens(tools))),
+  completionTokens: Math.ceil(writtenChars / contextLimits.charsPerToken),
+});
+
+const toolTokens = (tools: ModelRequest["tools"]): number =>
+  tools.length === 0 ? 0 : textTokens(JSON.stringify(tools));
+
+function tokensOf(message: PromptMessage): number {
+  const { messageTokens, imageTokens } = contextLimits;
+  const calls = message.role === "assistant" ? message.toolCalls : [];
+  const images = message.role === "user" ? message.images.length : 0;
+  const called = calls.length === 0 ? "" : JSON.stringify(calls);
+  return messageTokens + textTokens(message.content + called) + images * imageTokens;
+}
 
 /** Text as it comes from all servers but a few, which send a list of parts. */
 const piecesOf = (value: unknown, kind: TextPiece["kind"]): readonly TextPiece[] => {
