@@ -6,7 +6,7 @@ import { fold } from "../../src/agent/fold.ts";
 import { requestOf } from "../../src/agent/request.ts";
 import { systemClock, type Clock } from "../../src/clock.ts";
 import { EngramError } from "../../src/errors.ts";
-import { born, callAfter, logged, said as message } from "../support/events.ts";
+import { born, callAfter, logged, said as heard } from "../support/events.ts";
 import { holdsCalls } from "../support/adapter-story.ts";
 import type { FakeCompletion } from "../support/fake-openai-exchange.ts";
 import { faults } from "../support/fake-openai-faults.ts";
@@ -78,7 +78,7 @@ describe("a reply", () => {
   test("has its usage estimated as conversations are: it is taken for the model's own count", async () => {
     for (const said of ["the river", "река и лес", "河流和森林", ""]) {
       const attachments = said === "" ? [{ name: "a", mimeType: "image/png", base64: "AAAA" }] : [];
-      const events = [born({ waitForInput: true }), { ...message(said.repeat(90)), attachments }];
+      const events = [born({ waitForInput: true }), { ...heard(said.repeat(90)), attachments }];
       const state = fold(logged(events));
       fake.next((x) => {
         x.delta({ content: "so" }, { finish_reason: "stop" });
