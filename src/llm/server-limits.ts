@@ -18,8 +18,8 @@ export const modelServerLimits = {
   abilitiesTimeoutMs: 5_000,
   /** Models are pulled anew seldom, and what has changed meanwhile shows in what is refused. */
   abilitiesKeptMs: 10 * 60_000,
-  /** Where the server was silent: each turn would wait for it again. */
-  silenceKeptMs: 60_000,
+  /** Where the server was silent or does not know the question: each turn would wait for it, and tell of it, again. */
+  unknownKeptMs: 60_000,
   /** Models of which something is remembered; past it all is forgotten and asked again. */
   modelsRememberedMax: 256,
   /** The longest lists known have a thousand models with a page of text each. */

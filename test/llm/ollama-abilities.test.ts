@@ -40,7 +40,7 @@ describe("what a model can do", () => {
     expect(fake.others).toHaveLength(3);
   });
 
-  test.each(["html", "html-502", "busy", "not-found", "reset-before-head", "cut"] as const)(
+  test.each(["html-502", "busy", "not-found", "reset-before-head", "cut"] as const)(
     "is everything where the server answers %s, and asked again",
     async (fault) => {
       const model = openModel();
@@ -50,6 +50,17 @@ describe("what a model can do", () => {
       expect(await model.abilities("no-tools", signal)).toMatchObject({ tools: false });
     },
   );
+
+  test("is everything where the server does not know the question, for a while", async () => {
+    const clock = makeManualClock();
+    const model = openModel({ clock });
+    fake.nextAt("/api/show", faults.html);
+    for (let times = 0; times < 3; times++)
+      expect(await model.abilities("no-tools", signal)).toEqual(all);
+    expect(logged).toEqual([expect.stringContaining('"no-tools" can do is not known')]);
+    clock.advance(modelServerLimits.unknownKeptMs);
+    expect(await model.abilities("no-tools", signal)).toMatchObject({ tools: false });
+  });
 
   test("is everything where the server hangs, which nobody waits for long", async () => {
     const clock = makeManualClock();
@@ -62,7 +73,7 @@ describe("what a model can do", () => {
     expect(await fake.others[0]?.over).toBe(true);
     expect(await model.abilities("no-tools", signal)).toEqual(all);
     expect(fake.others).toHaveLength(1);
-    clock.advance(modelServerLimits.silenceKeptMs);
+    clock.advance(modelServerLimits.unknownKeptMs);
     expect(await model.abilities("no-tools", signal)).toMatchObject({ tools: false });
     expect(clock.waiting()).toBe(0);
   });

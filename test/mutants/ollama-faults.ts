@@ -109,7 +109,7 @@ export const ollama: readonly Fault[] = [
   {
     name: "ollama: a server that hangs is asked about its models again at once",
     file: "src/llm/ollama/abilities.ts",
-    text: "return silent ? keep(model, before, silenceKeptMs) : before;",
+    text: "return willSaySo(EngramError.of(error)) ? keep(model, before, unknownKeptMs) : before;",
     by: "return before;",
     tests: [abilities],
   },

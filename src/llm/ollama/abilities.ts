@@ -68,7 +68,7 @@ const unwanted = new Error("nobody waits for the answer");
  */
 export const makeAbilityBook = (settings: OllamaSettings): AbilityBook => {
   const { clock, options, log } = settings;
-  const { abilitiesKeptMs, silenceKeptMs, modelsRememberedMax } = modelServerLimits;
+  const { abilitiesKeptMs, unknownKeptMs, modelsRememberedMax } = modelServerLimits;
   const known = new Map<string, Known>();
   const unknown = { ...abilitiesUnknown, contextTokens: contextTokensOf(options, null) };
 
@@ -87,8 +87,7 @@ export const makeAbilityBook = (settings: OllamaSettings): AbilityBook => {
       const before = known.get(model)?.abilities ?? unknown;
       if (error === unwanted) return before;
       log(`what "${model}" can do is not known: ${messageOf(error)}`);
-      const silent = EngramError.of(error).code === "model_timeout";
-      return silent ? keep(model, before, silenceKeptMs) : before;
+      return willSaySo(EngramError.of(error)) ? keep(model, before, unknownKeptMs) : before;
     }
   };
   const answerOf = makeShared(ask);
@@ -106,6 +105,10 @@ export const makeAbilityBook = (settings: OllamaSettings): AbilityBook => {
     },
   };
 };
+
+/** Whether the server would not know the next time either: one that is away or lacks the model may have it by then. */
+const willSaySo = ({ code, transient }: EngramError): boolean =>
+  code === "model_timeout" || (code === "model_error" && !transient);
 
 /** What the server shows of the model, in time. */
 const shown = async (

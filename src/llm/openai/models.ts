@@ -73,13 +73,13 @@ type Asked = {
 /** Asks a server for its list at the first need, and again after a while. */
 export const openModelList = (server: OpenAiServer): ModelList => {
   const { clock } = server;
-  const { abilitiesKeptMs, silenceKeptMs } = modelServerLimits;
+  const { abilitiesKeptMs, unknownKeptMs } = modelServerLimits;
   let asked: Asked | null = null;
 
   const ask = (): Asked => {
     const asking: Asked = {
       contexts: fetchList(server).catch(() => {
-        asking.untilMs = clock.monotonicMs() + silenceKeptMs;
+        asking.untilMs = clock.monotonicMs() + unknownKeptMs;
         return new Map();
       }),
       untilMs: clock.monotonicMs() + abilitiesKeptMs,
