@@ -44,18 +44,19 @@ export interface CallFinder {
 }
 
 export function makeCallFinder(): CallFinder {
-  let open: PastCall | null = null;
+  let open: OpenCall | null = null;
   /** Goes on with the open call, or begins `call`, and answers the one that is over then. */
   const meet = (call: ModelCall, outcome: number | null): PastCall | null => {
-    const before: PastCall | null = open !== null && isSame(open.call, call) ? open : null;
-    const over = before === null ? open : null;
-    open = {
-      call,
-      continuations: joined(before?.continuations ?? [], continuationsOf(call, outcome)),
-      outcomes: [...(before?.outcomes ?? []), ...(outcome === null ? [] : [outcome])],
-      text: before?.text ?? null,
-    };
-    return over;
+    const before = open;
+    const isOpen = before !== null && isSame(before.call, call);
+    const now: OpenCall = isOpen
+      ? before
+      : { call, continuations: new Map(), outcomes: [], text: null };
+    now.call = call;
+    for (const one of continuationsOf(call, outcome)) now.continuations.set(placeOf(one), one);
+    if (outcome !== null) now.outcomes.push(outcome);
+    open = now;
+    return isOpen || before === null ? null : ended(before);
   };
 
   return {
@@ -63,7 +64,7 @@ export function makeCallFinder(): CallFinder {
       const call = callOf(event, sequence);
       const over = call === null ? null : meet(call, sequence);
       const text = textOf(event);
-      if (text !== null && open !== null) open = { ...open, text };
+      if (text !== null && open !== null) open.text = text;
       return over;
     },
     end: (begun) => {
@@ -72,12 +73,32 @@ export function makeCallFinder(): CallFinder {
       if (begun !== null && begun.call.afterSequence >= (open?.call.afterSequence ?? 0)) {
         const over = meet(begun.call, null);
         if (over !== null) found.push(over);
-        if (open !== null) open = { ...open, text: open.text ?? begun.text };
+        if (open !== null) open.text ??= begun.text;
       }
-      return open === null ? found : [...found, open];
+      return open === null ? found : [...found, ended(open)];
     },
   };
 }
+
+/** Added to with each event of the call: of hostile logs there may be as many as they have events. */
+type OpenCall = {
+  call: ModelCall;
+  /** By their places. */
+  readonly continuations: Map<string, Continuation>;
+  readonly outcomes: number[];
+  text: string | null;
+};
+
+const placeOf = ({ headSequence, length }: Continuation): string => `${headSequence} ${length}`;
+
+const ended = ({ call, continuations, outcomes, text }: OpenCall): PastCall => ({
+  call,
+  continuations: [...continuations.values()].toSorted(
+    (one, other) => one.headSequence - other.headSequence || one.length - other.length,
+  ),
+  outcomes,
+  text,
+});
 
 const isSame = (one: ModelCall, other: ModelCall): boolean =>
   one.afterSequence === other.afterSequence && one.condensedItems === other.condensedItems;
@@ -125,25 +146,18 @@ function continuationsOf(call: ModelCall, outcome: number | null): readonly Cont
   return [{ length: continuedLength, headSequence: Math.max(afterSequence, (outcome ?? 0) - 1) }];
 }
 
-/** Those of `more` behind `known`: both rise from one to the next. */
-const joined = (
-  known: readonly Continuation[],
-  more: readonly Continuation[],
-): readonly Continuation[] =>
-  [...known, ...more.filter((one) => !known.some((other) => isAt(one, other)))].toSorted(
-    (one, other) => one.headSequence - other.headSequence || one.length - other.length,
-  );
-
-const isAt = (one: Continuation, other: Continuation): boolean =>
-  one.headSequence === other.headSequence && one.length === other.length;
-
 /** The requests of a call, in the order in which they were sent. */
-export function sendingsOf(past: PastCall): readonly Sending[] {
-  const { call, continuations, outcomes, text } = past;
+export function sendingsOf({ call, continuations, outcomes, text }: PastCall): readonly Sending[] {
+  let next = 0;
+  // Both stand in the order of the log.
+  const outcomeBehind = (headSequence: number): number | null => {
+    while ((outcomes[next] ?? Infinity) <= headSequence) next++;
+    return outcomes[next] ?? null;
+  };
   const sending = ({ headSequence, length }: Continuation): Sending => ({
     call,
     headSequence,
-    outcomeSequence: outcomes.find((sequence) => sequence > headSequence) ?? null,
+    outcomeSequence: outcomeBehind(headSequence),
     continuedLength: length,
     partial: text === null || text.length < length ? null : text.slice(0, length),
   });

@@ -1,9 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { makeCallFinder, sendingsOf } from "../../src/agent/calls.ts";
 import { condensingPrompt } from "../../src/agent/context.ts";
 import type { Event } from "../../src/agent/event.ts";
 import { fold } from "../../src/agent/fold.ts";
 import type { ModelRequest } from "../../src/agent/request.ts";
+import { turnLimits } from "../../src/limits.ts";
 import type { Draft } from "../../src/store/store.ts";
 import {
   born,
@@ -125,6 +127,26 @@ describe("the requests of a log", () => {
     expect(endings(rebuilt(over, draft))).toEqual([asked, "One,", "One, two"]);
     const past = logged([born(), spoke("three", 1), said("more"), spoke("four", 3)]);
     expect(rebuilt(past, draft).length).toBe(2);
+  });
+
+  test("are found in one go, however many a log says there were", () => {
+    const { continuationsKept } = turnLimits;
+    const finder = makeCallFinder();
+    const events = 3_000;
+    for (let n = 0; n < events; n++) {
+      const continuations = Array.from({ length: continuationsKept }, (_, length) => ({
+        length,
+        headSequence: n + 2,
+      }));
+      finder.take({
+        sequence: n + 3,
+        atMs: 0,
+        event: { ...failed, call: { ...call, continuations } },
+      });
+    }
+    const sendings = finder.end(null).flatMap(sendingsOf);
+    expect(sendings.length).toBe(1 + events * continuationsKept);
+    expect(sendings.at(-1)).toMatchObject({ headSequence: 3_001, outcomeSequence: 3_002 });
   });
 
   test("of old logs are as far as they tell", () => {

@@ -22,8 +22,8 @@ export const looking: readonly Fault[] = [
   {
     name: "prompts: what an event in between tells of a call is forgotten",
     file: "src/agent/calls.ts",
-    text: "joined(before?.continuations ?? [], continuationsOf(call, outcome))",
-    by: "continuationsOf(call, outcome)",
+    text: "    for (const one of continuationsOf(call, outcome))",
+    by: "    now.continuations.clear();\n    for (const one of continuationsOf(call, outcome))",
     tests: [calls],
   },
   {
