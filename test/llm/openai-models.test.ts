@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
 import { openOpenAi, type OpenAiSettings } from "../../src/llm/openai/openai.ts";
+import { modelServerLimits } from "../../src/llm/server-limits.ts";
 import { openFakeOpenAi } from "../support/fake-openai.ts";
 import { makeManualClock } from "../support/manual-clock.ts";
 
@@ -86,6 +87,21 @@ describe("how much a model can read", () => {
     const clock = makeManualClock();
     const gone = openModel("http://127.0.0.1:1/v1", { clock });
     expect((await gone.abilities("qwen3", signal)).contextTokens).toBeNull();
+  });
+
+  test.each([503, 429])("is asked again soon where the server answered %p", async (status) => {
+    const answers = [
+      () => new Response("", { status }),
+      () => Response.json({ data: [{ id: "qwen3", max_model_len: 8192 }] }),
+    ];
+    const fetch = () => answers.shift()?.() ?? new Response("");
+    const server = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch });
+    const clock = makeManualClock();
+    const model = openModel(`http://127.0.0.1:${server.port}/v1`, { clock });
+    expect((await model.abilities("qwen3", signal)).contextTokens).toBeNull();
+    clock.advance(modelServerLimits.unknownKeptMs);
+    expect((await model.abilities("qwen3", signal)).contextTokens).toBe(8192);
+    await server.stop(true);
   });
 
   test("is not waited for longer than a few seconds, nor when it is no longer wanted", async () => {

@@ -50,6 +50,7 @@ const fetchList = async ({
   try {
     const request = { method: "GET", headers: headersFor(apiKey, false), body: "" };
     const { status, body } = await send(listUrl(url), request, stop.signal);
+    if (status === 429 || status >= 500) throw new Error("the server is overloaded or starting");
     const parts: Uint8Array[] = [];
     let bytes = 0;
     for await (const part of body) {
