@@ -40,6 +40,7 @@ export const overloaded: Verdict = {
 export const tidy = (text: string): string =>
   text
     .slice(0, modelServerLimits.errorCharsMax)
+    .toWellFormed()
     .replace(/[\p{Cc}\s]+/gu, " ")
     .trim();
 

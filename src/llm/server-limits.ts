@@ -18,6 +18,8 @@ export const modelServerLimits = {
   abilitiesTimeoutMs: 5_000,
   /** Models are pulled anew seldom, and what has changed meanwhile shows in what is refused. */
   abilitiesKeptMs: 10 * 60_000,
+  /** What a server refused its operator may have mended since; to try costs an agent one refused call. */
+  refusalsKeptMs: 60 * 60_000,
   /** Where the server was silent or does not know the question: each turn would wait for it, and tell of it, again. */
   unknownKeptMs: 60_000,
   /** Models of which something is remembered; past it all is forgotten and asked again. */

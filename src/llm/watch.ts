@@ -8,7 +8,7 @@ export type Watch = {
   readonly signal: AbortSignal;
   /** Awaits the server's next sign of life; past `timeoutMs` the watch aborts with model_timeout. */
   readonly heard: <T>(awaited: Promise<T>) => Promise<T>;
-  /** The reply has grown. From the first time on the watch also aborts where that is not heard of for several silences. */
+  /** The reply has grown: where that is not heard of for several silences, the watch aborts in the same way. */
   readonly grew: () => void;
   /** Lets go of the caller's signal and stops what still runs. */
   readonly end: () => void;
@@ -31,7 +31,9 @@ export const startWatch = (
   };
   const silent = (): void => abortFor(`was silent for ${timeoutMs} ms`);
   const stillMs = timeoutMs * modelServerLimits.silencesMax;
-  let expectNoMore = (): void => {};
+  const patience = (): (() => void) =>
+    clock.after(stillMs, () => abortFor(`sent nothing of a reply for ${stillMs} ms`));
+  let expectNoMore = patience();
   return {
     signal: stopped.signal,
     heard: async (awaited) => {
@@ -44,9 +46,7 @@ export const startWatch = (
     },
     grew: () => {
       expectNoMore();
-      expectNoMore = clock.after(stillMs, () =>
-        abortFor(`sent nothing of a reply for ${stillMs} ms`),
-      );
+      expectNoMore = patience();
     },
     end: () => {
       expectNoMore();

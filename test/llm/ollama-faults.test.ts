@@ -1,5 +1,5 @@
 import { describe, expect, spyOn, test } from "bun:test";
-import { systemClock } from "../../src/clock.ts";
+import { type Clock, systemClock } from "../../src/clock.ts";
 import { EngramError, type ErrorCode } from "../../src/errors.ts";
 import { faults, type Script } from "../support/fake-ollama-faults.ts";
 import { openFakeOllama } from "../support/fake-ollama.ts";
@@ -88,6 +88,43 @@ describe("a fault", () => {
   ] as const)("%s tells by how much the prompt is too long", async (name, overflow) => {
     fake.next(faults[name]);
     expect((await collect(openModel(), hello)).error).toMatchObject({ overflow });
+  });
+
+  test.each<[string, string]>([
+    ["blank lines", "\n"],
+    ["empty chunks", '{"message":{"role":"assistant","content":""},"done":false}\n'],
+  ])("%s are not waited for without end", async (_, sign) => {
+    const stillMs = 10 * 30_000;
+    let armed = 0;
+    let endPatience = (): void => {};
+    const after: Clock["after"] = (delayMs, fn) => {
+      if (delayMs !== stillMs) return systemClock.after(delayMs, fn);
+      armed++;
+      endPatience = fn;
+      return () => {};
+    };
+    fake.next(async (x) => {
+      x.say("Hello");
+      for (let times = 0; times < 5; times++) {
+        x.raw(sign);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      endPatience();
+      x.raw(sign);
+      await x.over;
+    });
+    const reply = await collect(openModel({ clock: { ...systemClock, after } }), hello);
+    expect(reply).toMatchObject({ text: "Hello", error: { code: "model_timeout" } });
+    expect(String(reply.error)).toContain(`nothing of a reply for ${stillMs} ms`);
+    // At first, and for the text.
+    expect(armed).toBe(2);
+    expect(await fake.chats[0]?.over).toBe(true);
+  });
+
+  test("what a server says is passed on in whole characters", async () => {
+    fake.next((x) => x.json(500, { error: `${"x".repeat(499)}\u{1F600}` }));
+    const { error } = await collect(openModel(), hello);
+    expect(String(error).isWellFormed()).toBe(true);
   });
 
   test("a prompt longer than the room is refused, not cut", async () => {

@@ -3,10 +3,12 @@ import type { JsonObject } from "../../src/agent/json.ts";
 import { systemClock } from "../../src/clock.ts";
 import { EngramError } from "../../src/errors.ts";
 import type { FakeCompletion } from "../support/fake-openai-exchange.ts";
+import { modelServerLimits } from "../../src/llm/server-limits.ts";
 import { faults, refusals } from "../support/fake-openai-faults.ts";
 import { outcomes } from "../support/fake-openai-outcomes.ts";
 import { openFakeOpenAi } from "../support/fake-openai.ts";
 import type { ScriptOf } from "../support/fake-server.ts";
+import { makeManualClock } from "../support/manual-clock.ts";
 import { asking, collect, toolNamed, user } from "../support/model-reply.ts";
 import { withOpenAi } from "../support/with-openai.ts";
 
@@ -194,6 +196,24 @@ describe("what a server does not take is left out from then on", () => {
     expect(logged).toHaveLength(1);
     const { [ability]: ofAnother = true } = await model.abilities("another", signal);
     expect(ofAnother).toBe(true);
+  });
+
+  test("for a while, since its operator may have mended it", async () => {
+    const clock = makeManualClock();
+    const model = openModel({ clock });
+    const hasTools = async () => (await model.abilities("qwen3", signal)).tools;
+    const refuse = async () => {
+      fake.next(refusals["tools-vllm"]);
+      await collect(model, whole);
+    };
+    await refuse();
+    clock.advance(modelServerLimits.refusalsKeptMs - 1);
+    expect(await hasTools()).toBe(false);
+    clock.advance(1);
+    expect(await hasTools()).toBe(true);
+    await refuse();
+    expect(await hasTools()).toBe(false);
+    expect(logged).toHaveLength(2);
   });
 
   test("and a request that is made for such a server has nothing of it", async () => {

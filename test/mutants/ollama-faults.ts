@@ -23,6 +23,13 @@ export const ollama: readonly Fault[] = [
     tests: [calls],
   },
   {
+    name: "ollama: a reply that grows runs out of patience",
+    file: "src/llm/ollama/ollama.ts",
+    text: "          exchange.grew();\n",
+    by: "",
+    tests: [faults],
+  },
+  {
     name: "ollama: what a model is refused for is forgotten",
     file: "src/llm/ollama/ollama.ts",
     text: "if (lacking !== null) book.refused(model, lacking);",

@@ -130,9 +130,23 @@ export const openai: readonly Fault[] = [
   {
     name: "openai: a server is asked again for what it has refused",
     file: "src/llm/openai/refusals.ts",
-    text: "      known.add(model);\n",
+    text: "      known.set(model, clock.monotonicMs() + refusalsKeptMs);\n",
     by: "",
     tests: [faults],
+  },
+  {
+    name: "openai: what a server has refused is remembered for ever",
+    file: "src/llm/openai/refusals.ts",
+    text: "clock.monotonicMs() + refusalsKeptMs",
+    by: "Infinity",
+    tests: [faults],
+  },
+  {
+    name: "openai: an overloaded server's lack of a list is remembered like a list",
+    file: "src/llm/openai/models.ts",
+    text: "status === 429 || status >= 500",
+    by: "status === 599",
+    tests: [models],
   },
   {
     name: "openai: what was not sent is taken for refused",
@@ -150,9 +164,9 @@ export const openai: readonly Fault[] = [
   },
   {
     name: "openai: a server that only says that it is at work is waited for without end",
-    file: "src/llm/openai/openai.ts",
-    text: "    exchange.grew();\n    try {",
-    by: "    try {",
+    file: "src/llm/watch.ts",
+    text: "let expectNoMore = patience();",
+    by: "let expectNoMore = (): void => {};",
     tests: [replies],
   },
   {

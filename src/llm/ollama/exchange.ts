@@ -25,6 +25,8 @@ export type OllamaSettings = ServerSettings & {
 export type Exchange = {
   readonly subject: Subject;
   readonly client: Ollama;
+  /** The reply has grown: a server that only sends empty lines is not waited for without end. */
+  readonly grew: () => void;
   /** What to throw for an error of the client's: an EngramError, or the reason of the abort behind it. */
   readonly failureOf: (error: unknown) => unknown;
   /** Ends what is still running, at the server too. */
@@ -64,6 +66,7 @@ export const openExchange = (
   return {
     subject,
     client: new Ollama({ host: url, fetch }),
+    grew: watch.grew,
     failureOf: (error) => {
       if (watch.signal.aborted) return watch.signal.reason;
       // The one fault that is left to the package to find.

@@ -29,12 +29,12 @@ export const openOllama = (settings: OllamaSettings): Model => {
     const whole = (body: string): readonly string[] => withImages(body, place, request);
     const exchange = openExchange(settings, model, signal, whole);
     try {
-      const chunks = await exchange.client.chat(chatRequest(request, options, place));
-      for await (const chunk of chunks) {
+      for await (const chunk of await exchange.client.chat(chatRequest(request, options, place))) {
         if (chunk.done_reason === "length")
           log(`the reply of "${model}" was cut: it came to num_predict, or to the end of num_ctx`);
         for (const piece of piecesIn(chunk)) {
           signal.throwIfAborted();
+          exchange.grew();
           yield piece;
           if (piece.kind === "done") return;
         }

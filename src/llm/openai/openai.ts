@@ -48,13 +48,13 @@ const beginChat = async (
 /**
  * A server that speaks OpenAI's chat completions. A reply is complete only with the model's `finish_reason`; one that
  * is cut, garbled or silent for `timeoutMs` fails (transient). What a server refuses of a request that it takes without
- * is remembered for the model, and the engine asks again without it: it is told by a transient failure and by
+ * is remembered for the model for a while, and the engine asks again without it: it is told by a transient failure and by
  * `abilities`. Fails with invalid_argument where `url` is no http address.
  */
 export const openOpenAi = (settings: OpenAiSettings): Model => {
   const { options, log } = settings;
   baseUrl(settings.url);
-  const refusals = makeRefusals(options, log);
+  const refusals = makeRefusals(settings);
   const list = openModelList(settings);
 
   async function* call(request: ModelRequest, signal: AbortSignal): AsyncGenerator<ModelPiece> {
@@ -65,7 +65,6 @@ export const openOpenAi = (settings: OpenAiSettings): Model => {
     const exchange = openExchange(settings, request.model, signal, whole);
     const reply = readReply(request);
     let chars = 0;
-    exchange.grew();
     try {
       for await (const chunk of await beginChat(exchange, request, sent, refusals)) {
         for (const piece of reply.take(chunk)) {

@@ -1,9 +1,10 @@
 import type { JsonObject } from "../../agent/json.ts";
 import type { ModelRequest } from "../../agent/request.ts";
+import type { Clock } from "../../clock.ts";
 import type { Refusal } from "./failure.ts";
 import { modelServerLimits } from "../server-limits.ts";
 
-/** What of requests the models of a server were found not to take. */
+/** What of requests the models of a server were found not to take, of late. */
 export type Refusals = {
   readonly has: (part: Refusal, model: string) => boolean;
   /** Which of the parts that a server's words point at was in the request; null: none. */
@@ -19,15 +20,25 @@ export const refusalText: Readonly<Record<Refusal, string>> = {
   tools: "does not take definitions of tools and is offered them as text",
 };
 
-/** A memory of refusals that begins empty. What LLM_OPTIONS (`options`) ask for is never left out. */
-export const makeRefusals = (options: JsonObject, log: (line: string) => void): Refusals => {
-  const models: Readonly<Record<Refusal, Set<string>>> = {
-    thinking: new Set(),
-    usage: new Set(),
-    format: new Set(),
-    tools: new Set(),
+type Means = {
+  /** LLM_OPTIONS: what they ask for is never left out. */
+  readonly options: JsonObject;
+  readonly clock: Clock;
+  readonly log: (line: string) => void;
+};
+
+/** A memory of refusals that begins empty, and forgets each after a while. */
+export const makeRefusals = ({ options, clock, log }: Means): Refusals => {
+  const { modelsRememberedMax, refusalsKeptMs } = modelServerLimits;
+  /** Until when each model is taken not to take it. */
+  const models: Readonly<Record<Refusal, Map<string, number>>> = {
+    thinking: new Map(),
+    usage: new Map(),
+    format: new Map(),
+    tools: new Map(),
   };
-  const has = (part: Refusal, model: string): boolean => models[part].has(model);
+  const has = (part: Refusal, model: string): boolean =>
+    clock.monotonicMs() < (models[part].get(model) ?? 0);
   return {
     has,
     partOf: ({ thinking, format, tools, usage = true }, refused) => {
@@ -41,9 +52,9 @@ export const makeRefusals = (options: JsonObject, log: (line: string) => void): 
     },
     remember: (part, model) => {
       const known = models[part];
-      if (!known.has(model)) log(`the model "${model}" ${refusalText[part]}`);
-      if (known.size >= modelServerLimits.modelsRememberedMax) known.clear();
-      known.add(model);
+      if (!has(part, model)) log(`the model "${model}" ${refusalText[part]}`);
+      if (known.size >= modelsRememberedMax && !known.has(model)) known.clear();
+      known.set(model, clock.monotonicMs() + refusalsKeptMs);
     },
   };
 };
