@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { styleText } from "node:util";
-import clock from "../../tools/clock.wasm" with { type: "file" };
+import clock from "../../../tools/clock.wasm" with { type: "file" };
 import { messageOf } from "../../errors.ts";
 import type { ServerMessage } from "../../gen/engram/api/v1/agent_pb.ts";
 import { type DemoClient, makeDemoClient } from "./client.ts";
