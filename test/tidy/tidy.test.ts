@@ -145,6 +145,17 @@ test("every import goes down the layer table", () => {
   expect(wrong).toEqual([]);
 });
 
+// The compiler does not look whether they are there.
+test("every tool that is imported is built where it is looked for", () => {
+  const built = [...importsOf.values()].flat().filter((path) => path.endsWith(".wasm"));
+  const sourceOf = (path: string): string =>
+    path.replace(/^tools\/(.*)\.wasm$/, "tools/src/$1.json");
+  expect(built).not.toEqual([]);
+  expect(built.filter((path) => !existsSync(sourceOf(path)) || sourceOf(path) === path)).toEqual(
+    [],
+  );
+});
+
 test("no file of src/ leads back to itself, by types neither", () => {
   const cyclic = sources
     .map(({ path }) => path)
