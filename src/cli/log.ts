@@ -1,4 +1,5 @@
 import type { Log, LogLevel } from "../log.ts";
+import { oneLine, plainText } from "./tool-text.ts";
 
 const ranks: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warn: 2, error: 3 };
 
@@ -19,7 +20,8 @@ const jsonLine = (level: LogLevel, message: string, fields: Fields): string =>
 function textLine(level: LogLevel, message: string, fields: Fields): string {
   const time = new Date().toISOString().slice(11, 23);
   const pairs = Object.entries(fields).map(([name, value]) => ` ${name}=${valueText(value)}`);
-  return `${time} ${level.padEnd(5)} ${message}${pairs.join("")}`;
+  // A terminal would obey what clients, models and their servers wrote.
+  return plainText(`${time} ${level.padEnd(5)} ${oneLine(message)}${pairs.join("")}`);
 }
 
 const valueText = (value: unknown): string =>
