@@ -241,6 +241,9 @@ export function readPrinterSettings(
 
 function clientSettingsOf(text: Texts): ClientSettings {
   const url = text("URL");
+  // What is said of the engine names it.
+  if (url.includes("@"))
+    throw new EngramError("invalid_argument", "URL holds a name or a password: say API_KEY");
   if (!/^https?:\/\/[^/?#]+\/?$/.test(url) || !URL.canParse(url))
     throw bad("URL", url, "it must be http:// or https://, a host and a port");
   const [apiKey] = apiKeysOf(text("API_KEY"));

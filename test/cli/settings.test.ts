@@ -97,6 +97,15 @@ test("a model server's key that cannot be sent is refused without being shown", 
   }
 });
 
+test("an engine's address with a password in it is refused without being shown", () => {
+  for (const url of ["http://me:secret@localhost:1", "https://me:secret@a/b", "me:secret@a"]) {
+    const error = refused(() => readClientSettings(["--url", url], {}));
+    expect(error).toMatchObject({ code: "invalid_argument" });
+    expect(String(error)).toContain("URL");
+    expect(String(error)).not.toContain("secret");
+  }
+});
+
 type Name = (typeof settingsTable)[number][0];
 const tls = { TLS_CERT: "c.pem", TLS_KEY: "k.pem" };
 const redis = { STORE_TYPE: "redis", REDIS_URL: "cache:6380" };
