@@ -10,7 +10,7 @@ import {
 import { cliLimits } from "./cli-limits.ts";
 import { makeLines } from "./agent-log-text.ts";
 import { withEngine } from "./client.ts";
-import { print } from "./print.ts";
+import { lineColumns, print } from "./print.ts";
 import { type ClientSettings, readPrinterSettings } from "./settings.ts";
 import { plainText } from "./tool-text.ts";
 
@@ -28,16 +28,14 @@ export async function log(args: readonly string[]): Promise<number> {
   if (agentId === undefined || more !== undefined || (follow && prompt !== null))
     throw new EngramError("invalid_argument", usage);
   if (prompt !== null) return printPrompt(settings, agentId, prompt);
+  // On a narrow terminal lines are wrapped: what is left of them would tell too little.
   const lineOf =
     settings.logFormat === "json"
       ? (message: ServerMessage): string => JSON.stringify(toJson(ServerMessageSchema, message))
-      : makeLines(isTerminal ? columns() : cliLimits.lineCharsMax);
+      : makeLines(Math.max(lineColumns(), cliLimits.lineCharsLeast));
   const show = (message: ServerMessage): Promise<void> => print(`${lineOf(message)}\n`);
   return follow ? followLog(settings, agentId, show) : printLog(settings, agentId, show);
 }
-
-/** On a narrow terminal lines are wrapped: what is left of them would tell too little. */
-const columns = (): number => Math.max(process.stdout.columns, cliLimits.lineCharsLeast);
 
 type Flags = {
   readonly follow: boolean;

@@ -40,7 +40,7 @@ const beginChat = async (
     const part = refusals.partOf(request, refused());
     if (part === null) throw error;
     refusals.remember(part, model);
-    const said = `the model "${model}" at ${subject.server} ${refusalText[part]} from now on`;
+    const said = `the model "${model}" at ${subject.server} ${refusalText[part]}`;
     throw new EngramError("model_error", said, { transient: true, cause: error });
   }
 };
