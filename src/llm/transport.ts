@@ -111,9 +111,15 @@ export const fetchOver =
     });
     const chunks = bytesOf(reply, watch, subject);
     if (reply.status === 200) return new Response(streamOf(protocol.checked(reply, chunks)));
+    const said = await errorBody(chunks).catch((error: unknown) => {
+      watch.signal.throwIfAborted();
+      // Of what is refused for good the words tell why; who is only busy has said it by the head.
+      if (reply.status === 429 || reply.status >= 500) return "";
+      throw error;
+    });
     throw protocol.failureOfStatus({
       status: reply.status,
-      body: await errorBody(chunks),
+      body: said,
       retryAfterMs: retryAfterMsOf(reply.header, clock.nowMs()),
     });
   };

@@ -148,6 +148,18 @@ describe("a fault", () => {
     expect(await asked("soon")).toMatchObject({ retryAfterMs: null });
   });
 
+  test.each([
+    [429, "model_unavailable", 3_600_000],
+    [503, "model_unavailable", 3_600_000],
+    [500, "model_error", 3_600_000],
+    [400, "model_error", null],
+  ] as const)("%p whose words break off", async (status, code, retryAfterMs) => {
+    const headers = { "Retry-After": "3600", "Content-Length": "100" };
+    fake.next((x) => x.plain(status, '{"error":"', headers));
+    const { error } = await collect(openModel(), hello);
+    expect(error).toMatchObject({ code, transient: true, retryAfterMs });
+  });
+
   test("a server that is not there is unavailable, named without its password", async () => {
     const gone = await openFakeOllama();
     await gone.close();

@@ -85,9 +85,9 @@ export const openFakeExchange = (
     );
   const plain: FakeExchange["plain"] = (status, text, headers = {}) => {
     const all = {
-      ...headers,
       "Content-Length": String(Buffer.byteLength(text)),
       Connection: "close",
+      ...headers,
     };
     const fields = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);
     write(`HTTP/1.1 ${status} Said\r\n${fields.join("")}\r\n`);
