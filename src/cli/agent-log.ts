@@ -25,7 +25,7 @@ export async function log(args: readonly string[]): Promise<number> {
   const isTerminal = process.stdout.isTTY;
   const { words, settings } = readPrinterSettings(others, process.env, isTerminal);
   const [agentId, more] = words;
-  if (agentId === undefined || more !== undefined || (follow && prompt !== null))
+  if (!agentId || more !== undefined || (follow && prompt !== null))
     throw new EngramError("invalid_argument", usage);
   if (prompt !== null) return printPrompt(settings, agentId, prompt);
   // On a narrow terminal lines are wrapped: what is left of them would tell too little.

@@ -18,8 +18,7 @@ export async function confirm(args: readonly string[]): Promise<number> {
   const named = /^call_\d+$/.test(more[0] ?? "") ? (more.shift() ?? null) : null;
   const approve = flag("reject") === null;
   // An approval needs no reason: what is written there may be a call's id gone wrong.
-  if (agentId === undefined || (approve && more.length > 0))
-    throw new EngramError("invalid_argument", usage);
+  if (!agentId || (approve && more.length > 0)) throw new EngramError("invalid_argument", usage);
   return withEngine(settings, AgentService, async (client) => {
     const { callId, text } = await callMeant(client, agentId, named);
     const value = { callId, approve, reason: more.join(" ") };

@@ -18,7 +18,7 @@ const control =
   async (args: readonly string[]): Promise<number> => {
     const { words, settings } = readClientSettings(args, process.env);
     const [agentId, more] = words;
-    if (agentId === undefined || more !== undefined)
+    if (!agentId || more !== undefined)
       throw new EngramError("invalid_argument", `usage: engram ${name} AGENT`);
     return withEngine(settings, AgentService, async (client) => {
       const { status } = await client.controlAgent({ agentId, command: commands[name] });
@@ -36,7 +36,7 @@ export const retry = control("retry");
 export async function deleteAgent(args: readonly string[]): Promise<number> {
   const { words, settings, flag } = readClientSettings(args, process.env, { force: "boolean" });
   const [agentId, more] = words;
-  if (agentId === undefined || more !== undefined)
+  if (!agentId || more !== undefined)
     throw new EngramError("invalid_argument", "usage: engram delete AGENT [--force]");
   return withEngine(settings, AgentService, async (client) => {
     await client.deleteAgent({ agentId, force: flag("force") !== null });

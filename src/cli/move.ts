@@ -10,7 +10,7 @@ import { readClientSettings } from "./settings.ts";
 export async function exportAgent(args: readonly string[]): Promise<number> {
   const { words, settings } = readClientSettings(args, process.env);
   const [agentId, more] = words;
-  if (agentId === undefined || more !== undefined)
+  if (!agentId || more !== undefined)
     throw new EngramError("invalid_argument", "usage: engram export AGENT > FILE");
   return withEngine(settings, AdminService, async (client) => {
     for await (const { data } of client.exportAgent({ agentId })) await print(data);
