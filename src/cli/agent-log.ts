@@ -33,7 +33,11 @@ export async function log(args: readonly string[]): Promise<number> {
     settings.logFormat === "json"
       ? (message: ServerMessage): string => JSON.stringify(toJson(ServerMessageSchema, message))
       : makeLines(Math.max(lineColumns(), cliLimits.lineCharsLeast));
-  const show = (message: ServerMessage): Promise<void> => print(`${lineOf(message)}\n`);
+  const show = (message: ServerMessage): Promise<void> => {
+    const line = `${lineOf(message)}\n`;
+    // A terminal would obey some of the characters that JSON leaves as they are.
+    return print(isTerminal ? plainText(line) : line);
+  };
   return follow ? followLog(settings, agentId, show) : printLog(settings, agentId, show);
 }
 

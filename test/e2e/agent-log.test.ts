@@ -66,12 +66,14 @@ test("for a reader each event is a line, with its place, its time, its kind and 
 });
 
 test("a terminal is shown lines no wider than it is, and not what it would obey", async () => {
-  const hostile = await createAgent(engine.client, { goal: `\u001b[2J${"wide ".repeat(100)}` });
+  const hostile = await createAgent(engine.client, {
+    goal: `\u001b[2J${"wide ".repeat(100)}\u009b2J`,
+  });
   const inTerminal = Bun.spawn(
     [
       "script",
       "-qec",
-      `stty cols 100; '${binary}' log ${hostile}; '${binary}' log ${agentId} --prompt`,
+      `stty cols 100; '${binary}' log ${hostile}; '${binary}' log ${hostile} --log-format json; '${binary}' log ${agentId} --prompt`,
       "/dev/null",
     ],
     { env: { ...Bun.env, URL: engine.url, LOG_FORMAT: "" }, stdin: "ignore", stdout: "pipe" },
@@ -80,6 +82,9 @@ test("a terminal is shown lines no wider than it is, and not what it would obey"
   expect(await inTerminal.exited).toBe(0);
   expect(lines[0]).toMatch(/^ {4}1 {2}\S+ {2}created {7}\uFFFD\[2Jwide .*\.\.\.$/);
   expect(lines[0]?.length).toBe(100);
+  const json = lines.find((line) => line.startsWith("{"));
+  expect(JSON.parse(json ?? "")).toMatchObject({ sequenceId: "1" });
+  expect(json).not.toMatch(/\p{Cc}/u);
   expect(lines.find((line) => line.startsWith("call "))).toMatch(
     /^call 4 of 4, made behind event \d+/,
   );
