@@ -114,8 +114,9 @@ export function readSettings(
   mustBeSafe(host, apiKeys, switchOf("ALLOW_ANONYMOUS", text("ALLOW_ANONYMOUS")));
   const warnings: string[] = [];
   if (storeTypeOf(text) === "badger") warnings.push("STORE_TYPE=badger is taken as sqlite");
+  const provider = choice("LLM_PROVIDER", text("LLM_PROVIDER"), ["ollama", "openai", "scripted"]);
   const llmApiKey = readModelKey(text("LLM_API_KEY"));
-  if (llmApiKey !== null && isOpenWay(text("LLM_BASE_URL")))
+  if (provider === "openai" && llmApiKey !== null && isOpenWay(text("LLM_BASE_URL")))
     warnings.push("LLM_API_KEY can be read on its way to LLM_BASE_URL: use https");
   const number = (name: Name, min: number, max: number): number =>
     numberOf(name, text(name), { min, max });
@@ -128,7 +129,7 @@ export function readSettings(
     apiKeys,
     tls: tlsOf(text("TLS_CERT"), text("TLS_KEY")),
     corsOrigins: listOf(text("CORS_ORIGINS")).map(originOf),
-    llmProvider: choice("LLM_PROVIDER", text("LLM_PROVIDER"), ["ollama", "openai", "scripted"]),
+    llmProvider: provider,
     ollamaUrl: text("OLLAMA_URL"),
     llmBaseUrl: text("LLM_BASE_URL"),
     llmApiKey,

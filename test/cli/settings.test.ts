@@ -80,12 +80,15 @@ test("a key that is asked for on the command line is there, for the engine and i
 });
 
 test("a model server's key that can be read on its way is warned of", () => {
-  const warnings = (LLM_BASE_URL: string) => settings({ LLM_BASE_URL, LLM_API_KEY: "k" }).warnings;
+  const warnings = (LLM_BASE_URL: string, LLM_PROVIDER = "openai") =>
+    settings({ LLM_BASE_URL, LLM_PROVIDER, LLM_API_KEY: "k" }).warnings;
   for (const url of ["http://models.example/v1", "http://10.0.0.7:8000/v1"])
     expect(warnings(url)).toEqual([expect.stringContaining("LLM_API_KEY")]);
   for (const url of ["https://a.b", "http://localhost/v1", "http://127.0.0.1:8", "http://[::1]:8"])
     expect(warnings(url)).toEqual([]);
   expect(settings({ LLM_BASE_URL: "http://models.example/v1" }).warnings).toEqual([]);
+  // It is sent nowhere.
+  expect(warnings("http://models.example/v1", "ollama")).toEqual([]);
 });
 
 test("a model server's key that cannot be sent is refused without being shown", () => {
