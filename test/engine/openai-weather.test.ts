@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll } from "bun:test";
 import type { TurnErrorCode } from "../../src/agent/event.ts";
 import type { ErrorCode } from "../../src/errors.ts";
+import { turnLimits } from "../../src/limits.ts";
 import { openOpenAi } from "../../src/llm/openai/openai.ts";
 import { faults } from "../support/fake-openai-faults.ts";
 import { outcomes } from "../support/fake-openai-outcomes.ts";
@@ -28,12 +29,21 @@ const turnErrors: Partial<Record<ErrorCode, TurnErrorCode>> = {
   context_overflow: "CONTEXT_OVERFLOW",
 };
 
-const weather = Object.fromEntries(
-  Object.entries(outcomes).map(([name, [code, isTransient, , text]]): [string, Weather] => [
-    name,
-    [turnErrors[code] ?? "INTERNAL", isTransient, text],
-  ]),
-);
+const weather = {
+  ...Object.fromEntries(
+    Object.entries(outcomes).map(([name, [code, isTransient, , text]]): [string, Weather] => [
+      name,
+      [turnErrors[code] ?? "INTERNAL", isTransient, text],
+    ]),
+  ),
+  // A reply that has begun found no room: it is gone on with, and where that finds none either begun anew, at each attempt.
+  "context-event": [
+    "CONTEXT_OVERFLOW",
+    true,
+    outcomes["context-event"][3],
+    1 + 2 * turnLimits.attemptsMax,
+  ],
+} satisfies Record<string, Weather>;
 
 holdsInWeather(
   () => fake,

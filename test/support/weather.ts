@@ -14,8 +14,13 @@ import {
   type OpenModel,
 } from "./ollama-story.ts";
 
-/** What a fault comes to: its code, whether it is tried again, and the beginning of an answer that it leaves. */
-export type Weather = readonly [TurnErrorCode, isTransient: boolean, partial: string];
+/** What a fault comes to: its code, whether it is tried again (in how many calls), and the beginning of an answer that it leaves. */
+export type Weather = readonly [
+  TurnErrorCode,
+  isTransient: boolean,
+  partial: string,
+  calls?: number,
+];
 
 /** Has servers fail in each of these ways, once and for ever, and says what is to become of a turn. */
 export const holdsInWeather = <X extends Pick<FakeExchange, "body">>(
@@ -32,7 +37,7 @@ export const holdsInWeather = <X extends Pick<FakeExchange, "body">>(
     return fault;
   };
 
-  describe.each(Object.entries(weather))("%s", (name, [code, isTransient, partial]) => {
+  describe.each(Object.entries(weather))("%s", (name, [code, isTransient, partial, most]) => {
     const fault = faultNamed(name);
 
     test("once, and the answer is whole, each piece once", async () => {
@@ -59,7 +64,7 @@ export const holdsInWeather = <X extends Pick<FakeExchange, "body">>(
       const fake = fakeNow();
       const story = await begin(fake, {}, "qwen3", open);
       const { stage, engine, agentId } = story;
-      const calls = isTransient ? 1 + turnLimits.attemptsMax : 1;
+      const calls = most ?? (isTransient ? 1 + turnLimits.attemptsMax : 1);
       const again = fake.always(fault);
       await stage.say(engine, agentId, "say Hello world");
       await untilRest(story);
