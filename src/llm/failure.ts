@@ -36,6 +36,13 @@ export const overloaded: Verdict = {
   advice: "it is overloaded or starting",
 };
 
+/** Of a status that says no more than whose fault it is. */
+export const unforeseen = (status: number): Verdict => ({
+  code: "model_error",
+  transient: status >= 500,
+  advice: status >= 500 ? "the server's log says more" : "the request was refused",
+});
+
 /** A server's words on one short line. */
 export const tidy = (text: string): string =>
   text

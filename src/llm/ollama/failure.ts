@@ -7,6 +7,7 @@ import {
   overloaded,
   parsed,
   tidy,
+  unforeseen,
   type FailedReply,
   type Subject,
   type Verdict,
@@ -84,14 +85,7 @@ const verdictsByStatus: ReadonlyMap<number, Verdict> = new Map([
 const verdictOf = (status: number, text: string): Verdict => {
   const byText = verdictsByText.find(({ pattern }) => pattern.test(text));
   if (byText?.code === "context_overflow") return { ...byText, overflow: overflowIn(text) };
-  return (
-    byText ??
-    verdictsByStatus.get(status) ?? {
-      code: "model_error",
-      transient: status >= 500,
-      advice: status >= 500 ? "the server's log says more" : "the request was refused",
-    }
-  );
+  return byText ?? verdictsByStatus.get(status) ?? unforeseen(status);
 };
 
 /** What a model can lack. */

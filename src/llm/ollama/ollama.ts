@@ -1,7 +1,7 @@
 import type { ModelRequest } from "../../agent/request.ts";
 import { messageOf } from "../../errors.ts";
 import { failureOfEnd } from "../failure.ts";
-import { newPlace, withImages } from "../images.ts";
+import { imagePlaces } from "../images.ts";
 import type { Model, ModelPiece } from "../model.ts";
 import { makeAbilityBook } from "./abilities.ts";
 import { ollamaUrl, openExchange, type OllamaSettings } from "./exchange.ts";
@@ -25,8 +25,7 @@ export const openOllama = (settings: OllamaSettings): Model => {
   async function* call(request: ModelRequest, signal: AbortSignal): AsyncGenerator<ModelPiece> {
     signal.throwIfAborted();
     const { model } = request;
-    const place = newPlace();
-    const whole = (body: string): readonly string[] => withImages(body, place, request);
+    const { place, whole } = imagePlaces(request);
     const exchange = openExchange(settings, model, signal, whole);
     try {
       for await (const chunk of await exchange.client.chat(chatRequest(request, options, place))) {

@@ -5,7 +5,7 @@ import type { PromptMessage } from "../../agent/prompt.ts";
 import type { ModelRequest } from "../../agent/request.ts";
 import { EngramError } from "../../errors.ts";
 import { contextLimits } from "../../limits.ts";
-import { newPlace, withImages } from "../images.ts";
+import { imagePlaces } from "../images.ts";
 import type { ModelPiece } from "../model.ts";
 import { modelServerLimits } from "../server-limits.ts";
 
@@ -124,9 +124,8 @@ export const chatRequest = (
 
 /** The body of that request, as the package sends it. */
 export const chatBody = (request: ModelRequest, options: JsonObject): string => {
-  const place = newPlace();
-  const body = JSON.stringify(chatRequest(request, options, place));
-  return withImages(body, place, request).join("");
+  const { place, whole } = imagePlaces(request);
+  return whole(JSON.stringify(chatRequest(request, options, place))).join("");
 };
 
 const unreadable = (what: string): EngramError =>

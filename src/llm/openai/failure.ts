@@ -8,6 +8,7 @@ import {
   overloaded,
   parsed,
   tidy,
+  unforeseen,
   type FailedReply,
   type Subject,
   type Verdict,
@@ -86,12 +87,10 @@ const verdictsByStatus: ReadonlyMap<number, Verdict> = new Map([
 
 /** `body` is where figures are looked for: some have them beside the text. */
 const verdictOf = (status: number, text: string, body: string): Verdict => {
-  const verdict = verdictsByText.find(({ pattern }) => pattern.test(text)) ??
-    verdictsByStatus.get(status) ?? {
-      code: "model_error",
-      transient: status >= 500,
-      advice: status >= 500 ? "the server's log says more" : "the request was refused",
-    };
+  const verdict =
+    verdictsByText.find(({ pattern }) => pattern.test(text)) ??
+    verdictsByStatus.get(status) ??
+    unforeseen(status);
   return verdict.code === "context_overflow" ? { ...verdict, overflow: overflowIn(body) } : verdict;
 };
 

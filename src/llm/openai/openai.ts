@@ -3,7 +3,7 @@ import type { JsonObject } from "../../agent/json.ts";
 import type { ModelRequest } from "../../agent/request.ts";
 import { EngramError } from "../../errors.ts";
 import { failureOfEnd } from "../failure.ts";
-import { newPlace, withImages } from "../images.ts";
+import { imagePlaces } from "../images.ts";
 import type { Model, ModelPiece } from "../model.ts";
 import { baseUrl, openExchange, type Exchange, type OpenAiServer } from "./exchange.ts";
 import { openModelList } from "./models.ts";
@@ -59,9 +59,8 @@ export const openOpenAi = (settings: OpenAiSettings): Model => {
 
   async function* call(request: ModelRequest, signal: AbortSignal): AsyncGenerator<ModelPiece> {
     signal.throwIfAborted();
-    const place = newPlace();
+    const { place, whole } = imagePlaces(request);
     const sent = chatRequest(request, options, place);
-    const whole = (body: string): readonly string[] => withImages(body, place, request);
     const exchange = openExchange(settings, request.model, signal, whole);
     const reply = readReply(request);
     let chars = 0;

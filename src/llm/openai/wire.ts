@@ -3,7 +3,7 @@ import type { ToolDefinition } from "../../agent/event.ts";
 import { isJsonObject, type JsonObject } from "../../agent/json.ts";
 import type { PromptMessage } from "../../agent/prompt.ts";
 import type { ModelRequest } from "../../agent/request.ts";
-import { newPlace, withImages } from "../images.ts";
+import { imagePlaces } from "../images.ts";
 
 type Message = OpenAI.ChatCompletionMessageParam;
 type Body = OpenAI.ChatCompletionCreateParamsStreaming;
@@ -119,9 +119,9 @@ export const roomOf = (options: JsonObject, contextTokens: number | null): numbe
 };
 
 /**
- * A request as the openai package sends it, streaming, with `place` where an image is to be put. `options` are LLM_OPTIONS: they stand beside the rest, and give
- * way to what the agent's own settings ask for, but an effort of reasoning that they name is kept, and what they say is null
- * is left out.
+ * A request as the openai package sends it, streaming, with `place` where an image is to be put. `options` are
+ * LLM_OPTIONS: they stand beside the rest, and give way to what the agent's own settings ask for, but an effort of
+ * reasoning that they name is kept, and what they say is null is left out.
  */
 export const chatRequest = (request: ModelRequest, options: JsonObject, place: string): Body => {
   const { model, messages, tools, temperature, thinking, format, usage = true } = request;
@@ -159,6 +159,6 @@ export const chatRequest = (request: ModelRequest, options: JsonObject, place: s
 
 /** The body of that request, as it is sent. */
 export const chatBody = (request: ModelRequest, options: JsonObject): string => {
-  const place = newPlace();
-  return withImages(JSON.stringify(chatRequest(request, options, place)), place, request).join("");
+  const { place, whole } = imagePlaces(request);
+  return whole(JSON.stringify(chatRequest(request, options, place))).join("");
 };
